@@ -1,0 +1,46 @@
+# The stable commands of this project; each sets up what it needs first.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null 2>&1 && { echo $$p; break; }; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TORCH := torch==2.13.0
+# Tests share few cores: libraries that start threads of their own are held to one each.
+THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: setup demo test check bench gpu fmt bundle clean
+
+setup: $(STAMP)
+	@scripts/system-packages.sh
+
+$(STAMP): pyproject.toml requirements.lock
+	@echo "setup: installing Python packages into $(VENV) (some minutes on a fresh machine)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check 'pip>=25' 'setuptools>=77' wheel
+	@echo "setup: $(TORCH)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check $(TORCH)
+	@echo "setup: the packages of requirements.lock"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $(STAMP)
+
+demo: setup
+	@$(BIN)/petct-node demo --out demo-output
+
+test: setup
+	$(THREADS) $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not gpu and not tensorrt"
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: setup
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+gpu: setup
+	$(BIN)/python -m pytest -q -m "gpu or tensorrt"
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache demo-output var

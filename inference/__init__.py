@@ -1,0 +1,1 @@
+"""Arrays and geometry: from a calibrated PET/CT to findings, without DICOM and without SQL."""

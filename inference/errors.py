@@ -1,0 +1,18 @@
+"""What can be wrong with the data that inference is given.
+
+* InferenceError
+  - BundleUnusable    a bundle does not load: a file is missing, a digest differs, a key is unknown
+  - EngineUnavailable a back end cannot run here: the package, the device or the model is missing
+"""
+
+
+class InferenceError(Exception):
+    """Root of everything that inference raises about the world."""
+
+
+class BundleUnusable(InferenceError):
+    """A bundle does not load; the message names the file and the reason."""
+
+
+class EngineUnavailable(InferenceError):
+    """A back end cannot run here; the message says what is missing."""

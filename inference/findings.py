@@ -1,0 +1,107 @@
+"""What was found: lesions with their measures, predictions, and reasons in codes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from inference.geometry import Vector
+from inference.volume import Region
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """A code for machines and its meaning for people; never holds anything of the patient."""
+
+    code: str
+    """UPPER_SNAKE_CASE; at most 16 characters, so that it fits a DICOM Code Value (VR SH)."""
+    meaning: str
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.code) <= 16:
+            raise ValueError(f"a reason's code has 1 to 16 characters, got {self.code!r}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lesion:
+    """One lesion: where it is and how much it takes up.
+
+    ``on_pet`` and ``on_ct`` are the same region on the two grids. SUVs are SUVbw in g/ml.
+    ``suv_mean`` and ``tlg_g`` are taken over the metabolic volume (voxels of the region at or above
+    the threshold fraction of ``suv_max``), so that ``tlg_g == suv_mean * mtv_ml``.
+    """
+
+    label: str
+    source: str
+    on_pet: Region
+    on_ct: Region
+    suv_max: float
+    suv_mean: float
+    suv_peak: float | None
+    mtv_ml: float
+    tlg_g: float
+    volume_ml: float
+    longest_axial_diameter_mm: float
+    longest_diameter_mm: float
+    centroid_lps_mm: Vector
+    suv_max_lps_mm: Vector
+    laterality: str | None
+    """``left``, ``right``, ``midline``, or None where it cannot be told."""
+    explanation: str = ""
+    """Why this lesion was chosen, in one sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The probability of one task and what the card's cut-off makes of it (above it: high)."""
+
+    task: str
+    probability: float
+    cutoff: float
+
+    @property
+    def high(self) -> bool:
+        """Whether the probability exceeds the cut-off."""
+        return self.probability > self.cutoff
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleIdentity:
+    """Which model bundle made the predictions."""
+
+    name: str
+    version: str
+    digest: str
+    """``sha256:`` and 64 hex digits over the whole bundle."""
+    training_data: str = ""
+    """One sentence on what it was trained on; shown wherever a prediction is shown."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """The outcome of inference for one study.
+
+    ``applicable`` is False when the bundle's card does not cover this study; ``inapplicable`` then
+    holds the reasons, and predictions are withheld where the card's rule says so.
+    """
+
+    lesions: tuple[Lesion, ...]
+    predictions: tuple[Prediction, ...]
+    applicable: bool
+    inapplicable: tuple[Reason, ...]
+    bundle: BundleIdentity
+    engine: str
+    device: str = "CPU"
+    precision: str = "f32"
+    warnings: tuple[Reason, ...] = ()
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def risk(self) -> str | None:
+        """``high`` if any task is above its cut-off, else ``low``; None without predictions."""
+        if not self.predictions:
+            return None
+        return "high" if any(p.high for p in self.predictions) else "low"
+
+    @property
+    def primary(self) -> Lesion | None:
+        """The primary tumour, or None where none was found."""
+        return next((lesion for lesion in self.lesions if lesion.label == "primary"), None)

@@ -1,0 +1,58 @@
+"""Voxels on a grid, with the quantity that they hold."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.geometry import Grid
+
+Voxels: TypeAlias = NDArray[np.float32]
+Mask: TypeAlias = NDArray[np.bool_]
+
+
+class Quantity(StrEnum):
+    """What a voxel's number means, and its unit."""
+
+    HU = "HU"
+    ACTIVITY = "Bq/ml"
+    SUVBW = "g/ml"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Volume:
+    """Numbers of one quantity, ``voxels[slice, row, column]`` on ``grid``."""
+
+    voxels: Voxels
+    grid: Grid
+    quantity: Quantity
+
+    def __post_init__(self) -> None:
+        if self.voxels.shape != self.grid.shape:
+            raise ValueError(f"voxels {self.voxels.shape} do not fit the grid {self.grid.shape}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Region:
+    """A set of voxels, ``mask[slice, row, column]`` on ``grid``."""
+
+    mask: Mask
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        if self.mask.shape != self.grid.shape:
+            raise ValueError(f"mask {self.mask.shape} does not fit the grid {self.grid.shape}")
+        if self.mask.dtype != np.bool_:
+            raise ValueError(f"a mask holds booleans, got {self.mask.dtype}")
+
+    @property
+    def voxel_count(self) -> int:
+        """Number of voxels in the region."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def volume_ml(self) -> float:
+        """Voxel count times voxel volume, in ml."""
+        return self.voxel_count * self.grid.voxel_volume_ml

@@ -1,0 +1,1 @@
+"""The DICOM node: everything that touches a peer, a file or a clock."""

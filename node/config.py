@@ -1,0 +1,174 @@
+"""The settings of one installation, read once from config.yaml, checked with their place, frozen."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+# PS3.5 6.2, VR AE: at most 16 characters of the default repertoire, no backslash, not only spaces.
+AETitle = Annotated[
+    str, StringConstraints(min_length=1, max_length=16, pattern=r"^(?! *$)[\x20-\x5b\x5d-\x7e]+$")
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names each key by its path."""
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values are fixed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Peer(Section):
+    """A remote application entity."""
+
+    ae_title: AETitle
+    host: str = Field(min_length=1)
+    port: Port
+
+
+class Listener(Section):
+    """Our own application entity and what it takes."""
+
+    ae_title: AETitle = "PETCTNODE"
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    calling_ae_titles: tuple[AETitle, ...] = ()
+    require_called_ae_title: bool = False
+    max_associations: int = Field(default=16, ge=1, le=512)
+    max_pdu_bytes: int = Field(default=131072, ge=16384)
+    max_instance_bytes: int = Field(default=2_000_000_000, ge=1_000_000)
+    idle_timeout_s: Seconds = 60
+
+
+class Store(Section):
+    """Where instances and results lie."""
+
+    root: Path = Path("var/store")
+    free_bytes_min: int = Field(default=2_000_000_000, ge=0)
+
+
+class Database(Section):
+    """Where the node remembers."""
+
+    url: str = "sqlite:///var/node.sqlite3"
+
+
+class Assembly(Section):
+    """When a study is taken up."""
+
+    sources: dict[str, Peer] = {}
+    quiet_s: Seconds = 30
+    association_quiet_s: Seconds = 3
+    give_up_s: Seconds = 86400
+
+
+class Selection(Section):
+    """Which contours count as the primary tumour, the most trusted first."""
+
+    contour_names: tuple[str, ...] = (
+        "GTVp",
+        "GTV-1",
+        "GTV",
+        "primary",
+        "tumor",
+        "tumour",
+        "neoplasm",
+        "lesion",
+    )
+    contour_codes: tuple[str, ...] = (
+        "SCT:86049000",
+        "SCT:108369006",
+        "SCT:52988006",
+        "SCT:4147007",
+    )
+
+
+class LesionRules(Section):
+    """How the primary tumour is found and measured without a contour."""
+
+    threshold_fraction: float = Field(default=0.41, gt=0, lt=1)
+    suv_min: float = Field(default=2.5, gt=0)
+
+
+class Model(Section):
+    """Which bundle runs on which back end."""
+
+    bundle: Path | None = None
+    engine: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto"
+    threads: int | None = Field(default=None, ge=1)
+
+
+class Workers(Section):
+    """Processes that analyse studies."""
+
+    processes: int = Field(default=1, ge=0, le=64)
+    lease_s: Seconds = 300
+    attempts: int = Field(default=3, ge=1)
+
+
+class Results(Section):
+    """What is made of the findings."""
+
+    refusals: bool = True
+    segmentation_grid: Literal["CT", "PET"] = "CT"
+    key_image: bool = True
+    manufacturer: str = "petct-node project"
+    device_serial_number: str = "1"
+    institution: str = ""
+
+
+class Delivery(Section):
+    """How owed objects reach their destinations."""
+
+    retry_first_s: Seconds = 5
+    retry_longest_s: Seconds = 600
+    timeout_s: Seconds = 30
+
+
+class Settings(Section):
+    """Everything that one installation can set."""
+
+    listener: Listener = Listener()
+    store: Store = Store()
+    database: Database = Database()
+    assembly: Assembly = Assembly()
+    selection: Selection = Selection()
+    lesion: LesionRules = LesionRules()
+    model: Model = Model()
+    workers: Workers = Workers()
+    results: Results = Results()
+    destinations: dict[str, Peer] = {}
+    delivery: Delivery = Delivery()
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+
+def settings_from(document: Any, *, place: str = "config") -> Settings:
+    """Check a parsed document; every wrong key is named by its path, as ``destinations.pacs.prt``."""
+    try:
+        return Settings.model_validate({} if document is None else document)
+    except ValidationError as error:
+        lines = [_line(detail["loc"], detail["type"], detail["msg"]) for detail in error.errors()]
+        raise ConfigError(f"{place}: " + "; ".join(lines)) from None
+
+
+def read(path: Path) -> Settings:
+    """Read ``path``; raise ConfigError where it is absent, is not YAML or holds a wrong key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    return settings_from(document, place=str(path))
+
+
+def _line(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    where = ".".join(str(part) for part in location) or "the document"
+    return f"{where}: unknown key" if kind == "extra_forbidden" else f"{where}: {message}"

@@ -1,0 +1,43 @@
+"""The values that cross the node's seams: an instance received and an instance to be sent."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReceivedInstance:
+    """One instance as a peer sent it: its Part 10 bytes, untouched, and what identifies it."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+    modality: str
+    part10: bytes
+    calling_ae_title: str
+    association: str
+    """Identifies the association that brought it, unique over restarts."""
+    received_at: datetime
+
+
+class ResultKind(StrEnum):
+    """What a result object is for."""
+
+    REPORT = "SR"
+    SEGMENTATION = "SEG"
+    KEY_IMAGE = "SC"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResultObject:
+    """One object that we made: whole Part 10 bytes, ready to be stored and sent."""
+
+    kind: ResultKind
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    transfer_syntax_uid: str
+    part10: bytes

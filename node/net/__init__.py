@@ -1,0 +1,1 @@
+"""Associations with peers; the only package that imports pynetdicom."""

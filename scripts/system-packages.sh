@@ -1,0 +1,25 @@
+#!/bin/sh
+# Installs the Debian packages that the tests judge our results with; needs root, else says what will be skipped.
+set -eu
+packages="orthanc dcmtk dicom3tools libpixelmed-java default-jre-headless"
+missing=""
+for package in $packages; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
+done
+# Any Java will do for PixelMed.
+if command -v java >/dev/null 2>&1; then missing=$(printf '%s' "$missing" | sed 's/ default-jre-headless//'); fi
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+  echo "setup: not installed (needs root and apt):$missing; tests that need them are skipped with that reason"
+  exit 0
+fi
+echo "setup: installing Debian packages:$missing"
+# A policy-rc.d that answers 101 keeps apt from starting daemons; an existing one is left alone.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+  chmod +x /usr/sbin/policy-rc.d
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+fi
+apt-get update -qq
+# shellcheck disable=SC2086  # the list is meant to be split
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
