@@ -1,14 +1,19 @@
-"""The settings of one installation, read once from config.yaml, checked with their place, frozen."""
+"""The settings of one installation: read once from config.yaml, checked, frozen."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 # PS3.5 6.2, VR AE: at most 16 characters of the default repertoire, no backslash, not only spaces.
 AETitle = Annotated[
-    str, StringConstraints(min_length=1, max_length=16, pattern=r"^(?! *$)[\x20-\x5b\x5d-\x7e]+$")
+    str,
+    StringConstraints(
+        min_length=1,
+        max_length=16,
+        pattern=r"^[\x20-\x5b\x5d-\x7e]*[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$",
+    ),
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -148,8 +153,8 @@ class Settings(Section):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
-def settings_from(document: Any, *, place: str = "config") -> Settings:
-    """Check a parsed document; every wrong key is named by its path, as ``destinations.pacs.prt``."""
+def settings_from(document: object, *, place: str = "config") -> Settings:
+    """Check a parsed document; a wrong key is named by its path: ``destinations.pacs.prt``."""
     try:
         return Settings.model_validate({} if document is None else document)
     except ValidationError as error:
