@@ -1,0 +1,38 @@
+"""What every test may ask for: the real test data and a port that nobody listens on."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real data named by PETCT_TEST_DATA; without it the test skips."""
+    folder = Path(os.environ.get("PETCT_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no test data at {folder}; name its folder in PETCT_TEST_DATA")
+    return folder
+
+
+@pytest.fixture
+def free_ports() -> Callable[[], int]:
+    """Gives a new port of loopback that was free a moment ago, at each call."""
+
+    def free() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        return port
+
+    return free
+
+
+@pytest.fixture
+def free_port(free_ports: Callable[[], int]) -> int:
+    """A port of loopback that was free a moment ago."""
+    return free_ports()
