@@ -1,0 +1,105 @@
+"""The folder a model lies in: a card and networks whose digests the card holds."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+
+from inference.card import Card, Task
+from inference.codec import Malformed, canonical, decode, encode, loads
+from inference.errors import BundleUnusable
+from inference.findings import BundleIdentity
+
+CARD = "card.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A card and the folder of the networks that it names, all verified when it was loaded."""
+
+    folder: Path
+    card: Card
+    digest: str
+
+    @property
+    def identity(self) -> BundleIdentity:
+        """Name, version and digest, as they go into every result."""
+        return BundleIdentity(
+            name=self.card.name,
+            version=self.card.version,
+            digest=self.digest,
+            training_data=self.card.training_data,
+        )
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The questions that the bundle answers."""
+        return self.card.tasks
+
+    def onnx_path(self, task: Task) -> Path:
+        """Return where the task's network lies."""
+        return self.folder / task.onnx
+
+
+def default_path() -> Path:
+    """Return the folder of the bundle that ships with the software."""
+    return Path(__file__).parent / "bundles" / "dlnms-phantom"
+
+
+def load(path: Path) -> Bundle:
+    """Read a bundle and verify every file of it against its card.
+
+    ``BundleUnusable`` names the file and the reason: the card is missing or malformed, a digest
+    differs, a listed file is missing, or a file is there that the card does not list.
+    """
+    card_path = path / CARD
+    try:
+        raw = loads(card_path.read_text(encoding="utf-8"))
+        card = decode(Card, raw)
+    except (OSError, UnicodeDecodeError, Malformed) as error:
+        raise BundleUnusable(f"{card_path}: {error}") from error
+    _check_names(card_path, card.files)
+    _check_listed(path, card.files)
+    for name, digest in card.files.items():
+        _check_digest(path / name, digest)
+    return Bundle(folder=path, card=card, digest=_digest(canonical(raw)))
+
+
+def save(folder: Path, card: Card, networks: Mapping[str, bytes]) -> Bundle:
+    """Write the networks and the card, with their digests filled in, to a folder that is new.
+
+    Returns the bundle as ``load`` reads it. ``card.files`` is replaced by what is written.
+    """
+    folder.mkdir(parents=True)
+    for name, data in networks.items():
+        (folder / name).write_bytes(data)
+    files = {name: _digest(data) for name, data in sorted(networks.items())}
+    text = json.dumps(encode(replace(card, files=files)), indent=1, ensure_ascii=False)
+    (folder / CARD).write_text(text + "\n", encoding="utf-8")
+    return load(folder)
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _check_names(card_path: Path, files: Mapping[str, str]) -> None:
+    for name in files:
+        if PurePath(name).name != name or "\\" in name or name == CARD:
+            raise BundleUnusable(f"{card_path}: {name!r} is no plain file name")
+
+
+def _check_listed(path: Path, files: Mapping[str, str]) -> None:
+    for entry in sorted(path.iterdir()):
+        if entry.name != CARD and entry.name not in files:
+            raise BundleUnusable(f"{entry}: not listed in {CARD}")
+
+
+def _check_digest(path: Path, expected: str) -> None:
+    try:
+        found = _digest(path.read_bytes())
+    except OSError as error:
+        raise BundleUnusable(f"{path}: listed in {CARD} but not readable: {error}") from error
+    if found != expected:
+        raise BundleUnusable(f"{path}: {found} differs from the {expected} that {CARD} lists")

@@ -1,0 +1,176 @@
+"""The model card: what a bundle's networks take in, give out, were trained on and are good for."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+SCHEMA = 1
+PLANES = ("axial", "coronal", "sagittal")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """How one modality's numbers become network input: clip, then subtract mean, divide by SD.
+
+    ``fill`` stands for what lies outside the image; all four are in the modality's own unit.
+    """
+
+    clip: tuple[float, float]
+    mean: float
+    sd: float
+    fill: float
+
+    def __post_init__(self) -> None:
+        low, high = self.clip
+        if not low < high:
+            raise ValueError(f"clip must rise, got {self.clip}")
+        if self.sd <= 0:
+            raise ValueError(f"sd must be positive, got {self.sd}")
+        if not low <= self.fill <= high:
+            raise ValueError(f"fill must lie within the clip {self.clip}, got {self.fill}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The cube that is cut out around the lesion, and the planes of it that a network sees.
+
+    The cube has ``cube_side`` voxels of ``spacing_mm`` on the patient's axes; training moves and
+    turns within it. A network sees the middle ``crop_side`` squares of three orthogonal planes.
+    """
+
+    spacing_mm: float
+    cube_side: int
+    crop_side: int
+    planes: tuple[str, ...]
+    pet: Channel
+    ct: Channel
+
+    def __post_init__(self) -> None:
+        if self.spacing_mm <= 0:
+            raise ValueError(f"spacing_mm must be positive, got {self.spacing_mm}")
+        if not 0 < self.crop_side <= self.cube_side:
+            raise ValueError(f"crop_side {self.crop_side} does not fit the cube {self.cube_side}")
+        if self.planes != PLANES:
+            raise ValueError(f"planes must be {list(PLANES)}, got {list(self.planes)}")
+
+    @property
+    def field_of_view_mm(self) -> float:
+        """The side of the cube that a network sees."""
+        return self.crop_side * self.spacing_mm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Platt scaling: probability = sigmoid(slope * (logit 1 - logit 0) + intercept)."""
+
+    slope: float
+    intercept: float
+
+    def __post_init__(self) -> None:
+        if self.slope <= 0:
+            raise ValueError(f"slope must be positive, or ranks turn over; got {self.slope}")
+
+    def probability(self, margin: float) -> float:
+        """Map the margin between the two logits to a probability, without overflow."""
+        score = self.slope * margin + self.intercept
+        if score >= 0:
+            return 1.0 / (1.0 + math.exp(-score))
+        return math.exp(score) / (1.0 + math.exp(score))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One question, the network that answers it, and where the answer turns high.
+
+    ``cutoff`` is on the calibrated probability; strictly above it is high.
+    """
+
+    name: str
+    meaning: str
+    onnx: str
+    cutoff: float
+    calibration: Calibration
+
+    def __post_init__(self) -> None:
+        if not 0 < self.cutoff < 1:
+            raise ValueError(f"cutoff must lie between 0 and 1, got {self.cutoff}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auroc:
+    """Area under the ROC curve of one model for one task, with its 95 % interval (DeLong)."""
+
+    task: str
+    model: str
+    cases: int
+    positives: int
+    auroc: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtCutoff:
+    """The confusion counts of the bundle's network at its frozen cut-off, on the test set."""
+
+    task: str
+    true_positives: int
+    false_negatives: int
+    false_positives: int
+    true_negatives: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Outside these a study is marked as not applicable; the first block withholds predictions.
+
+    ``cube_inside_share`` is the share of the field of view that lies inside both images.
+    """
+
+    lung_volume_min_ml: float
+    lesion_in_thorax: bool
+    cube_inside_share_withhold: float
+
+    cube_inside_share_min: float
+    uptake_min: tuple[float, float]
+    ct_slice_mm_max: float
+    pet_slice_mm_max: float
+    tracers: tuple[str, ...]
+    age_years: tuple[float, float]
+    lesion_diameter_mm: tuple[float, float]
+    lesion_suv_max: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Everything that the bundle says of itself; ``files`` maps each file to its SHA-256."""
+
+    schema: int
+    name: str
+    version: str
+    intended_use: str
+    training_data: str
+    training_set: Mapping[str, float]
+    architecture: str
+    inputs: Inputs
+    tasks: tuple[Task, ...]
+    performance: tuple[Auroc, ...]
+    at_cutoff: tuple[AtCutoff, ...]
+    limits: Limits
+    files: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise ValueError(f"schema must be {SCHEMA}, got {self.schema}")
+        if not self.tasks or len({task.name for task in self.tasks}) != len(self.tasks):
+            raise ValueError("a card needs tasks, each with a name of its own")
+        unlisted = {task.onnx for task in self.tasks} - set(self.files)
+        if unlisted:
+            raise ValueError(f"networks without a digest: {sorted(unlisted)}")
+
+    def task(self, name: str) -> Task:
+        """Return the task of that name; KeyError where the card has none."""
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise KeyError(name)

@@ -1,0 +1,173 @@
+"""Runs the operators of an ONNX network with torch: what the other engines are compared with."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from inference.errors import EngineUnavailable
+from inference.volume import Voxels
+
+try:
+    import onnx
+    import torch
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # has no types
+    from onnx import numpy_helper
+    from torch.nn import functional
+except ImportError:
+    onnx = torch = None  # open_engine says so, with what to install
+
+
+Tensor: TypeAlias = Any  # torch.Tensor, and torch may not be there
+Proto: TypeAlias = Any  # a message of onnx, which may not be there either
+Attributes: TypeAlias = dict[str, Any]
+
+
+class TorchEngine:
+    """An ONNX graph of convolutions, poolings and dense layers, one torch call for each node."""
+
+    name = "torch"
+
+    def __init__(self, graph: Proto, device: str) -> None:
+        self._nodes = [_Node(node) for node in graph.node]
+        self._constants = {
+            tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()).to(device)
+            for tensor in graph.initializer
+        }
+        self._device = device
+
+    @property
+    def device(self) -> str:
+        """``CPU``, or the GPU as its vendor names it."""
+        return torch.cuda.get_device_name() if self._device == "cuda" else "CPU"
+
+    def logits(self, pet: Voxels, ct: Voxels) -> Voxels:
+        """Map ``(n, channel, row, column)`` PET and CT inputs to ``(n, 2)`` logits."""
+        with torch.inference_mode():
+            known = dict(self._constants)
+            known["pet"] = torch.from_numpy(pet).to(self._device)
+            known["ct"] = torch.from_numpy(ct).to(self._device)
+            for node in self._nodes:
+                known[node.output] = node.run(
+                    [known[name] if name else None for name in node.inputs]
+                )
+            found: Voxels = known["logits"].cpu().numpy()
+        return found
+
+
+def open_engine(onnx_path: Path, *, threads: int, device: str = "cpu") -> TorchEngine:
+    """Read the network; ``device`` is ``cpu`` or ``cuda``, ``threads`` 0 leaves torch's setting.
+
+    ``EngineUnavailable`` where torch or onnx is not installed, the file is no ONNX network, or it
+    holds an operator that is not known here. The number of threads holds for the whole process.
+    """
+    if torch is None:
+        raise EngineUnavailable("torch or onnx is not installed (extra petct-node[train])")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise EngineUnavailable("torch finds no CUDA device")
+    try:
+        graph = onnx.load(str(onnx_path)).graph
+    except (OSError, ValueError, DecodeError) as error:
+        raise EngineUnavailable(f"torch cannot open {onnx_path}: {error}") from error
+    if threads:
+        torch.set_num_threads(threads)
+    return TorchEngine(graph, device)
+
+
+class _Node:
+    """One operator with its attributes, ready to be applied to its inputs."""
+
+    def __init__(self, node: Proto) -> None:
+        if node.op_type not in _OPERATORS:
+            raise EngineUnavailable(f"the torch engine does not know the operator {node.op_type}")
+        self.inputs: Sequence[str] = list(node.input)
+        (self.output,) = node.output
+        self._operator = _OPERATORS[node.op_type]
+        self._attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+    def run(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Apply the operator."""
+        return self._operator(inputs, self._attributes)
+
+
+def _conv(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    data, weight, *bias = inputs
+    return functional.conv2d(
+        data,
+        weight,
+        bias[0] if bias else None,
+        stride=tuple(attributes.get("strides", (1, 1))),
+        padding=_symmetric(attributes),
+        dilation=tuple(attributes.get("dilations", (1, 1))),
+        groups=attributes.get("group", 1),
+    )
+
+
+def _max_pool(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    return functional.max_pool2d(
+        inputs[0],
+        tuple(attributes["kernel_shape"]),
+        stride=tuple(attributes.get("strides", (1, 1))),
+        padding=_symmetric(attributes),
+        ceil_mode=bool(attributes.get("ceil_mode", 0)),
+    )
+
+
+def _symmetric(attributes: Attributes) -> tuple[int, int]:
+    top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
+    if (top, left) != (bottom, right):
+        raise EngineUnavailable(f"the torch engine needs symmetric pads, got {attributes['pads']}")
+    return top, left
+
+
+def _gemm(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    left, right, *bias = inputs
+    left = left.T if attributes.get("transA", 0) else left
+    right = right.T if attributes.get("transB", 0) else right
+    product = attributes.get("alpha", 1.0) * (left @ right)
+    return product + attributes.get("beta", 1.0) * bias[0] if bias else product
+
+
+def _batch_norm(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    data, scale, bias, mean, variance = inputs
+    epsilon = attributes.get("epsilon", 1e-5)
+    return functional.batch_norm(data, mean, variance, scale, bias, eps=epsilon)
+
+
+def _reduce(kind: str) -> Callable[[Sequence[Tensor], Attributes], Tensor]:
+    def reduce(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
+        axes = inputs[1].tolist() if len(inputs) > 1 else list(attributes["axes"])
+        return getattr(torch, kind)(
+            inputs[0], dim=axes, keepdim=bool(attributes.get("keepdims", 1))
+        )
+
+    return reduce
+
+
+def _reshape(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    data, shape = inputs
+    if attributes.get("allowzero", 0):
+        return data.reshape(shape.tolist())
+    return data.reshape([size or data.shape[i] for i, size in enumerate(shape.tolist())])
+
+
+def _constant(_: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    return torch.from_numpy(numpy_helper.to_array(attributes["value"]).copy())
+
+
+_OPERATORS: dict[str, Callable[[Sequence[Tensor], Attributes], Tensor]] = {
+    "Add": lambda inputs, _: inputs[0] + inputs[1],
+    "BatchNormalization": _batch_norm,
+    "Concat": lambda inputs, attributes: torch.cat(list(inputs), dim=attributes["axis"]),
+    "Constant": _constant,
+    "Conv": _conv,
+    "Flatten": lambda inputs, attributes: inputs[0].flatten(attributes.get("axis", 1)),
+    "Gemm": _gemm,
+    "GlobalAveragePool": lambda inputs, _: inputs[0].mean(dim=(2, 3), keepdim=True),
+    "GlobalMaxPool": lambda inputs, _: inputs[0].amax(dim=(2, 3), keepdim=True),
+    "Identity": lambda inputs, _: inputs[0],
+    "MaxPool": _max_pool,
+    "ReduceMax": _reduce("amax"),
+    "ReduceMean": _reduce("mean"),
+    "Relu": lambda inputs, _: functional.relu(inputs[0]),
+    "Reshape": _reshape,
+}
