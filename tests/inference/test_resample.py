@@ -1,0 +1,241 @@
+"""Carrying numbers and regions between grids keeps them where they are in the patient."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from inference.geometry import Grid, axial_grid
+from inference.resample import bounding_box, crop, empty_region, region_onto, volume_onto
+from inference.volume import Quantity, Region, Volume
+
+
+def turned(grid: Grid, *, about_x_deg: float = 0.0, about_z_deg: float = 0.0) -> Grid:
+    """The same lattice, turned about its first voxel."""
+    a, b = math.radians(about_x_deg), math.radians(about_z_deg)
+    about_x = np.array([[1, 0, 0], [0, math.cos(a), -math.sin(a)], [0, math.sin(a), math.cos(a)]])
+    about_z = np.array([[math.cos(b), -math.sin(b), 0], [math.sin(b), math.cos(b), 0], [0, 0, 1]])
+    turned_axes = (np.asarray(grid.direction) @ (about_z @ about_x).T).tolist()
+    return replace(grid, direction=tuple(tuple(axis) for axis in turned_axes))
+
+
+def feet_first(grid: Grid) -> Grid:
+    """The same voxel positions, with the slices and columns numbered from the other end."""
+    corner = grid.to_patient((grid.shape[0] - 1, 0, grid.shape[2] - 1))
+    slices, rows, columns = (np.asarray(axis) for axis in grid.direction)
+    return replace(
+        grid,
+        origin=tuple(corner.tolist()),
+        direction=(tuple((-slices).tolist()), tuple(rows.tolist()), tuple((-columns).tolist())),
+    )
+
+
+def ramp(grid: Grid) -> Volume:
+    """x + 10 y + 100 z of every voxel centre: linear, so that linear interpolation is exact."""
+    positions = grid.to_patient(np.moveaxis(np.indices(grid.shape), 0, -1))
+    voxels = (positions @ np.array([1.0, 10.0, 100.0])).astype(np.float32)
+    return Volume(voxels=voxels, grid=grid, quantity=Quantity.HU)
+
+
+def ball(grid: Grid, centre: tuple[float, float, float], diameter_mm: float) -> Region:
+    positions = grid.to_patient(np.moveaxis(np.indices(grid.shape), 0, -1))
+    mask = ((positions - np.asarray(centre)) ** 2).sum(axis=-1) <= (diameter_mm / 2) ** 2
+    return Region(mask=mask, grid=grid)
+
+
+def test_halfway_between_two_voxels_stands_their_mean():
+    grid = axial_grid(shape=(1, 1, 2), spacing=(1.0, 1.0, 2.0))
+    volume = Volume(voxels=np.array([[[10, 20]]], np.float32), grid=grid, quantity=Quantity.HU)
+
+    between = volume_onto(volume, axial_grid(shape=(1, 1, 1), spacing=(1, 1, 1)), fill=-1000)
+
+    assert between.voxels.tolist() == [[[15.0]]]
+
+
+def test_a_voxel_ends_half_a_spacing_beyond_its_centre_and_then_comes_the_fill():
+    """Centres at x = -1 and 1, spacing 2: the image reaches from -2 to 2."""
+    grid = axial_grid(shape=(1, 1, 2), spacing=(2.0, 2.0, 2.0))
+    volume = Volume(voxels=np.array([[[10, 20]]], np.float32), grid=grid, quantity=Quantity.HU)
+
+    wide = volume_onto(volume, axial_grid(shape=(1, 1, 7), spacing=(1, 1, 0.9)), fill=-1000)
+
+    # x = -2.7 -1.8 -0.9 0 0.9 1.8 2.7
+    assert wide.voxels[0, 0] == pytest.approx([-1000, 10, 10.5, 15, 19.5, 20, -1000])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    tilt=st.floats(-40, 40),
+    roll=st.floats(-180, 180),
+    spacing=st.tuples(*[st.floats(0.7, 6)] * 3),
+    flipped=st.booleans(),
+)
+def test_a_linear_image_is_carried_exactly_onto_any_grid(tilt, roll, spacing, flipped):
+    source = turned(axial_grid(shape=(20, 24, 28), spacing=(3.0, 2.0, 2.5)), about_x_deg=tilt)
+    target = turned(
+        axial_grid(shape=(3, 4, 5), spacing=spacing, centre=source.centre), about_z_deg=roll
+    )
+    target = feet_first(target) if flipped else target
+    inside = source.contains(target.to_patient(np.moveaxis(np.indices(target.shape), 0, -1)))
+    centres = np.all(
+        np.abs(
+            source.to_indices(target.to_patient(np.moveaxis(np.indices(target.shape), 0, -1)))
+            - (np.asarray(source.shape) - 1) / 2
+        )
+        <= (np.asarray(source.shape) - 1) / 2,
+        axis=-1,
+    )
+
+    carried = volume_onto(ramp(source), target, fill=np.nan)
+
+    assert np.allclose(carried.voxels[centres], ramp(target).voxels[centres], atol=0.05)
+    assert np.isnan(carried.voxels[~inside]).all()
+
+
+def test_scipy_interpolates_the_same_numbers():
+    rng = np.random.default_rng(1)
+    source = turned(axial_grid(shape=(12, 15, 17), spacing=(4.0, 3.0, 2.0)), about_x_deg=10)
+    volume = Volume(
+        voxels=rng.normal(size=source.shape).astype(np.float32),
+        grid=source,
+        quantity=Quantity.SUVBW,
+    )
+    target = axial_grid(shape=(6, 7, 8), spacing=(2.1, 2.2, 1.3), centre=source.centre)
+    indices = source.to_indices(target.to_patient(np.moveaxis(np.indices(target.shape), 0, -1)))
+
+    ours = volume_onto(volume, target, fill=0).voxels
+
+    theirs = ndimage.map_coordinates(volume.voxels, np.moveaxis(indices, -1, 0), order=1)
+    assert np.allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_target_beside_the_source_holds_only_the_fill():
+    near = ramp(axial_grid(shape=(4, 4, 4), spacing=(1.0, 1.0, 1.0)))
+    far = axial_grid(shape=(2, 2, 2), spacing=(1.0, 1.0, 1.0), centre=(500.0, 0.0, 0.0))
+
+    assert (volume_onto(near, far, fill=-1000).voxels == -1000).all()
+
+
+def test_positions_mean_nothing_in_another_frame_of_reference():
+    grid = axial_grid(shape=(4, 4, 4), spacing=(1.0, 1.0, 1.0))
+    other = replace(grid, frame_of_reference_uid="2.25.2")
+
+    with pytest.raises(ValueError, match=r"frame of reference 2\.25\.1 to 2\.25\.2"):
+        volume_onto(ramp(grid), other, fill=0)
+    with pytest.raises(ValueError, match="frame of reference"):
+        region_onto(ball(grid, (0, 0, 0), 2), other)
+
+
+def test_a_hot_spot_on_a_feet_first_pet_lands_on_the_same_patient_point_of_the_ct():
+    pet_grid = feet_first(axial_grid(shape=(30, 40, 40), spacing=(5.0, 4.0, 4.0)))
+    ct_grid = turned(axial_grid(shape=(60, 120, 120), spacing=(2.0, 1.0, 1.0)), about_x_deg=15)
+    point = (21.0, -14.0, 11.0)
+    spot = ball(pet_grid, point, 20).mask.astype(np.float32)
+
+    on_ct = volume_onto(
+        Volume(voxels=spot, grid=pet_grid, quantity=Quantity.SUVBW), ct_grid, fill=0
+    )
+
+    weights = on_ct.voxels.astype(float)
+    index = [float((weights * i).sum() / weights.sum()) for i in np.indices(ct_grid.shape)]
+    source = pet_grid.to_patient(np.argwhere(spot > 0).mean(axis=0))
+    assert np.allclose(ct_grid.to_patient(index), source, atol=0.3)
+
+
+@pytest.mark.parametrize("diameter_mm", [12.0, 20.0, 45.0])
+@pytest.mark.parametrize("tilt", [0.0, 20.0])
+def test_a_ball_keeps_its_volume_and_its_place(diameter_mm, tilt):
+    ct = turned(axial_grid(shape=(80, 90, 90), spacing=(1.25, 0.98, 0.98)), about_x_deg=tilt)
+    pet = feet_first(axial_grid(shape=(40, 50, 50), spacing=(2.5, 2.0, 2.0), centre=ct.centre))
+    shares = []
+    for shift in np.linspace(0, 2, 6):
+        centre = tuple(np.asarray(ct.centre) + (shift, -shift / 2, shift / 3))
+        region = ball(ct, centre, diameter_mm)
+
+        carried = region_onto(region, pet)
+
+        shares.append(carried.volume_ml / region.volume_ml)
+        middle = pet.to_patient(np.argwhere(carried.mask).mean(axis=0))
+        assert np.allclose(middle, centre, atol=0.6)
+    # Which centres a small ball catches depends on where it lies; on the average it keeps its size.
+    assert np.mean(shares) == pytest.approx(1, abs=0.03)
+    assert np.ptp(shares) < 0.15
+
+
+def test_a_box_refined_is_the_same_box():
+    """2 x 2 x 2 voxels of 4 mm become 8 x 8 x 8 of 1 mm, but for the rounded edges and corners.
+
+    The 12 edges of 4 voxels and 8 corners are all that smoothing can take: at most 8 x 7 + 12 x 6.
+    """
+    coarse = axial_grid(shape=(6, 6, 6), spacing=(4.0, 4.0, 4.0))
+    mask = np.zeros(coarse.shape, bool)
+    mask[2:4, 2:4, 2:4] = True
+    fine = axial_grid(shape=(24, 24, 24), spacing=(1.0, 1.0, 1.0))
+
+    carried = region_onto(Region(mask=mask, grid=coarse), fine)
+
+    assert not carried.mask[:8].any()
+    assert not carried.mask[16:].any()
+    assert carried.mask[8:16, 10:14, 10:14].all()
+    assert 512 - (8 * 7 + 12 * 6) <= carried.voxel_count <= 512
+
+
+def test_the_same_lattice_gives_the_same_region_in_its_own_memory():
+    grid = axial_grid(shape=(5, 6, 7), spacing=(3.0, 2.0, 1.0))
+    region = ball(grid, (0, 0, 0), 4)
+
+    carried = region_onto(region, grid)
+
+    assert np.array_equal(carried.mask, region.mask)
+    assert not np.shares_memory(carried.mask, region.mask)
+
+
+def test_a_region_at_the_edge_of_its_image_ends_with_its_voxels():
+    grid = axial_grid(shape=(1, 1, 3), spacing=(2.0, 2.0, 2.0))
+    full = Region(mask=np.ones(grid.shape, bool), grid=grid)
+
+    carried = region_onto(full, axial_grid(shape=(1, 1, 9), spacing=(1.0, 1.0, 1.0)))
+
+    # six millimetres from -3 to 3; of the two centres that lie on its ends, it gets one
+    assert carried.mask[0, 0].tolist() == [False, False, *[True] * 6, False]
+
+
+def test_a_region_smaller_than_a_voxel_keeps_the_voxel_that_holds_it():
+    fine = axial_grid(shape=(10, 10, 10), spacing=(1.0, 1.0, 1.0), centre=(3.0, 3.0, 3.0))
+    mask = np.zeros(fine.shape, bool)
+    mask[4, 4, 4] = True  # at 2.5 mm
+    coarse = axial_grid(shape=(3, 3, 3), spacing=(9.0, 9.0, 9.0))
+
+    carried = region_onto(Region(mask=mask, grid=fine), coarse)
+
+    assert np.argwhere(carried.mask).tolist() == [[1, 1, 1]]
+
+
+def test_a_region_outside_the_target_or_empty_is_empty():
+    grid = axial_grid(shape=(4, 4, 4), spacing=(1.0, 1.0, 1.0))
+    far = axial_grid(shape=(4, 4, 4), spacing=(1.0, 1.0, 1.0), centre=(90.0, 0.0, 0.0))
+
+    assert region_onto(ball(grid, (0, 0, 0), 2), far).voxel_count == 0
+    assert region_onto(empty_region(grid), far).voxel_count == 0
+
+
+def test_the_bounding_box_stops_at_the_edge():
+    mask = np.zeros((5, 6, 7), bool)
+    mask[1:3, 0, 6] = True
+
+    assert bounding_box(mask) == (slice(1, 3), slice(0, 1), slice(6, 7))
+    assert bounding_box(mask, margin=2) == (slice(0, 5), slice(0, 3), slice(4, 7))
+    assert bounding_box(np.zeros((2, 2, 2), bool)) is None
+
+
+def test_a_cropped_grid_places_its_voxels_where_they_were():
+    grid = turned(axial_grid(shape=(5, 6, 7), spacing=(3.0, 2.0, 1.0)), about_x_deg=30)
+
+    part = crop(grid, (slice(1, 4), slice(2, 6), slice(3, 5)))
+
+    assert part.shape == (3, 4, 2)
+    assert np.allclose(part.to_patient((0, 0, 0)), grid.to_patient((1, 2, 3)))
