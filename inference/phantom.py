@@ -19,6 +19,7 @@ from inference.shapes import (
     coordinates,
     covering,
     paint,
+    to_vector,
 )
 from inference.tumour import Tumour, ball, scattered, tumour_in_ct, tumour_in_pet
 from inference.volume import Quantity, Region, Volume, Voxels

@@ -105,6 +105,7 @@ def tumour_in_pet(tumour: Tumour, rng: np.random.Generator) -> tuple[Shape, Valu
             np.float32(1) + np.float32(0.35 * tumour.heterogeneity) * waves.at(at), 0, 2
         )
         alive = np.float32(1) - np.float32(0.85 * tumour.heterogeneity) * dead
-        return np.float32(tumour.suv) * mottle * alive
+        suv: Voxels = np.float32(tumour.suv) * mottle * alive
+        return suv
 
     return whole, uptake
