@@ -1,0 +1,353 @@
+"""Jobs: analyses that are due, run or done, each by exactly one worker at a time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    and_,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from db import studies
+from db.engine import insert_new
+from db.instances import Instance, set_digest
+from db.results import Result, owe
+from db.studies import Reasons, Study, StudyState
+from db.tables import job_instances, jobs
+
+
+class JobState(StrEnum):
+    """Where a job stands; superseded: more images came before a worker took it."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One analysis: of these instances (their digest) of this study with this bundle."""
+
+    id: int
+    study_instance_uid: str
+    instance_set_digest: str
+    bundle_digest: str
+    state: JobState
+    attempts: int
+    worker: str | None
+    lease_until: datetime | None
+    due_at: datetime
+    created_at: datetime
+    finished_at: datetime | None
+    why_ready: str
+    """How completeness was established: PACS_COUNT, QUIET or GIVEN_UP."""
+    warnings: Reasons
+    """What assembly found to say about completeness; belongs into the report."""
+    findings: Mapping[str, Any] | None
+    reasons: Reasons
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a job ended: done, refused with reasons, or failed with an error."""
+
+    state: JobState
+    findings: Mapping[str, Any] | None = None
+    reasons: Reasons = ()
+    error: str | None = None
+    results: Sequence[Result] = field(default=())
+    destinations: Sequence[str] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.state not in STUDY_OUTCOMES:
+            raise ValueError(f"a job does not end as {self.state}")
+
+
+STUDY_OUTCOMES = {
+    JobState.DONE: StudyState.ANALYZED,
+    JobState.REFUSED: StudyState.REFUSED,
+    JobState.FAILED: StudyState.FAILED,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Readiness:
+    """Why a study is taken up now, and what has to be said about that."""
+
+    why_ready: str
+    warnings: Reasons = ()
+
+
+def enqueue(
+    connection: Connection,
+    study: Study,
+    chosen: Sequence[Instance],
+    *,
+    bundle_digest: str,
+    readiness: Readiness,
+    now: datetime,
+) -> int | None:
+    """Make the study's job for these instances and this bundle; None where there is one already.
+
+    Jobs of the study that no worker has taken are superseded by the new one.
+    """
+    job_id: int | None = connection.execute(
+        insert_new(connection, jobs)
+        .values(
+            study_instance_uid=study.study_instance_uid,
+            instance_set_digest=set_digest(chosen),
+            bundle_digest=bundle_digest,
+            state=JobState.WAITING,
+            attempts=0,
+            due_at=now,
+            created_at=now,
+            why_ready=readiness.why_ready,
+            warnings=list(readiness.warnings),
+            reasons=[],
+        )
+        .returning(jobs.c.id)
+    ).scalar_one_or_none()
+    if job_id is None:
+        return None
+    connection.execute(
+        update(jobs)
+        .where(
+            jobs.c.study_instance_uid == study.study_instance_uid,
+            jobs.c.state == JobState.WAITING,
+            jobs.c.id < job_id,
+        )
+        .values(state=JobState.SUPERSEDED, finished_at=now)
+    )
+    connection.execute(
+        insert(job_instances),
+        [{"job_id": job_id, "sop_instance_uid": one.sop_instance_uid} for one in chosen],
+    )
+    return job_id
+
+
+def claim(connection: Connection, *, worker: str, now: datetime, lease: timedelta) -> Job | None:
+    """Hand the oldest due job to ``worker`` until ``now + lease``, or None if none is due.
+
+    A job whose lease ran out is due again. A study has at most one running job. One statement
+    selects and marks the row, so two workers never hold the same job.
+    """
+    other = jobs.alias("other")
+    runs_already = (
+        select(other.c.id)
+        .where(
+            other.c.study_instance_uid == jobs.c.study_instance_uid,
+            other.c.state == JobState.RUNNING,
+            other.c.id != jobs.c.id,
+        )
+        .exists()
+    )
+    oldest = (
+        select(jobs.c.id)
+        .where(_due(now), ~runs_already)
+        .order_by(jobs.c.due_at, jobs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    take = (
+        update(jobs)
+        .where(jobs.c.id == oldest)
+        .values(
+            state=JobState.RUNNING,
+            worker=worker,
+            lease_until=now + lease,
+            attempts=jobs.c.attempts + 1,
+        )
+        .returning(jobs)
+    )
+    try:
+        with connection.begin_nested():
+            row = connection.execute(take).mappings().one_or_none()
+    except IntegrityError:
+        # On PostgreSQL another worker took another job of the same study in this moment.
+        return None
+    return None if row is None else _job(row)
+
+
+def renew(connection: Connection, job: Job, *, now: datetime, lease: timedelta) -> bool:
+    """Keep the job for its worker until ``now + lease``; False if it is no longer theirs."""
+    done = connection.execute(update(jobs).where(_held(job)).values(lease_until=now + lease))
+    return done.rowcount == 1
+
+
+def conclude(connection: Connection, job: Job, outcome: Outcome, *, now: datetime) -> bool:
+    """End the job, register its results and owe them; False, and nothing done, if it is not theirs.
+
+    A worker whose lease ran out while another took the job therefore leaves no second result. The
+    study gets the outcome unless a later job of it is there.
+    """
+    done = connection.execute(
+        update(jobs)
+        .where(_held(job))
+        .values(
+            state=outcome.state,
+            findings=outcome.findings,
+            reasons=list(outcome.reasons),
+            error=outcome.error,
+            finished_at=now,
+            lease_until=None,
+        )
+    )
+    if done.rowcount != 1:
+        return False
+    owe(connection, outcome.results, outcome.destinations, now=now)
+    if latest(connection, job.study_instance_uid) == job.id:
+        studies.conclude(
+            connection,
+            job.study_instance_uid,
+            state=STUDY_OUTCOMES[outcome.state],
+            reasons=outcome.reasons,
+        )
+    return True
+
+
+def postpone(connection: Connection, job: Job, *, due_at: datetime, error: str) -> bool:
+    """Put the job back until ``due_at``: what stopped it may pass; False if it is not theirs."""
+    done = connection.execute(
+        update(jobs)
+        .where(_held(job))
+        .values(state=JobState.WAITING, due_at=due_at, error=error, worker=None, lease_until=None)
+    )
+    return done.rowcount == 1
+
+
+def fail_abandoned(connection: Connection, *, now: datetime, attempts: int) -> list[Job]:
+    """Fail the jobs whose worker vanished for the ``attempts``-th time; return them."""
+    rows = connection.execute(
+        update(jobs)
+        .where(
+            jobs.c.state == JobState.RUNNING,
+            jobs.c.lease_until < now,
+            jobs.c.attempts >= attempts,
+        )
+        .values(
+            state=JobState.FAILED,
+            finished_at=now,
+            lease_until=None,
+            error=f"no worker came back from it in {attempts} attempts",
+        )
+        .returning(jobs)
+    )
+    failed = [_job(row) for row in rows.mappings()]
+    for job in failed:
+        if latest(connection, job.study_instance_uid) == job.id:
+            studies.conclude(
+                connection, job.study_instance_uid, state=StudyState.FAILED, reasons=job.reasons
+            )
+    return failed
+
+
+def retry(connection: Connection, study_instance_uid: str, *, now: datetime) -> Job | None:
+    """Run the study's latest job again if it failed or was refused; None where there is none."""
+    row = (
+        connection.execute(
+            update(jobs)
+            .where(
+                jobs.c.id == latest(connection, study_instance_uid),
+                jobs.c.state.in_((JobState.FAILED, JobState.REFUSED)),
+            )
+            .values(state=JobState.WAITING, attempts=0, due_at=now, finished_at=None, worker=None)
+            .returning(jobs)
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        return None
+    studies.conclude(connection, study_instance_uid, state=StudyState.QUEUED, reasons=())
+    return _job(row)
+
+
+def of_study(connection: Connection, study_instance_uid: str) -> list[Job]:
+    """Return the jobs of the study, the first first."""
+    rows = connection.execute(
+        select(jobs).where(jobs.c.study_instance_uid == study_instance_uid).order_by(jobs.c.id)
+    )
+    return [_job(row) for row in rows.mappings()]
+
+
+def predecessors(connection: Connection, job: Job) -> list[Job]:
+    """Return the earlier jobs of the study that gave a result, the first first.
+
+    The version of a job's result is one more than their number.
+    """
+    rows = connection.execute(
+        select(jobs)
+        .where(
+            jobs.c.study_instance_uid == job.study_instance_uid,
+            jobs.c.state == JobState.DONE,
+            jobs.c.id < job.id,
+        )
+        .order_by(jobs.c.id)
+    )
+    return [_job(row) for row in rows.mappings()]
+
+
+def latest(connection: Connection, study_instance_uid: str) -> int | None:
+    """Return the id of the study's latest job, or None where it has none."""
+    latest_id: int | None = connection.execute(
+        select(func.max(jobs.c.id)).where(jobs.c.study_instance_uid == study_instance_uid)
+    ).scalar_one()
+    return latest_id
+
+
+def exists(
+    connection: Connection, study_instance_uid: str, digest: str, bundle_digest: str
+) -> bool:
+    """Whether the study has a job for this instance set and this bundle."""
+    found = connection.execute(
+        select(jobs.c.id).where(
+            jobs.c.study_instance_uid == study_instance_uid,
+            jobs.c.instance_set_digest == digest,
+            jobs.c.bundle_digest == bundle_digest,
+        )
+    )
+    return found.one_or_none() is not None
+
+
+def _due(now: datetime) -> ColumnElement[bool]:
+    return or_(
+        and_(jobs.c.state == JobState.WAITING, jobs.c.due_at <= now),
+        and_(jobs.c.state == JobState.RUNNING, jobs.c.lease_until < now),
+    )
+
+
+def _held(job: Job) -> ColumnElement[bool]:
+    # The attempt fences off a worker of the same name that came back after its lease ran out.
+    return and_(
+        jobs.c.id == job.id,
+        jobs.c.state == JobState.RUNNING,
+        jobs.c.worker == job.worker,
+        jobs.c.attempts == job.attempts,
+    )
+
+
+def _job(row: RowMapping) -> Job:
+    return Job(
+        **{
+            **row,
+            "state": JobState(row["state"]),
+            "warnings": tuple(row["warnings"]),
+            "reasons": tuple(row["reasons"]),
+        }
+    )

@@ -1,0 +1,184 @@
+"""Studies: one row for each, with where it stands and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, RowMapping, func, select, update
+
+from db.engine import insert_new
+from db.tables import associations, instances, studies
+
+Reasons = Sequence[Mapping[str, str]]
+"""Each holds ``code`` and ``meaning``; nothing of the patient."""
+
+
+class StudyState(StrEnum):
+    """Where a study stands; the last four are outcomes."""
+
+    RECEIVING = "receiving"
+    QUEUED = "queued"
+    ANALYZED = "analyzed"
+    REFUSED = "refused"
+    FAILED = "failed"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """What is known of a study; images came since the last decision while ``unsettled``."""
+
+    study_instance_uid: str
+    state: StudyState
+    reasons: Reasons
+    revision: int
+    settled_revision: int
+    first_at: datetime
+    last_at: datetime
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether instances came that assembly has not decided on."""
+        return self.revision > self.settled_revision
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeriesHere:
+    """How many instances of one series are here."""
+
+    series_instance_uid: str
+    modality: str
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sender:
+    """An association that brought instances of a study."""
+
+    association: str
+    calling_ae_title: str
+    last_at: datetime
+    released_at: datetime | None
+
+
+def touch(connection: Connection, study_instance_uid: str, *, now: datetime) -> None:
+    """Note that a new instance of the study came."""
+    connection.execute(
+        insert_new(connection, studies).values(
+            study_instance_uid=study_instance_uid,
+            state=StudyState.RECEIVING,
+            reasons=[],
+            revision=0,
+            settled_revision=0,
+            first_at=now,
+            last_at=now,
+        )
+    )
+    connection.execute(
+        update(studies)
+        .where(studies.c.study_instance_uid == study_instance_uid)
+        .values(revision=studies.c.revision + 1, last_at=now)
+    )
+
+
+def unsettled(connection: Connection) -> list[Study]:
+    """Return the studies that got instances since assembly last decided, the oldest first."""
+    rows = connection.execute(
+        select(studies)
+        .where(studies.c.revision > studies.c.settled_revision)
+        .order_by(studies.c.first_at, studies.c.study_instance_uid)
+    )
+    return [_study(row) for row in rows.mappings()]
+
+
+def find(connection: Connection, study_instance_uid: str) -> Study | None:
+    """Return the study, or None where no instance of it ever came."""
+    row = (
+        connection.execute(
+            select(studies).where(studies.c.study_instance_uid == study_instance_uid)
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else _study(row)
+
+
+def newest(connection: Connection, *, limit: int) -> list[Study]:
+    """Return the studies that got an instance last, the newest first."""
+    rows = connection.execute(select(studies).order_by(studies.c.last_at.desc()).limit(limit))
+    return [_study(row) for row in rows.mappings()]
+
+
+def settle(
+    connection: Connection, study: Study, *, state: StudyState, reasons: Reasons = ()
+) -> bool:
+    """Decide on the study as it was read; False, and nothing done, if instances came since."""
+    done = connection.execute(
+        update(studies)
+        .where(
+            studies.c.study_instance_uid == study.study_instance_uid,
+            studies.c.revision == study.revision,
+        )
+        .values(settled_revision=study.revision, state=state, reasons=list(reasons))
+    )
+    return done.rowcount == 1
+
+
+def explain(connection: Connection, study_instance_uid: str, reasons: Reasons) -> None:
+    """Say why the study waits, without changing where it stands."""
+    connection.execute(
+        update(studies)
+        .where(studies.c.study_instance_uid == study_instance_uid)
+        .values(reasons=list(reasons))
+    )
+
+
+def conclude(
+    connection: Connection, study_instance_uid: str, *, state: StudyState, reasons: Reasons
+) -> None:
+    """Give the study the outcome of its latest job."""
+    connection.execute(
+        update(studies)
+        .where(studies.c.study_instance_uid == study_instance_uid)
+        .values(state=state, reasons=list(reasons))
+    )
+
+
+def series_here(connection: Connection, study_instance_uid: str) -> list[SeriesHere]:
+    """Return the series of the study with how many of their instances are here."""
+    rows = connection.execute(
+        select(
+            instances.c.series_instance_uid,
+            instances.c.modality,
+            func.count().label("count"),
+        )
+        .where(instances.c.study_instance_uid == study_instance_uid)
+        .group_by(instances.c.series_instance_uid, instances.c.modality)
+        .order_by(instances.c.series_instance_uid)
+    )
+    return [SeriesHere(**row) for row in rows.mappings()]
+
+
+def senders(connection: Connection, study_instance_uid: str) -> list[Sender]:
+    """Return the associations that brought instances of the study."""
+    brought = (
+        select(instances.c.association)
+        .where(instances.c.study_instance_uid == study_instance_uid)
+        .distinct()
+    )
+    rows = connection.execute(
+        select(
+            associations.c.association,
+            associations.c.calling_ae_title,
+            associations.c.last_at,
+            associations.c.released_at,
+        )
+        .where(associations.c.association.in_(brought))
+        .order_by(associations.c.opened_at)
+    )
+    return [Sender(**row) for row in rows.mappings()]
+
+
+def _study(row: RowMapping) -> Study:
+    return Study(**{**row, "state": StudyState(row["state"]), "reasons": tuple(row["reasons"])})
