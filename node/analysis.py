@@ -1,0 +1,125 @@
+"""The instances of one study, turned into its outcome: findings or a coded refusal, and objects."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from inference.analyze import Model, analyze
+from inference.findings import Findings, Reason
+from inference.lesion import LesionRules
+from inference.petct import PetCt
+from node.config import Selection
+from node.dicom import results, series, volumes
+from node.document import analyzed_document, refused_document
+from node.errors import UnusableStudy
+from node.instance import ResultObject
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What every study of an installation is analysed with."""
+
+    model: Model
+    lesion: LesionRules
+    selection: Selection
+    equipment: results.Equipment
+    options: results.ResultOptions
+    refusals: bool
+    """Whether a refused study yields a report that says so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The one visible end of a study."""
+
+    study_instance_uid: str
+    reasons: tuple[Reason, ...]
+    """Why the study was refused; empty when it was analysed."""
+    document: Mapping[str, Any]
+    """What ``findings.json`` holds."""
+    objects: tuple[ResultObject, ...]
+    petct: PetCt | None = None
+    findings: Findings | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the study will never yield a result."""
+        return bool(self.reasons)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOnDisk:
+    """The files of one study, and the key that all UIDs of its results derive from."""
+
+    study_instance_uid: str
+    paths: Sequence[Path]
+    key: str
+
+
+def conclude(
+    study: StudyOnDisk, recipe: Recipe, *, when: datetime, clock: Callable[[], float]
+) -> Outcome:
+    """Analyse one study; a study that cannot be used comes back refused, with its coded reason.
+
+    ``when`` (aware) dates the result objects, ``clock`` gives seconds for the timings.
+    """
+    try:
+        return _analyzed(study, recipe, when=when, clock=clock)
+    except UnusableStudy as unusable:
+        logger.warning(
+            "refused a study: %s", unusable.reason.code, extra={"study": study.study_instance_uid}
+        )
+        return _refused(study, recipe, unusable.reason, when=when)
+
+
+def _analyzed(
+    study: StudyOnDisk, recipe: Recipe, *, when: datetime, clock: Callable[[], float]
+) -> Outcome:
+    started = clock()
+    choice = series.choose(study.paths)
+    petct = volumes.load(
+        choice,
+        contour_names=recipe.selection.contour_names,
+        contour_codes=recipe.selection.contour_codes,
+    )
+    read = clock() - started
+    findings = analyze(petct, model=recipe.model, rules=recipe.lesion, clock=clock)
+    writing = clock()
+    objects = results.analyzed(
+        choice,
+        petct,
+        findings,
+        equipment=recipe.equipment,
+        key=study.key,
+        when=when,
+        options=recipe.options,
+    )
+    timings = {"read": read, **findings.timings_s, "write": clock() - writing}
+    findings = replace(findings, timings_s={k: round(v, 4) for k, v in timings.items()})
+    return Outcome(
+        study_instance_uid=study.study_instance_uid,
+        reasons=(),
+        document=analyzed_document(petct, findings),
+        objects=objects,
+        petct=petct,
+        findings=findings,
+    )
+
+
+def _refused(study: StudyOnDisk, recipe: Recipe, reason: Reason, *, when: datetime) -> Outcome:
+    objects: tuple[ResultObject, ...] = ()
+    if recipe.refusals:
+        objects = results.refused(
+            study.paths, (reason,), equipment=recipe.equipment, key=study.key, when=when
+        )
+    return Outcome(
+        study_instance_uid=study.study_instance_uid,
+        reasons=(reason,),
+        document=refused_document(study.study_instance_uid, (reason,)),
+        objects=objects,
+    )
