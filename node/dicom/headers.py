@@ -1,0 +1,142 @@
+"""What identifies an instance, read from the top of its bytes."""
+
+import re
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset, read_partial
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from node.dicom.attributes import UNREADABLE, text
+from node.errors import NotUnderstood
+
+# PS3.5 9.1 forbids leading zeros in a component; devices in the field write them and they are
+# harmless, so they are taken as they are. All else holds: digits, dots, at most 64 characters.
+_UID = re.compile(r"[0-9]+(?:\.[0-9]+)+", re.ASCII)
+_SERIES_INSTANCE_UID = Tag(0x0020000E)
+_KEYWORDS = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "Modality",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+)
+_TAGS = [Tag(keyword) for keyword in _KEYWORDS]
+_TOP_BYTES = 4 * 2**20
+"""How much of a deflated data set is inflated to find the UIDs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identifiers:
+    """What an instance is and where it belongs."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    modality: str
+    """``""`` where absent."""
+    transfer_syntax_uid: str
+
+
+def is_uid(candidate: str) -> bool:
+    """Tell whether a text is a UID that can be filed: never a path, never over 64 characters."""
+    return len(candidate) <= 64 and _UID.fullmatch(candidate) is not None
+
+
+def identify(part10: bytes) -> Identifiers:
+    """Read the identifiers of Part 10 bytes; raise NotUnderstood where they cannot be filed.
+
+    A missing preamble or File Meta Information is tolerated. Nothing after Series Instance UID is
+    read, so that a bad element further down does not matter.
+    """
+    return _identify(BytesIO(part10))
+
+
+def identify_file(path: Path) -> Identifiers:
+    """Read the identifiers of a file as ``identify`` does, without reading its pixels."""
+    try:
+        with path.open("rb") as file:
+            return _identify(file)
+    except OSError as error:
+        raise NotUnderstood(f"cannot read the file: {error.strerror}") from error
+
+
+def _identify(file: BinaryIO) -> Identifiers:
+    dataset, transfer_syntax_uid = _top(file)
+    found = {keyword: text(dataset, keyword) for keyword in _KEYWORDS}
+    for keyword, uid in found.items():
+        if keyword != "Modality" and not is_uid(uid):
+            what = "absent" if not uid else f"no UID: {uid[:80]!r}"
+            raise NotUnderstood(f"cannot file the instance: {keyword} is {what}")
+    return Identifiers(
+        sop_class_uid=found["SOPClassUID"],
+        sop_instance_uid=found["SOPInstanceUID"],
+        study_instance_uid=found["StudyInstanceUID"],
+        series_instance_uid=found["SeriesInstanceUID"],
+        modality=found["Modality"],
+        transfer_syntax_uid=transfer_syntax_uid,
+    )
+
+
+def _top(file: BinaryIO) -> tuple[Dataset, str]:
+    """Read the data set up to Series Instance UID, and the transfer syntax it is written in."""
+    try:
+        stated = _transfer_syntax_uid(file)
+        if stated == DeflatedExplicitVRLittleEndian:
+            return _inflated_top(file), stated
+        file.seek(0)
+        dataset = read_partial(
+            file, stop_when=_past_identifiers, force=True, specific_tags=_TAGS
+        )
+    except UNREADABLE as error:
+        raise NotUnderstood(f"cannot read the bytes as DICOM: {type(error).__name__}") from error
+    implicit, little = dataset.original_encoding
+    return dataset, stated or _syntax(implicit=bool(implicit), little=bool(little))
+
+
+def _transfer_syntax_uid(file: BinaryIO) -> str:
+    """Return what the File Meta Information states, ``""`` where it is absent.
+
+    The file is left at the first byte after the File Meta Information.
+    """
+    if file.read(132)[128:] != b"DICM":
+        return ""
+    meta = read_dataset(file, False, True, stop_when=_past_file_meta)  # noqa: FBT003 (its API)
+    return text(meta, "TransferSyntaxUID")
+
+
+def _inflated_top(file: BinaryIO) -> Dataset:
+    """Read the top of a deflated data set; the rest stays deflated, however large it would be."""
+    top = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(_TOP_BYTES), _TOP_BYTES)
+    return read_dataset(
+        BytesIO(top),
+        False,  # noqa: FBT003  (explicit VR: PS3.5 A.5)
+        True,  # noqa: FBT003  (little endian)
+        stop_when=_past_identifiers,
+        specific_tags=_TAGS,
+    )
+
+
+def _syntax(*, implicit: bool, little: bool) -> str:
+    if not little:
+        return str(ExplicitVRBigEndian)
+    return str(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
+
+
+def _past_identifiers(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag > _SERIES_INSTANCE_UID
+
+
+def _past_file_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return tag.group != 2
