@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,3 +42,28 @@ class ResultObject:
     study_instance_uid: str
     transfer_syntax_uid: str
     part10: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arrival:
+    """One instance as the network hands it over: bytes, and what the request said of them."""
+
+    part10: bytes
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    calling_ae_title: str
+    peer: str
+    """Address of the peer: ``host:port``."""
+    association: str
+    """Identifies the association that brought it, unique over restarts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outgoing:
+    """One instance to be sent: the file that holds it, and what has to be negotiated for it."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    path: Path

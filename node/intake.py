@@ -1,0 +1,174 @@
+"""Makes a received instance safe: first the bytes on disk, then the row that says so."""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from db import associations, instances, results, studies
+from db.associations import Association
+from db.engine import reading, writing
+from db.instances import Instance, Quarantined
+from node.errors import Conflicting, NotUnderstood, OutOfResources
+from node.instance import Arrival, ReceivedInstance
+from node.store import Store, Stored
+
+logger = logging.getLogger(__name__)
+
+Clock = Callable[[], datetime]
+
+
+class Identifiers(Protocol):
+    """What the data set says of itself."""
+
+    @property
+    def sop_class_uid(self) -> str:
+        """SOP Class UID (0008,0016)."""
+        ...
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """SOP Instance UID (0008,0018)."""
+        ...
+
+    @property
+    def study_instance_uid(self) -> str:
+        """Study Instance UID (0020,000D)."""
+        ...
+
+    @property
+    def series_instance_uid(self) -> str:
+        """Series Instance UID (0020,000E)."""
+        ...
+
+    @property
+    def modality(self) -> str:
+        """Modality (0008,0060)."""
+        ...
+
+
+Identify = Callable[[bytes], Identifiers]
+"""Reads the identifiers of Part 10 bytes; raises NotUnderstood where there are none."""
+
+
+class Intake:
+    """Takes what the listener hands over; safe to call from many threads."""
+
+    def __init__(self, engine: Engine, store: Store, identify: Identify, clock: Clock) -> None:
+        self._engine = engine
+        self._store = store
+        self._identify = identify
+        self._clock = clock
+
+    def receive(self, arrival: Arrival) -> None:
+        """Return when the instance is on disk and its row is committed; else raise Refused.
+
+        The same instance again, or one of our own results that a PACS routes back, is taken and
+        changes nothing. Other bytes under a known SOP Instance UID are kept aside and Conflicting
+        is raised.
+        """
+        instance = _received(arrival, self._identify(arrival.part10), self._clock())
+        try:
+            if self._is_known(instance):
+                return
+            self._keep(instance, peer=arrival.peer)
+        except Conflicting:
+            self._keep_aside(instance)
+            raise
+        except SQLAlchemyError as error:
+            logger.exception("the database fails")
+            raise OutOfResources("the database fails") from error
+
+    def closed(self, association: str) -> None:
+        """Note that the association brings nothing more."""
+        with writing(self._engine) as connection:
+            associations.closed(connection, association, now=self._clock())
+
+    def _is_known(self, instance: ReceivedInstance) -> bool:
+        with reading(self._engine) as connection:
+            stored = instances.find(connection, instance.sop_instance_uid)
+            if stored is None:
+                return results.is_ours(connection, instance.sop_instance_uid)
+        if stored.sha256 != hashlib.sha256(instance.part10).hexdigest():
+            raise Conflicting(f"{instance.sop_instance_uid} is stored with other bytes")
+        return True
+
+    def _keep(self, instance: ReceivedInstance, *, peer: str) -> None:
+        stored = self._store.put(instance)
+        with writing(self._engine) as connection:
+            if instances.register(connection, _row(instance, stored)):
+                _note(connection, instance, peer=peer)
+                return
+            first = instances.find(connection, instance.sop_instance_uid)
+        # Another association was quicker with the same UID.
+        if first is None or first.sha256 != stored.sha256:
+            raise Conflicting(f"{instance.sop_instance_uid} is stored with other bytes")
+
+    def _keep_aside(self, instance: ReceivedInstance) -> None:
+        stored = self._store.quarantine(instance.part10)
+        with writing(self._engine) as connection:
+            instances.keep_aside(
+                connection,
+                Quarantined(
+                    sop_instance_uid=instance.sop_instance_uid,
+                    study_instance_uid=instance.study_instance_uid,
+                    path=stored.path,
+                    sha256=stored.sha256,
+                    calling_ae_title=instance.calling_ae_title,
+                    received_at=instance.received_at,
+                    reason="the SOP Instance UID is stored with other bytes",
+                ),
+            )
+
+
+def _received(arrival: Arrival, said: Identifiers, now: datetime) -> ReceivedInstance:
+    # PS3.4 B.2.3: what the request says of the instance and what the instance says have to agree;
+    # else the peer would get Success for a UID that is not there.
+    for name in ("sop_class_uid", "sop_instance_uid"):
+        if getattr(said, name) != getattr(arrival, name):
+            raise NotUnderstood(
+                f"{name} of request and data set differ: {arrival.sop_instance_uid}"
+            )
+    return ReceivedInstance(
+        sop_class_uid=arrival.sop_class_uid,
+        sop_instance_uid=arrival.sop_instance_uid,
+        study_instance_uid=said.study_instance_uid,
+        series_instance_uid=said.series_instance_uid,
+        transfer_syntax_uid=arrival.transfer_syntax_uid,
+        modality=said.modality,
+        part10=arrival.part10,
+        calling_ae_title=arrival.calling_ae_title,
+        association=arrival.association,
+        received_at=now,
+    )
+
+
+def _row(instance: ReceivedInstance, stored: Stored) -> Instance:
+    return Instance(
+        sop_instance_uid=instance.sop_instance_uid,
+        study_instance_uid=instance.study_instance_uid,
+        series_instance_uid=instance.series_instance_uid,
+        sop_class_uid=instance.sop_class_uid,
+        transfer_syntax_uid=instance.transfer_syntax_uid,
+        modality=instance.modality,
+        path=stored.path,
+        sha256=stored.sha256,
+        size=stored.size,
+        calling_ae_title=instance.calling_ae_title,
+        association=instance.association,
+        received_at=instance.received_at,
+    )
+
+
+def _note(connection: Connection, instance: ReceivedInstance, *, peer: str) -> None:
+    now = instance.received_at
+    sender = Association(
+        association=instance.association, calling_ae_title=instance.calling_ae_title, peer=peer
+    )
+    studies.touch(connection, instance.study_instance_uid, now=now)
+    associations.opened(connection, sender, now=now)
+    associations.touch(connection, instance.association, now=now)

@@ -1,0 +1,73 @@
+"""Opens associations with peers: as one SCU, with what is about to be asked."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
+
+from node.config import Peer
+from node.errors import PeerUnavailable
+from node.net.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from node.net.wire import acknowledge_at_once, send_at_once
+
+
+class NothingAccepted(PeerUnavailable):
+    """The peer took the association and none of what was proposed."""
+
+
+@contextmanager
+def associate(
+    peer: Peer,
+    *,
+    calling_ae_title: str,
+    contexts: Sequence[PresentationContext],
+    timeout_s: float,
+) -> Iterator[Association]:
+    """Open an association for the length of the block; raise PeerUnavailable where it fails.
+
+    ``timeout_s`` bounds the connection, the negotiation and each answer, one by one.
+    """
+    ae = AE(ae_title=calling_ae_title)
+    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    ae.connection_timeout = timeout_s
+    ae.acse_timeout = timeout_s
+    ae.dimse_timeout = timeout_s
+    ae.network_timeout = timeout_s
+    try:
+        association = ae.associate(
+            peer.host,
+            peer.port,
+            contexts=list(contexts),
+            ae_title=peer.ae_title,
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, send_at_once),
+                (evt.EVT_DATA_RECV, acknowledge_at_once),
+            ],
+        )
+    except OSError as error:
+        raise PeerUnavailable(f"{_address(peer)}: {error.strerror or error}") from error
+    if association.rejected_contexts and not association.accepted_contexts:
+        raise NothingAccepted(f"{_address(peer)}: no presentation context accepted")
+    if not association.is_established:
+        raise PeerUnavailable(f"{_address(peer)}: {_why(association)}")
+    try:
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def _address(peer: Peer) -> str:
+    return f"{peer.ae_title} at {peer.host}:{peer.port}"
+
+
+def _why(association: Association) -> str:
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        if answer is not None:
+            return f"association rejected: {answer.reason_str}"
+        return "association rejected"
+    return "no association"

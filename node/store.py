@@ -1,0 +1,168 @@
+"""Keeps bytes on disk: whole or absent, on the platters when we say so, under no peer's names.
+
+The root has to lie on a file system with hard links (ext4, XFS, ZFS, NFS): a link is made or it is
+not, and never replaces a file.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from uuid import uuid4
+
+from node.errors import Conflicting, NotUnderstood, OutOfResources
+from node.instance import ReceivedInstance, ResultObject
+
+# PS3.5 9.1, tolerant of the leading zeroes that some devices write in a component.
+UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
+UID_LENGTH = 64
+KNOWN_FOLDERS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """Where bytes lie, relative to the root, and what they are."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+class Store:
+    """A folder of instances, results and quarantined bytes.
+
+    ``free_bytes_min`` stay free: at that mark nothing more is taken, so that the database and the
+    results still find room.
+    """
+
+    def __init__(self, root: Path, free_bytes_min: int) -> None:
+        self._root = root.resolve()
+        self._free_bytes_min = free_bytes_min
+        self._folders = _Folders(self._root)
+
+    @property
+    def root(self) -> Path:
+        """The folder below which everything lies."""
+        return self._root
+
+    def put(self, instance: ReceivedInstance) -> Stored:
+        """Keep a received instance; the same bytes again change nothing.
+
+        Raises OutOfResources where there is no room or the disk fails, Conflicting where other
+        bytes lie under its UIDs, and NotUnderstood where a UID is none.
+        """
+        series = _series(instance.study_instance_uid, instance.series_instance_uid)
+        name = f"instances/{series}/{_digest(instance.sop_instance_uid)}.dcm"
+        return self._keep(name, instance.part10, watermark=self._free_bytes_min)
+
+    def put_result(self, made: ResultObject) -> Stored:
+        """Keep an object that we made, also beyond the watermark: it is small and was hard work."""
+        series = _series(made.study_instance_uid, made.series_instance_uid)
+        name = f"results/{series}/{_digest(made.sop_instance_uid)}.dcm"
+        return self._keep(name, made.part10, watermark=0)
+
+    def quarantine(self, part10: bytes) -> Stored:
+        """Keep bytes aside that conflict with what is stored, named by their own digest."""
+        digest = hashlib.sha256(part10).hexdigest()
+        return self._keep(
+            f"quarantine/{digest[:2]}/{digest}.dcm", part10, watermark=self._free_bytes_min
+        )
+
+    def path(self, stored: str) -> Path:
+        """Return where a stored file lies; ValueError if the name leads out of the root."""
+        path = (self._root / stored).resolve()
+        if not path.is_relative_to(self._root):
+            raise ValueError(f"{stored} leads out of the store")
+        return path
+
+    def read(self, stored: str) -> bytes:
+        """Return the bytes of a stored file."""
+        return self.path(stored).read_bytes()
+
+    def free_bytes(self) -> int:
+        """Return how many bytes the disk has left, those below the watermark included."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(self._root).free
+
+    def _keep(self, name: str, content: bytes, *, watermark: int) -> Stored:
+        stored = Stored(path=name, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+        try:
+            if self.free_bytes() - len(content) < watermark:
+                raise OutOfResources(f"fewer than {watermark} bytes would stay free")
+            self._folders.make((self._root / name).parent)
+            is_new = _write(self._root / name, content)
+            if not is_new and (self._root / name).read_bytes() != content:
+                raise Conflicting(f"other bytes lie at {name}")
+        except OSError as error:
+            raise OutOfResources(f"cannot store {name}: {error.strerror}") from error
+        return stored
+
+
+class _Folders:
+    """Makes folders whose names are on disk in the folders above, down from the root."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._safe: set[Path] = set()
+        self._lock = Lock()
+
+    def make(self, folder: Path) -> None:
+        """Make the folder, and return when a power cut cannot take it away again."""
+        with self._lock:
+            if len(self._safe) > KNOWN_FOLDERS:
+                self._safe.clear()
+            self._make(folder)
+
+    def _make(self, folder: Path) -> None:
+        if folder in self._safe:
+            return
+        if folder != self._root:
+            self._make(folder.parent)
+        folder.mkdir(parents=True, exist_ok=True)
+        _sync_folder(folder.parent)
+        self._safe.add(folder)
+
+
+def _write(target: Path, content: bytes) -> bool:
+    """Write a file that survives a power cut as a whole; False if there is one of that name."""
+    part = target.with_name(f"{target.stem}.{uuid4().hex}.part")
+    is_new = not target.exists()
+    try:
+        if is_new:
+            with part.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            # Unlike a rename, a link fails where another association has stored the same UID.
+            target.hardlink_to(part)
+    except FileExistsError:
+        is_new = False
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    _sync_folder(target.parent)
+    return is_new
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _series(study_instance_uid: str, series_instance_uid: str) -> str:
+    study = _digest(study_instance_uid)
+    return f"{study[:2]}/{study}/{_digest(series_instance_uid)}"
+
+
+def _digest(uid: str) -> str:
+    """Return a name for a UID that a peer chose; what is no UID is refused."""
+    if len(uid) > UID_LENGTH or UID.fullmatch(uid) is None:
+        raise NotUnderstood("a UID is not made of digits and dots")
+    return hashlib.sha256(uid.encode("ascii")).hexdigest()[:32]
