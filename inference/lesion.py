@@ -1,0 +1,137 @@
+"""Finds the primary tumour and further avid foci in the chest of one PET/CT."""
+
+from dataclasses import dataclass
+
+from inference.findings import Lesion
+from inference.foci import Focus, Place, find_foci
+from inference.measure import centroid, diameters, laterality, measure
+from inference.petct import GivenRegion, PetCt, RegionSource
+from inference.resample import region_onto
+from inference.thorax import Thorax, find_thorax
+from inference.volume import Region
+
+
+@dataclass(frozen=True, kw_only=True)
+class LesionRules:
+    """How avid a lesion must be and where it ends."""
+
+    threshold_fraction: float = 0.41
+    """Of SUVmax: the metabolic volume holds the voxels of a lesion at or above it."""
+    suv_min: float = 2.5
+    """A focus that nobody has drawn must reach this SUVbw in g/ml."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold_fraction < 1:
+            raise ValueError(f"a fraction lies between 0 and 1, got {self.threshold_fraction}")
+        if self.suv_min <= 0:
+            raise ValueError(f"the least SUV must be positive, got {self.suv_min} g/ml")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Choice:
+    """A region taken for a lesion, and why."""
+
+    region: Region
+    source: RegionSource
+    explanation: str
+
+
+def locate(petct: PetCt, rules: LesionRules) -> tuple[Lesion, ...]:
+    """Return the primary tumour first, then further avid foci of the chest, the hottest first.
+
+    A region that came with the study is the primary whatever it takes up; the first of ``given``
+    that meets the PET counts. Otherwise it is the focus in the lung that takes up most in all
+    (SUVmax times volume), or, where no focus lies in the lung, in the mediastinum. Heart, liver and
+    what lies below the lungs are passed over. Nothing avid enough, or no lungs to look in: empty.
+
+    A lesion found by threshold ends at ``threshold_fraction`` of the way from the uptake around it
+    to its SUVmax, holes filled; that is the 41 % isocontour where there is nothing around, and
+    tighter where there is. The metabolic volume is its voxels at or above the fraction of SUVmax.
+    """
+    thorax = find_thorax(petct.ct)
+    foci = find_foci(
+        petct.pet, thorax, suv_min=rules.suv_min, threshold_fraction=rules.threshold_fraction
+    )
+    choices = _choose(_given(petct), foci)
+    return tuple(
+        _lesion(
+            petct, choice, label="primary" if n == 0 else f"focus-{n}", rules=rules, thorax=thorax
+        )
+        for n, choice in enumerate(choices)
+    )
+
+
+def _choose(given: _Choice | None, foci: tuple[Focus, ...]) -> list[_Choice]:
+    lesions = [f for f in foci if f.place in (Place.LUNG, Place.MEDIASTINUM)]
+    passed_over = [f for f in foci if f.place not in (Place.LUNG, Place.MEDIASTINUM)]
+    if given is not None:
+        apart = [f for f in lesions if not (f.region.mask & given.region.mask).any()]
+        return [given, *(_further(f) for f in apart)]
+    if not lesions:
+        return []
+    primary = max(lesions, key=lambda f: (f.place is Place.LUNG, f.uptake))
+    first = _Choice(
+        region=primary.region,
+        source=RegionSource.PET_THRESHOLD,
+        explanation=_why(primary, len(lesions), passed_over),
+    )
+    return [first, *(_further(f) for f in lesions if f is not primary)]
+
+
+def _why(primary: Focus, count: int, passed_over: list[Focus]) -> str:
+    others = "the only avid focus" if count == 1 else f"of {count} avid foci the one"
+    text = f"chosen as {others} of the chest"
+    if count > 1:
+        text += " that takes up most"
+    text += f": SUVmax {primary.suv_max:.1f} in the {primary.place}"
+    text += f", {primary.lung_contact:.0%} of its surroundings being lung"
+    hotter = sorted({str(f.place) for f in passed_over if f.suv_max > primary.suv_max})
+    if hotter:
+        text += f"; passed over as physiological: hotter uptake of {' and '.join(hotter)}"
+    return text
+
+
+def _further(focus: Focus) -> _Choice:
+    return _Choice(
+        region=focus.region,
+        source=RegionSource.PET_THRESHOLD,
+        explanation=f"a further avid focus in the {focus.place}: SUVmax {focus.suv_max:.1f}",
+    )
+
+
+def _given(petct: PetCt) -> _Choice | None:
+    for given in petct.given:
+        region = region_onto(given.region, petct.pet.grid)
+        if region.voxel_count:
+            return _Choice(region=region, source=given.source, explanation=_drawn(given))
+    return None
+
+
+def _drawn(given: GivenRegion) -> str:
+    return f'drawn before: the region "{given.name}" of the {given.source} that came with the study'
+
+
+def _lesion(
+    petct: PetCt, choice: _Choice, *, label: str, rules: LesionRules, thorax: Thorax
+) -> Lesion:
+    found = measure(choice.region, petct.pet, threshold_fraction=rules.threshold_fraction)
+    on_ct = region_onto(choice.region, petct.ct.grid)
+    axial_mm, longest_mm = diameters(choice.region)
+    return Lesion(
+        label=label,
+        source=str(choice.source),
+        on_pet=choice.region,
+        on_ct=on_ct,
+        suv_max=found.suv_max,
+        suv_mean=found.suv_mean,
+        suv_peak=found.suv_peak,
+        mtv_ml=found.mtv_ml,
+        tlg_g=found.tlg_g,
+        volume_ml=choice.region.volume_ml,
+        longest_axial_diameter_mm=axial_mm,
+        longest_diameter_mm=longest_mm,
+        centroid_lps_mm=centroid(choice.region),
+        suv_max_lps_mm=found.suv_max_lps_mm,
+        laterality=laterality(choice.region, thorax.left_lung, thorax.right_lung),
+        explanation=choice.explanation,
+    )

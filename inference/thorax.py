@@ -1,0 +1,299 @@
+"""Finds the lungs, and what lies around and between them, on a CT."""
+
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import ConvexHull, QhullError
+
+from inference.geometry import Grid
+from inference.resample import bounding_box
+from inference.volume import Mask, Quantity, Region, Volume, Voxels
+
+COARSE_MM = 4.0
+"""The CT is averaged to voxels of about this size: fine enough for organs, and fast."""
+AIR_BELOW_HU = -400.0
+GAS_BELOW_HU = -930.0
+"""Air without tissue: airways, bowel; aerated lung holds blood and tissue and is denser."""
+LUNG_LEAST_ML = 150.0
+"""Air in the body below this, on either side together, is not taken for lungs."""
+CAVITY_MARGIN_MM = 6.0
+MEDIASTINAL_CORE_MM = 14.0
+"""Soft tissue that holds a ball of this radius is organ, not vessel or node."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Thorax:
+    """The chest as far as a CT shows it; every region is empty where there is no lung to see.
+
+    The regions lie on a coarse grid whose slices run to the head, rows to the back and columns to
+    the left, as nearly as the axes of the CT allow.
+    """
+
+    body: Region
+    """The patient without table, air within included."""
+    left_lung: Region
+    right_lung: Region
+    cavity: Region
+    """The lungs, what lies between them, and a margin that holds pleura and inner chest wall.
+
+    Domes of liver and spleen reach into it from below: between the lungs' bases CT alone does not
+    tell them from what stands on the diaphragm.
+    """
+    heart: Region
+    """An estimate: the bulk of soft tissue low in the cavity, from the midline to front left."""
+    midline_x_mm: float | None
+    """Where the middle of the body lies at the height of the lungs."""
+
+    @property
+    def lungs(self) -> Region:
+        """Both lungs."""
+        return Region(mask=self.left_lung.mask | self.right_lung.mask, grid=self.left_lung.grid)
+
+    @property
+    def lung_volume_ml(self) -> float:
+        """Volume of both lungs."""
+        return self.left_lung.volume_ml + self.right_lung.volume_ml
+
+
+def find_thorax(ct: Volume) -> Thorax:
+    """Find body, lungs, cavity and heart in HU of any orientation and spacing.
+
+    A CT that shows no lungs (a crop, a limb, a head, nothing but air) gives empty regions.
+    """
+    if ct.quantity is not Quantity.HU:
+        raise ValueError(f"a thorax is found in {Quantity.HU}, got {ct.quantity}")
+    hu, grid = _coarse(ct)
+    body = _body(hu)
+    lungs = _lungs(hu, body, grid)
+    if not lungs.any():
+        return _unseen(body, grid)
+    middle = _midline(body, lungs)
+    left, right = _sides(lungs, middle, grid)
+    hull = _hull(lungs)
+    heart = _heart(hu, hull & ~lungs, lungs, middle, grid)
+    margin = ndimage.distance_transform_edt(~hull, sampling=grid.spacing) <= CAVITY_MARGIN_MM
+    x, _, _ = grid.to_patient((lungs.shape[0] / 2, lungs.shape[1] / 2, middle))
+    return Thorax(
+        body=Region(mask=body, grid=grid),
+        left_lung=Region(mask=left, grid=grid),
+        right_lung=Region(mask=right, grid=grid),
+        cavity=Region(mask=margin & body, grid=grid),
+        heart=Region(mask=heart, grid=grid),
+        midline_x_mm=float(x),
+    )
+
+
+def _unseen(body: Mask, grid: Grid) -> Thorax:
+    nothing = Region(mask=np.zeros_like(body), grid=grid)
+    return Thorax(
+        body=Region(mask=body, grid=grid),
+        left_lung=nothing,
+        right_lung=nothing,
+        cavity=nothing,
+        heart=nothing,
+        midline_x_mm=None,
+    )
+
+
+def _coarse(ct: Volume) -> tuple[Voxels, Grid]:
+    """Average blocks of voxels, and turn the axes to head, back and left."""
+    factors = [
+        min(max(1, round(COARSE_MM / step)), size)
+        for step, size in zip(ct.grid.spacing, ct.grid.shape, strict=True)
+    ]
+    shape = [size // f for size, f in zip(ct.grid.shape, factors, strict=True)]
+    kept = ct.voxels[tuple(slice(0, n * f) for n, f in zip(shape, factors, strict=True))]
+    (a, b, c), (f, g, h) = shape, factors
+    # Along rows first: that is the order in memory.
+    mean: Voxels = kept.reshape(a * f, b * g, c, h).mean(axis=3, dtype=np.float32)
+    mean = mean.reshape(a, f, b, g, c).mean(axis=(1, 3), dtype=np.float32)
+    origin = ct.grid.to_patient((np.asarray(factors) - 1) / 2)
+    return _upright(
+        mean,
+        origin,
+        [s * f for s, f in zip(ct.grid.spacing, factors, strict=True)],
+        np.asarray(ct.grid.direction),
+        ct.grid.frame_of_reference_uid,
+    )
+
+
+def _upright(
+    voxels: Voxels,
+    origin: NDArray[np.float64],
+    spacing: list[float],
+    direction: NDArray[np.float64],
+    frame_of_reference_uid: str,
+) -> tuple[Voxels, Grid]:
+    """Permute and flip the axes so that they run to the head, the back and the left."""
+    wanted = np.asarray([(0, 0, 1.0), (0, 1.0, 0), (1.0, 0, 0)])
+    order = max(
+        permutations(range(3)),
+        key=lambda p: sum(abs(float(direction[a] @ w)) for a, w in zip(p, wanted, strict=True)),
+    )
+    voxels = voxels.transpose(order)
+    axes = direction[list(order)]
+    steps = [spacing[a] for a in order]
+    corner = origin.copy()
+    flips = []
+    for axis, want in enumerate(wanted):
+        backwards = float(axes[axis] @ want) < 0
+        if backwards:
+            corner += axes[axis] * steps[axis] * (voxels.shape[axis] - 1)
+            axes[axis] = -axes[axis]
+        flips.append(slice(None, None, -1 if backwards else 1))
+    slices, rows, columns = voxels.shape
+    x, y, z = corner.tolist()
+    first, second, third = (tuple(a) for a in axes.tolist())
+    grid = Grid(
+        shape=(slices, rows, columns),
+        spacing=(steps[0], steps[1], steps[2]),
+        origin=(x, y, z),
+        direction=(first, second, third),
+        frame_of_reference_uid=frame_of_reference_uid,
+    )
+    return np.ascontiguousarray(voxels[tuple(flips)]), grid
+
+
+def _body(hu: Voxels) -> Mask:
+    """Return the largest thing that the air of the room does not reach, without table or clothes.
+
+    The room's air is thick: what joins it through gaps of some voxels only, as lung does where
+    averaging has thinned the chest wall away, is inside.
+    """
+    cross = ndimage.generate_binary_structure(3, 1)
+    air = hu < AIR_BELOW_HU
+    labels, count = ndimage.label(ndimage.binary_erosion(air, cross, iterations=2, border_value=1))
+    edge = np.zeros(count + 1, np.bool_)
+    for side in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
+        edge[np.unique(side)] = True
+    edge[0] = False
+    room = ndimage.binary_dilation(edge[labels], cross, iterations=2, mask=air)
+    return _largest(ndimage.binary_opening(~room, cross))
+
+
+def _lungs(hu: Voxels, body: Mask, grid: Grid) -> Mask:
+    """Return the aerated lung: the large air spaces in the body, less airways and bowel gas."""
+    air = body & (hu < AIR_BELOW_HU)
+    gas = air & (hu < GAS_BELOW_HU)
+    airways = ndimage.binary_opening(gas, ndimage.generate_binary_structure(3, 1))
+    airways = _small_parts(airways, most_ml=60.0, grid=grid)
+    air &= ~ndimage.binary_dilation(airways, iterations=2)
+    labels, count = ndimage.label(air)
+    nothing: Mask = np.zeros_like(air)
+    if count == 0:
+        return nothing
+    index = np.arange(1, count + 1)
+    volumes = ndimage.sum_labels(air, labels, index) * grid.voxel_volume_ml
+    means = ndimage.mean(hu, labels, index)
+    lung = (means > GAS_BELOW_HU) & (volumes > 0.1 * volumes.max())
+    if volumes[lung].sum() < LUNG_LEAST_ML:
+        return nothing
+    kept: Mask = np.isin(labels, index[lung])
+    return kept
+
+
+def _small_parts(mask: Mask, *, most_ml: float, grid: Grid) -> Mask:
+    """Return the connected parts of at most ``most_ml``."""
+    labels, count = ndimage.label(mask)
+    volumes = np.bincount(labels.ravel(), minlength=count + 1) * grid.voxel_volume_ml
+    small = volumes <= most_ml
+    small[0] = False
+    parts: Mask = small[labels]
+    return parts
+
+
+def _largest(mask: Mask) -> Mask:
+    labels, count = ndimage.label(mask)
+    if count == 0:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    part: Mask = labels == int(sizes.argmax())
+    return part
+
+
+def _midline(body: Mask, lungs: Mask) -> float:
+    """Return the column of the middle of the body, by the slices that hold lung.
+
+    Arms that lie beside the body, both or one, are parts of a slice of their own.
+    """
+    middles = []
+    for slice_body, slice_lungs in zip(body, lungs, strict=True):
+        if not slice_lungs.any():
+            continue
+        trunk = _largest(slice_body)
+        columns = np.flatnonzero(trunk.any(axis=0))
+        middles.append((columns[0] + columns[-1]) / 2)
+    return float(np.median(middles))
+
+
+def _sides(lungs: Mask, middle: float, grid: Grid) -> tuple[Mask, Mask]:
+    """Part the lungs: whole parts by where they lie, parts that reach across by the midline."""
+    near = 20.0 / grid.spacing[2]
+    columns = np.arange(lungs.shape[2])
+    left: Mask = np.zeros_like(lungs)
+    labels, _ = ndimage.label(lungs)
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        part = labels[box] == number
+        where = columns[box[2]]
+        crosses = where[0] < middle - near and where[-1] > middle + near
+        if crosses:
+            left[box] |= part & (where > middle)
+        elif float((part.sum(axis=(0, 1)) * where).sum() / part.sum()) > middle:
+            left[box] |= part
+    return left, lungs & ~left
+
+
+def _hull(lungs: Mask) -> Mask:
+    """Return what lies in or between the lungs: in each slice, their convex hull."""
+    hull = lungs.copy()
+    rows, columns = np.indices(lungs.shape[1:])
+    pixels = np.stack([rows.ravel(), columns.ravel()], axis=1)
+    for number, part in enumerate(lungs):
+        points = np.argwhere(part & ~ndimage.binary_erosion(part))
+        if len(points) < 3:
+            continue
+        try:
+            planes = ConvexHull(points).equations
+        except QhullError:  # all in one line
+            continue
+        inside = np.all(pixels @ planes[:, :2].T + planes[:, 2] <= 1e-6, axis=1)
+        hull[number] |= inside.reshape(part.shape)
+    closed: Mask = ndimage.binary_closing(hull, np.ones((5, 1, 1), np.bool_)) | hull
+    return closed
+
+
+def _reaching(mask: Mask, middle: float, *, within: float) -> Mask:
+    """Return the connected parts that come nearer to the midline than ``within`` columns."""
+    labels, count = ndimage.label(mask)
+    central = np.abs(np.arange(mask.shape[2]) - middle) < within
+    kept = np.zeros(count + 1, np.bool_)
+    kept[np.unique(labels[:, :, central])] = True
+    kept[0] = False
+    parts: Mask = kept[labels]
+    return parts
+
+
+def _heart(hu: Voxels, between: Mask, lungs: Mask, middle: float, grid: Grid) -> Mask:
+    """Return the bulk of soft tissue low in the cavity, from the midline to the left front.
+
+    Bulk is what a ball of ``MEDIASTINAL_CORE_MM`` fits into; vessels and nodes fall away. It is
+    sought in the lower two thirds of the lungs' height, in front of their middle to the right,
+    and no further from the midline than a heart reaches: 60 mm to the right, 95 mm to the left.
+    """
+    soft = between & (hu > -200)
+    depth = ndimage.distance_transform_edt(soft, sampling=grid.spacing)
+    core = _reaching(depth > MEDIASTINAL_CORE_MM, middle, within=25.0 / grid.spacing[2])
+    bulk = ndimage.distance_transform_edt(~core, sampling=grid.spacing) <= MEDIASTINAL_CORE_MM
+    box = bounding_box(lungs)
+    assert box is not None  # the caller has found lungs
+    slices, rows, columns = (np.arange(n) for n in hu.shape)
+    low = slices < box[0].start + 0.67 * (box[0].stop - box[0].start)
+    front = rows < box[1].start + 0.72 * (box[1].stop - box[1].start)
+    across_mm = (columns - middle) * grid.spacing[2]
+    near = (across_mm > -60) & (across_mm < 95)
+    zone: Mask = bulk & soft & low[:, None, None] & front[None, :, None] & near
+    return zone
