@@ -81,7 +81,7 @@ def frame_headers(dataset: Dataset) -> tuple[FrameHeader, ...]:
 
 
 def _flat(group: Dataset) -> list[Dataset]:
-    return [item for macro in _MACROS for item in items(group, macro)[:1]]
+    return [*(item for macro in _MACROS for item in items(group, macro)[:1]), group]
 
 
 def value(source: Attributes, keyword: str) -> Any:  # noqa: ANN401  (as its VR says)

@@ -23,7 +23,7 @@ from node.errors import NotUnderstood
 # PS3.5 9.1 forbids leading zeros in a component; devices in the field write them and they are
 # harmless, so they are taken as they are. All else holds: digits, dots, at most 64 characters.
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)+", re.ASCII)
-_SERIES_INSTANCE_UID = Tag(0x0020000E)
+_SERIES_INSTANCE_UID = 0x0020000E
 _KEYWORDS = (
     "SOPClassUID",
     "SOPInstanceUID",
@@ -31,7 +31,7 @@ _KEYWORDS = (
     "StudyInstanceUID",
     "SeriesInstanceUID",
 )
-_TAGS = [Tag(keyword) for keyword in _KEYWORDS]
+_TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in _KEYWORDS]
 _TOP_BYTES = 4 * 2**20
 """How much of a deflated data set is inflated to find the UIDs."""
 
@@ -96,9 +96,7 @@ def _top(file: BinaryIO) -> tuple[Dataset, str]:
         if stated == DeflatedExplicitVRLittleEndian:
             return _inflated_top(file), stated
         file.seek(0)
-        dataset = read_partial(
-            file, stop_when=_past_identifiers, force=True, specific_tags=_TAGS
-        )
+        dataset = read_partial(file, stop_when=_past_identifiers, force=True, specific_tags=_TAGS)
     except UNREADABLE as error:
         raise NotUnderstood(f"cannot read the bytes as DICOM: {type(error).__name__}") from error
     implicit, little = dataset.original_encoding
@@ -135,8 +133,8 @@ def _syntax(*, implicit: bool, little: bool) -> str:
 
 
 def _past_identifiers(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return tag > _SERIES_INSTANCE_UID
+    return int(tag) > _SERIES_INSTANCE_UID
 
 
 def _past_file_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return tag.group != 2
+    return int(tag.group) != 2

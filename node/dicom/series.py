@@ -1,11 +1,32 @@
 """A study on disk as values: which series there are, and which PET and CT belong together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from inference.findings import Reason
 from inference.geometry import Vector
+from node.dicom.attributes import text
+from node.dicom.candidates import (
+    CT_RULES,
+    PET_RULES,
+    Candidate,
+    Left,
+    Pair,
+    Role,
+    ct_key,
+    judge,
+    lost_by,
+    pair,
+    pet_key,
+    role_of,
+    why_not_with,
+)
+from node.dicom.headers import identify_file
+from node.dicom.scan import ScannedSeries, scan
+from node.errors import NotUnderstood
+
+_DOCUMENTS = frozenset({"RTSTRUCT", "SEG", "SR"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,13 +81,112 @@ class Choice:
     explanation: tuple[str, ...]
     """One sentence for each series of the study: why it was taken or left."""
     warnings: tuple[Reason, ...] = ()
+    sop_instance_uids: frozenset[str] = frozenset()
+    """Every instance of the study, so that a contour's references can be checked."""
 
 
 def studies(paths: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
     """Sort readable DICOM files by Study Instance UID; files that are not DICOM are left out."""
-    raise NotImplementedError
+    found: dict[str, list[Path]] = {}
+    for path in sorted(set(paths)):
+        try:
+            uid = identify_file(path).study_instance_uid
+        except NotUnderstood:
+            continue
+        found.setdefault(uid, []).append(path)
+    return {uid: tuple(found[uid]) for uid in sorted(found)}
 
 
 def choose(paths: Sequence[Path]) -> Choice:
-    """Choose the PET and the CT of one study by the stated rules, or raise UnusableStudy."""
-    raise NotImplementedError
+    """Choose the PET and the CT of one study by the stated rules, or raise UnusableStudy.
+
+    The PET is an attenuation-corrected static FDG PET; the CT shares its frame of reference and
+    covers it. Among several PETs an original one goes before a derived one, then more planes,
+    smaller voxels, the later one. Among several CTs one that covers all of the PET goes first, then
+    an original one, a soft kernel, thin planes of 0.9 mm and more, more planes, the later one.
+    """
+    scanned = scan(paths)
+    if len({series.study_instance_uid for series in scanned}) > 1:
+        raise ValueError("the files belong to more than one study")
+    roles = {series.series_instance_uid: role_of(series) for series in scanned}
+    judged = [judge(s, role) for s in scanned if (role := roles[s.series_instance_uid]) is not None]
+    fit = [verdict for verdict in judged if isinstance(verdict, Candidate)]
+    left = [verdict for verdict in judged if isinstance(verdict, Left)]
+    chosen = pair(fit, left)
+    told = {
+        x.series.series_instance_uid: f"left: {x.reason.code}, {x.reason.meaning}" for x in left
+    }
+    told |= {candidate.uid: _why(candidate, chosen) for candidate in fit}
+    return Choice(
+        study_instance_uid=chosen.pet.series.study_instance_uid,
+        pet=_image_series(chosen.pet),
+        ct=_image_series(chosen.ct),
+        documents=tuple(_documents(scanned)),
+        explanation=tuple(_sentence(series, told) for series in scanned),
+        warnings=chosen.warnings,
+        sop_instance_uids=frozenset(p.sop_instance_uid for s in scanned for p in s.planes),
+    )
+
+
+def _image_series(candidate: Candidate) -> ImageSeries:
+    return ImageSeries(
+        study_instance_uid=candidate.series.study_instance_uid,
+        series_instance_uid=candidate.uid,
+        modality=candidate.series.modality,
+        frame_of_reference_uid=candidate.grid.frame_of_reference_uid,
+        description=text(candidate.planes[0].header, "SeriesDescription"),
+        planes=tuple(
+            Plane(
+                path=plane.path,
+                sop_class_uid=plane.sop_class_uid,
+                sop_instance_uid=plane.sop_instance_uid,
+                frame=plane.frame,
+                position=plane.geometry.position,
+            )
+            for plane in candidate.planes
+            if plane.geometry is not None
+        ),
+    )
+
+
+def _documents(scanned: Sequence[ScannedSeries]) -> Iterator[Document]:
+    for series in scanned:
+        if series.modality in _DOCUMENTS:
+            instances = {plane.sop_instance_uid: plane for plane in series.planes}
+            for plane in instances.values():
+                yield Document(
+                    path=plane.path,
+                    modality=series.modality,
+                    sop_class_uid=plane.sop_class_uid,
+                    sop_instance_uid=plane.sop_instance_uid,
+                    series_instance_uid=series.series_instance_uid,
+                )
+
+
+def _why(candidate: Candidate, chosen: Pair) -> str:
+    """Say why a fit series was taken, or by which rule it lost."""
+    if candidate in (chosen.pet, chosen.ct):
+        step_mm = candidate.grid.spacing[0]
+        return (
+            f"taken as the {candidate.role}: {len(candidate.planes)} planes, {step_mm:.2f} mm apart"
+        )
+    if candidate.role is Role.PET:
+        rule = lost_by(pet_key(candidate), pet_key(chosen.pet), PET_RULES)
+        better = pet_key(candidate) < pet_key(chosen.pet)
+        return "left: no CT goes with it" if better else f"left: beside the chosen PET {rule}"
+    unfit = why_not_with(chosen.pet, candidate)
+    if unfit is not None:
+        return f"left: {unfit.code}, {unfit.meaning}"
+    keys = ct_key(chosen.pet, candidate), ct_key(chosen.pet, chosen.ct)
+    return f"left: beside the chosen CT {lost_by(*keys, CT_RULES)}"
+
+
+def _sentence(series: ScannedSeries, told: Mapping[str, str]) -> str:
+    if series.modality in _DOCUMENTS:
+        default = "kept: it may hold a contour"
+    elif series.modality in {"PT", "CT"}:
+        default = f"left: labelled {series.modality}, but of another SOP class"
+    else:
+        default = "left: neither PET nor CT"
+    uid = series.series_instance_uid
+    return f"{series.modality or 'No modality'} {uid} is {told.get(uid, default)}."

@@ -1,0 +1,134 @@
+"""The headers of a study's files, sorted into series and planes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, text
+from node.dicom.geometry import PlaneGeometry, plane_geometry
+from node.dicom.headers import is_uid
+from node.errors import NotUnderstood
+
+# What is needed to choose series; all else, and every private element, is passed over unread.
+_TAGS = [
+    "SpecificCharacterSet",
+    "ImageType",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesDate",
+    "AcquisitionDate",
+    "StudyDate",
+    "SeriesTime",
+    "Modality",
+    "StudyDescription",
+    "SeriesDescription",
+    "Radiopharmaceutical",
+    "ProtocolName",
+    "ConvolutionKernel",
+    "AttenuationCorrected",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "FrameOfReferenceUID",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "CorrectedImage",
+    "RescaleIntercept",
+    "RescaleType",
+    "RadiopharmaceuticalInformationSequence",
+    "NumberOfTimeSlices",
+    "SeriesType",
+    "Units",
+    "AttenuationCorrectionMethod",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ScannedPlane:
+    """One plane and its headers; ``geometry`` is None where it is no plane in the patient."""
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    frame: int | None
+    header: Attributes
+    geometry: PlaneGeometry | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ScannedSeries:
+    """One series as it was found: at least one plane, in no order."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    modality: str
+    planes: tuple[ScannedPlane, ...]
+
+    @property
+    def header(self) -> Attributes:
+        """The headers of any one plane, for what the whole series shares."""
+        return self.planes[0].header
+
+    @property
+    def sop_classes(self) -> frozenset[str]:
+        """The SOP classes of the series' instances."""
+        return frozenset(plane.sop_class_uid for plane in self.planes)
+
+
+def read(path: Path) -> Dataset:
+    """Read a file's headers; raise NotUnderstood where the file is not DICOM."""
+    try:
+        return dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+    except UNREADABLE as error:
+        raise NotUnderstood(f"cannot read the file: {type(error).__name__}") from error
+    except OSError as error:
+        raise NotUnderstood(f"cannot read the file: {error.strerror}") from error
+
+
+def scan(paths: Sequence[Path]) -> tuple[ScannedSeries, ...]:
+    """Sort files into series, in the order of their UIDs; what is no DICOM is left out."""
+    found: dict[tuple[str, str], list[ScannedPlane]] = {}
+    modalities: dict[tuple[str, str], str] = {}
+    for path in sorted(set(paths)):
+        try:
+            dataset = read(path)
+        except NotUnderstood:
+            continue
+        key = text(dataset, "StudyInstanceUID"), text(dataset, "SeriesInstanceUID")
+        if not all(is_uid(uid) for uid in (*key, text(dataset, "SOPInstanceUID"))):
+            continue
+        modalities.setdefault(key, text(dataset, "Modality").upper())
+        found.setdefault(key, []).extend(_planes(path, dataset))
+    return tuple(
+        ScannedSeries(
+            study_instance_uid=key[0],
+            series_instance_uid=key[1],
+            modality=modalities[key],
+            planes=tuple(found[key]),
+        )
+        for key in sorted(found)
+    )
+
+
+def _planes(path: Path, dataset: Dataset) -> list[ScannedPlane]:
+    frames = frame_headers(dataset)
+    multi_frame = len(frames) > 1 or "PerFrameFunctionalGroupsSequence" in dataset
+    return [
+        ScannedPlane(
+            path=path,
+            sop_class_uid=text(dataset, "SOPClassUID"),
+            sop_instance_uid=text(dataset, "SOPInstanceUID"),
+            frame=number if multi_frame else None,
+            header=header,
+            geometry=plane_geometry(header),
+        )
+        for number, header in enumerate(frames, start=1)
+    ]
