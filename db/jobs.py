@@ -311,20 +311,6 @@ def latest(connection: Connection, study_instance_uid: str) -> int | None:
     return latest_id
 
 
-def exists(
-    connection: Connection, study_instance_uid: str, digest: str, bundle_digest: str
-) -> bool:
-    """Whether the study has a job for this instance set and this bundle."""
-    found = connection.execute(
-        select(jobs.c.id).where(
-            jobs.c.study_instance_uid == study_instance_uid,
-            jobs.c.instance_set_digest == digest,
-            jobs.c.bundle_digest == bundle_digest,
-        )
-    )
-    return found.one_or_none() is not None
-
-
 def _due(now: datetime) -> ColumnElement[bool]:
     return or_(
         and_(jobs.c.state == JobState.WAITING, jobs.c.due_at <= now),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy import Connection, RowMapping, case, func, select, update
 
 from db.engine import insert_new
 from db.tables import associations, instances, studies
@@ -78,7 +78,13 @@ def touch(connection: Connection, study_instance_uid: str, *, now: datetime) -> 
     connection.execute(
         update(studies)
         .where(studies.c.study_instance_uid == study_instance_uid)
-        .values(revision=studies.c.revision + 1, last_at=now)
+        .values(
+            revision=studies.c.revision + 1,
+            last_at=now,
+            state=case(
+                (studies.c.state == StudyState.IGNORED, StudyState.RECEIVING), else_=studies.c.state
+            ),
+        )
     )
 
 

@@ -4,7 +4,6 @@ import hashlib
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,42 +12,16 @@ from db import associations, instances, results, studies
 from db.associations import Association
 from db.engine import reading, writing
 from db.instances import Instance, Quarantined
+from node.dicom.headers import Identifiers
 from node.errors import Conflicting, NotUnderstood, OutOfResources
 from node.instance import Arrival, ReceivedInstance
 from node.store import Store, Stored
 
 logger = logging.getLogger(__name__)
 
+MODALITY_LENGTH = 16  # PS3.5 6.2, VR CS
+
 Clock = Callable[[], datetime]
-
-
-class Identifiers(Protocol):
-    """What the data set says of itself."""
-
-    @property
-    def sop_class_uid(self) -> str:
-        """SOP Class UID (0008,0016)."""
-        ...
-
-    @property
-    def sop_instance_uid(self) -> str:
-        """SOP Instance UID (0008,0018)."""
-        ...
-
-    @property
-    def study_instance_uid(self) -> str:
-        """Study Instance UID (0020,000D)."""
-        ...
-
-    @property
-    def series_instance_uid(self) -> str:
-        """Series Instance UID (0020,000E)."""
-        ...
-
-    @property
-    def modality(self) -> str:
-        """Modality (0008,0060)."""
-        ...
 
 
 Identify = Callable[[bytes], Identifiers]
@@ -139,7 +112,7 @@ def _received(arrival: Arrival, said: Identifiers, now: datetime) -> ReceivedIns
         study_instance_uid=said.study_instance_uid,
         series_instance_uid=said.series_instance_uid,
         transfer_syntax_uid=arrival.transfer_syntax_uid,
-        modality=said.modality,
+        modality=said.modality[:MODALITY_LENGTH],
         part10=arrival.part10,
         calling_ae_title=arrival.calling_ae_title,
         association=arrival.association,
