@@ -98,7 +98,12 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Auroc:
-    """Area under the ROC curve of one model for one task, with its 95 % interval (DeLong)."""
+    """Area under the ROC curve of one model for one task, with its 95 % interval (DeLong).
+
+    ``model`` is ``fusion`` (the bundle's network), ``pet``, ``ct``, ``clinical`` or ``bayes``: the
+    risk that labels were drawn from, which nothing can beat. ``p_versus_fusion`` is DeLong's
+    two-sided p for the same cases.
+    """
 
     task: str
     model: str
@@ -107,6 +112,7 @@ class Auroc:
     auroc: float
     low: float
     high: float
+    p_versus_fusion: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,9 +85,9 @@ def _dataclass(kind: Kind, value: object, place: str) -> object:
 
 
 def _value(kind: Kind, value: object, place: str) -> object:
-    origin = get_origin(kind)
-    if origin is not None:
-        return _COMPOSITES[origin](kind, value, place)
+    composite = _COMPOSITES.get(get_origin(kind))
+    if composite is not None:
+        return composite(kind, value, place)
     if issubclass(kind, StrEnum):
         return _enum(kind, value, place)
     if dataclasses.is_dataclass(kind):

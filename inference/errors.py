@@ -3,6 +3,7 @@
 * InferenceError
   - BundleUnusable    a bundle does not load: a file is missing, a digest differs, a key is unknown
   - EngineUnavailable a back end cannot run here: the package, the device or the model is missing
+  - CaseUnusable      a case folder does not load: a file is missing, malformed or does not fit
 """
 
 
@@ -16,3 +17,7 @@ class BundleUnusable(InferenceError):
 
 class EngineUnavailable(InferenceError):
     """A back end cannot run here; the message says what is missing."""
+
+
+class CaseUnusable(InferenceError):
+    """A case folder does not load; the message names the file and the reason."""

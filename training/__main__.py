@@ -1,0 +1,178 @@
+"""``petct-train``: the command line of training."""
+
+import argparse
+import csv
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from inference import case
+from inference.bundle import load as load_bundle
+from inference.errors import InferenceError
+from inference.phantom import SCANNERS, draw, random_phantom, tumour_region
+from training.build import build
+from training.cohort import COVARIATES, covariates_of, labels_of, risk_of
+from training.evaluate import evaluate
+from training.material import Resources
+from training.progress import Track
+from training.recipe import Recipe, RecipeUnusable
+from training.recipe import load as load_recipe
+from training.report import performance_table
+
+DEFAULT_RECIPE = Path(__file__).parent / "recipes" / "dlnms-phantom.yaml"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    given = _parser().parse_args(arguments)
+    # The exporter logs that torchvision is absent, which nothing here needs.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        given.run(given)
+    except (RecipeUnusable, InferenceError, FileExistsError, ValueError) as error:
+        Console(stderr=True).print(f"petct-train: {error}", style="red", markup=False)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="petct-train",
+        description="Makes the model bundles that petct-node runs. Nothing here needs a network "
+        "or a GPU; what is trained on phantoms is for demonstration only.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_bundle(commands)
+    _add_evaluate(commands)
+    _add_show(commands)
+    _add_cohort(commands)
+    return parser
+
+
+def _add_bundle(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "bundle",
+        help="draw phantoms, train, test and write a bundle",
+        description="Does everything in a recipe: draws its phantoms, trains the fusion network "
+        "and its rivals for each task, tests them on phantoms never trained on, calibrates, "
+        "exports to ONNX and writes the bundle. The same recipe gives the same bundle.",
+    )
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="a file of training/recipes")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="keep drawings here (5 GB)")
+    _add_threads(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.set_defaults(run=_bundle)
+
+
+def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="run a bundle on the phantoms of its test set again",
+        description="Draws the test phantoms of a recipe again, runs the bundle's networks on "
+        "them with ONNX Runtime and prints AUROC with its 95 % interval.",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder")
+    parser.add_argument("--recipe", type=Path, default=DEFAULT_RECIPE, metavar="RECIPE")
+    parser.add_argument("--cases", type=int, metavar="N", help="only the first N test phantoms")
+    _add_threads(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.set_defaults(run=_evaluate)
+
+
+def _add_show(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "show",
+        help="verify a bundle and print what its card says of its worth",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder")
+    parser.set_defaults(run=_show)
+
+
+def _add_cohort(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "phantom-cohort",
+        help="write whole phantom PET/CTs as case folders, with a table of labels",
+        description="Writes one case folder a phantom (arrays as npz, facts as JSON) and "
+        "labels.csv with covariates, risks and the labels that the recipe draws from them.",
+    )
+    parser.add_argument("--seed", type=int, required=True, help="seed of the first phantom")
+    parser.add_argument("--n", type=int, required=True, help="how many phantoms")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    parser.add_argument("--scanner", choices=sorted(SCANNERS), default="small")
+    parser.add_argument("--recipe", type=Path, default=DEFAULT_RECIPE, metavar="RECIPE")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.set_defaults(run=_phantom_cohort)
+
+
+def _add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=2,
+        metavar="N",
+        help="processes to draw with and threads to train with (default 2); "
+        "another number rounds sums otherwise and gives other weights",
+    )
+
+
+def _bundle(given: argparse.Namespace) -> None:
+    recipe = load_recipe(given.recipe)
+    resources = Resources(threads=given.threads, cache=given.cache)
+    made = build(recipe, given.out, resources, Track(quiet=given.quiet))
+    sys.stdout.write(performance_table(made.card) + f"\n{given.out}: {made.digest}\n")
+
+
+def _evaluate(given: argparse.Namespace) -> None:
+    bundle = load_bundle(given.bundle)
+    recipe = load_recipe(given.recipe)
+    if given.cases is not None:
+        recipe = replace(recipe, cohort=replace(recipe.cohort, test=given.cases))
+    rows = evaluate(bundle, recipe, threads=given.threads, track=Track(quiet=given.quiet))
+    sys.stdout.write(performance_table(replace(bundle.card, performance=rows, at_cutoff=())))
+
+
+def _show(given: argparse.Namespace) -> None:
+    bundle = load_bundle(given.bundle)
+    card = bundle.card
+    sys.stdout.write(f"{card.name} {card.version}  {bundle.digest}\n{card.intended_use}\n\n")
+    sys.stdout.write(performance_table(card))
+
+
+def _phantom_cohort(given: argparse.Namespace) -> None:
+    recipe = load_recipe(given.recipe)
+    given.out.mkdir(parents=True)
+    with (
+        (given.out / "labels.csv").open("x", newline="", encoding="utf-8") as file,
+        Track(quiet=given.quiet).stage("drawing phantoms", given.n) as advance,
+    ):
+        table = csv.writer(file)
+        table.writerow(_header(recipe))
+        for seed in range(given.seed, given.seed + given.n):
+            table.writerow(_write_phantom(given.out, seed, given.scanner, recipe))
+            advance("")
+
+
+def _header(recipe: Recipe) -> list[str]:
+    names = [task.name for task in recipe.tasks]
+    return ["case", *COVARIATES, *(f"{name}_risk" for name in names), *names]
+
+
+def _write_phantom(out: Path, seed: int, scanner: str, recipe: Recipe) -> list[object]:
+    phantom = random_phantom(seed)
+    assert phantom.tumour is not None
+    petct = draw(phantom, SCANNERS[scanner])
+    name = f"phantom-{seed}"
+    case.write(petct, out / name)
+    risks = [risk_of(phantom.tumour, task.risk) for task in recipe.tasks]
+    inside = tumour_region(phantom, petct.pet.grid).mask
+    covariates = covariates_of(phantom, float(petct.pet.voxels[inside].max()))
+    return [name, *covariates, *risks, *labels_of(seed, risks).astype(int)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""A whole run: draw, train, compare, calibrate and write the bundle with what it is worth."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from inference import bundle as bundles
+from inference.bundle import Bundle
+from inference.card import SCHEMA, AtCutoff, Auroc, Card, Task
+from training.clinical import clinical_margins
+from training.cohort import Floats, Labels
+from training.export import to_onnx
+from training.fit import Examples, Trainer, margins
+from training.material import Material, Resources, material
+from training.networks import Fusion, Single
+from training.progress import Track
+from training.recipe import Recipe, TaskRecipe
+from training.statistics import (
+    auroc_difference_p,
+    auroc_interval,
+    confusion,
+    platt,
+    youden_cutoff,
+)
+
+ARCHITECTURE = (
+    "DLNMS, 2.5D: two 2D ResNet-18 of widths {widths}, no weights shared, feature maps "
+    "concatenated, maximum and mean pooled, two dense layers; auxiliary heads not exported"
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answer:
+    """What a run gives for one task."""
+
+    task: Task
+    onnx: bytes
+    performance: tuple[Auroc, ...]
+    at_cutoff: AtCutoff
+
+
+def build(recipe: Recipe, out: Path, resources: Resources, track: Track) -> Bundle:
+    """Train and test everything in the recipe and write its bundle to ``out``, which is new.
+
+    The same recipe on the same machine gives the same files.
+    """
+    if out.exists():
+        raise FileExistsError(f"{out} is there already")
+    torch.set_num_threads(resources.threads)
+    ground = material(recipe, resources, track)
+    answers = [answer(recipe, index, ground, track) for index in range(len(recipe.tasks))]
+    networks = {given.task.onnx: given.onnx for given in answers}
+    card = Card(
+        schema=SCHEMA,
+        name=recipe.name,
+        version=recipe.version,
+        intended_use=recipe.intended_use,
+        training_data=recipe.training_data,
+        training_set=summary(recipe, ground),
+        architecture=ARCHITECTURE.format(widths=list(recipe.network.widths)),
+        inputs=ground.inputs,
+        tasks=tuple(given.task for given in answers),
+        performance=tuple(row for given in answers for row in given.performance),
+        at_cutoff=tuple(given.at_cutoff for given in answers),
+        limits=recipe.limits,
+        files=dict.fromkeys(networks, ""),
+    )
+    return bundles.save(out, card, networks)
+
+
+def answer(recipe: Recipe, index: int, ground: Material, track: Track) -> Answer:
+    """Train fusion and its rivals for one task; the test set is looked at once, at the end."""
+    asked = recipe.tasks[index]
+    labels = ground.pool.labels[:, index]
+    models: dict[str, Callable[[], nn.Module]] = {
+        "fusion": lambda: Fusion(recipe.network),
+        "pet": lambda: Single(recipe.network, "pet"),
+        "ct": lambda: Single(recipe.network, "ct"),
+    }
+    trained = {name: _trained(recipe, index, name, ground, track, models[name]) for name in models}
+    fusion = trained["fusion"]
+    scores = {
+        name: margins(network, ground.test.images.planes, ground.inputs)
+        for name, network in trained.items()
+    }
+    scores["clinical"] = clinical_margins(
+        ground.pool.covariates[ground.training], labels[ground.training], ground.test.covariates
+    )
+    scores["bayes"] = ground.test.risks[:, index]
+    task = _calibrated(asked, fusion, ground, labels)
+    truth = ground.test.labels[:, index]
+    return Answer(
+        task=task,
+        onnx=to_onnx(fusion, ground.inputs),
+        performance=tuple(_row(asked.name, name, truth, scores) for name in scores),
+        at_cutoff=_at_cutoff(task, truth, scores["fusion"]),
+    )
+
+
+def summary(recipe: Recipe, ground: Material) -> dict[str, float]:
+    """Return the numbers of the training set that the card shows."""
+    numbers: dict[str, float] = {
+        "phantoms_training": len(ground.training),
+        "phantoms_validation": len(ground.validation),
+        "phantoms_test": len(ground.test.labels),
+        "first_seed": recipe.cohort.first_seed,
+    }
+    for index, task in enumerate(recipe.tasks):
+        positive = ground.pool.labels[ground.training, index].mean()
+        numbers[f"{task.name}_prevalence"] = round(float(positive), 4)
+    diameters = np.exp(ground.pool.covariates[ground.training, 4])
+    for share in (5, 50, 95):
+        numbers[f"diameter_mm_percentile_{share}"] = round(
+            float(np.percentile(diameters, share)), 1
+        )
+    return numbers
+
+
+def _trained(
+    recipe: Recipe,
+    index: int,
+    name: str,
+    ground: Material,
+    track: Track,
+    make: Callable[[], nn.Module],
+) -> nn.Module:
+    examples = Examples(
+        images=ground.pool.images,
+        labels=ground.pool.labels[:, index],
+        training=ground.training,
+        validation=ground.validation,
+    )
+    trainer = Trainer(
+        fit=recipe.fit,
+        augmentation=recipe.augmentation,
+        inputs=ground.inputs,
+        seed=recipe.seed + index,
+    )
+    title = f"{recipe.tasks[index].name}: {name}"
+    with track.stage(title, recipe.fit.epochs) as advance:
+
+        def report(_: int, loss: float, reached: float) -> None:
+            advance(f"loss {loss:.3f}, validation AUROC {reached:.3f}")
+
+        return trainer.train(make, examples, report=report)
+
+
+def _calibrated(asked: TaskRecipe, fusion: nn.Module, ground: Material, labels: Labels) -> Task:
+    """Calibrate on validation; take the cut-off from training, then carry it over."""
+    seen = ground.pool.images.planes
+    held_out = margins(fusion, seen[ground.validation], ground.inputs)
+    calibration = platt(labels[ground.validation], held_out)
+    known = margins(fusion, seen[ground.training], ground.inputs)
+    cutoff = youden_cutoff(labels[ground.training], known)
+    return Task(
+        name=asked.name,
+        meaning=asked.meaning,
+        onnx=f"{asked.name}.onnx",
+        cutoff=round(calibration.probability(cutoff), 6),
+        calibration=calibration,
+    )
+
+
+def _row(task: str, model: str, truth: Labels, scores: dict[str, Floats]) -> Auroc:
+    found = auroc_interval(truth, scores[model])
+    rival = model != "fusion"
+    p = auroc_difference_p(truth, scores["fusion"], scores[model]) if rival else None
+    return Auroc(
+        task=task,
+        model=model,
+        cases=len(truth),
+        positives=int(truth.sum()),
+        auroc=round(found.value, 4),
+        low=round(found.low, 4),
+        high=round(found.high, 4),
+        p_versus_fusion=None if p is None else float(f"{p:.2g}"),
+    )
+
+
+def _at_cutoff(task: Task, truth: Labels, scores: Floats) -> AtCutoff:
+    probabilities = np.asarray([task.calibration.probability(score) for score in scores])
+    found = confusion(truth, probabilities, task.cutoff)
+    return AtCutoff(task=task.name, **vars(found))

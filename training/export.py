@@ -1,0 +1,65 @@
+"""Writes a network as one ONNX file, held against the network before it is given out."""
+
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import nn
+
+from inference.card import PLANES, Inputs
+from training.networks import MainHead
+
+OPSET = 18
+TOLERANCE = 1e-4
+"""Greatest difference in a logit between torch and ONNX Runtime."""
+
+
+class ExportDiffers(Exception):
+    """The exported network does not give the logits of the one that was trained."""
+
+
+def to_onnx(network: nn.Module, inputs: Inputs) -> bytes:
+    """Return the network's main head as ONNX: inputs ``pet`` and ``ct``, output ``logits``.
+
+    The batch is free, the weights lie inside, and the auxiliary heads are left out. Raises
+    ``ExportDiffers`` where ONNX Runtime's logits differ from torch's by more than ``TOLERANCE``.
+    """
+    # Batch norms must not learn from the example, and both runs must see the same dropout: none.
+    wrapped = MainHead(network).eval()
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, len(PLANES), inputs.crop_side, inputs.crop_side)
+    example = (torch.randn(shape, generator=generator), torch.randn(shape, generator=generator))
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # The exporter warns of its own deprecated internals, none of which we choose.
+        warnings.simplefilter("ignore")
+        path = Path(folder) / "network.onnx"
+        torch.onnx.export(
+            wrapped,
+            example,
+            str(path),
+            input_names=["pet", "ct"],
+            output_names=["logits"],
+            opset_version=OPSET,
+            dynamic_shapes={"pet": {0: batch}, "ct": {0: batch}},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        data = path.read_bytes()
+    _check(wrapped, data, example)
+    return data
+
+
+def _check(network: nn.Module, data: bytes, example: tuple[torch.Tensor, torch.Tensor]) -> None:
+    with torch.inference_mode():
+        expected = network(*example).numpy()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    pet, ct = (tensor.numpy() for tensor in example)
+    (found,) = session.run(["logits"], {"pet": pet, "ct": ct})
+    difference = float(np.abs(found - expected).max())
+    if not difference <= TOLERANCE:
+        raise ExportDiffers(f"logits differ by {difference:.2g}, more than {TOLERANCE:g}")
