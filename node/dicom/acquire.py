@@ -11,7 +11,7 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from inference.petct import PetCt
 from inference.volume import Region
-from node.dicom.acquired_pet import pet_series
+from node.dicom.acquired_pet import calibration, pet_series
 from node.dicom.acquisition import (
     Habit,
     Study,
@@ -41,9 +41,15 @@ def write(
     """Write one file a slice into ``folder`` and return the files, CT before PT before RTSTRUCT.
 
     Pixel data are compressed where ``transfer_syntax_uid`` says so; it must be lossless and one
-    that pydicom can encode. ``include_contour`` lies on the lattice of the CT or of the PET, else
-    it is refused with ValueError.
+    that pydicom can encode. ``include_contour`` lies on the lattice of the CT or of the PET.
+    Another lattice, or a patient without a weight, is refused with ValueError and nothing written.
     """
+    known = calibration(petct, habit, study)
+    contours = (
+        ()
+        if include_contour is None
+        else (structure_set(petct, study, include_contour, name="GTV"),)
+    )
     folder.mkdir(parents=True, exist_ok=True)
     images = petct.ct.grid.shape[0] + petct.pet.grid.shape[0]
     syntax = UID(transfer_syntax_uid)
@@ -51,16 +57,14 @@ def write(
     if study.shuffle_seed is not None:
         numbers = np.random.default_rng(study.shuffle_seed).permutation(numbers)
     native = ExplicitVRLittleEndian if syntax.is_encapsulated else syntax
-    series = chain(_ct_series(petct, study, native), pet_series(petct, habit, study, native))
+    series = chain(_ct_series(petct, study, native), pet_series(petct, known, study, native))
     paths = []
     for number, ds in zip(numbers.tolist(), series, strict=True):
         ds.InstanceNumber = number
         if syntax.is_encapsulated:
             ds.compress(syntax, generate_instance_uid=False)
         paths.append(_save(ds, folder / f"IM{number:06d}.dcm"))
-    if include_contour is not None:
-        ds = structure_set(petct, study, include_contour, name="GTV")
-        paths.append(_save(ds, folder / "RS000001.dcm"))
+    paths += [_save(ds, folder / "RS000001.dcm") for ds in contours]
     return tuple(paths)
 
 

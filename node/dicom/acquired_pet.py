@@ -84,10 +84,9 @@ def calibration(petct: PetCt, habit: Habit, study: Study) -> Calibration:
 
 
 def pet_series(
-    petct: PetCt, habit: Habit, study: Study, transfer_syntax_uid: UID
+    petct: PetCt, known: Calibration, study: Study, transfer_syntax_uid: UID
 ) -> Iterator[Dataset]:
     """Yield the slices in their order, each with the timing of its bed."""
-    known = calibration(petct, habit, study)
     uid = petct.pet_facts.series_instance_uid
     highest = float(petct.pet.voxels.max())
     for index, plane in enumerate(petct.pet.voxels):
