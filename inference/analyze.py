@@ -3,13 +3,17 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from inference.applicability import judge
+import numpy as np
+
+from inference.applicability import Applicability, judge
 from inference.bundle import Bundle
 from inference.engine import Engine
-from inference.findings import Findings, Reason
+from inference.findings import Findings, Lesion, Prediction, Reason
 from inference.lesion import LesionRules, locate
 from inference.petct import PetCt
 from inference.predict import predict
+from inference.thorax import find_thorax
+from inference.volume import Region
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +36,9 @@ def analyze(
     lesions = locate(petct, rules)
     located = clock()
     inapplicable: tuple[Reason, ...] = ()
-    predictions = ()
+    predictions: tuple[Prediction, ...] = ()
     if lesions:
-        verdict = judge(petct, lesions[0], model.bundle)
+        verdict = _judge(petct, lesions[0], model.bundle)
         inapplicable = verdict.reasons
         if not verdict.withhold:
             predictions = predict(petct, lesions[0], model.bundle, model.engines)
@@ -51,3 +55,25 @@ def analyze(
         device=engine.device,
         timings_s={"locate": located - started, "infer": clock() - located},
     )
+
+
+def _judge(petct: PetCt, lesion: Lesion, bundle: Bundle) -> Applicability:
+    thorax = find_thorax(petct.ct)
+    return judge(
+        petct,
+        lesion,
+        bundle,
+        lung_volume_ml=thorax.lung_volume_ml,
+        lesion_in_thorax=share_within(lesion.on_pet, thorax.cavity) >= 0.5,
+    )
+
+
+def share_within(region: Region, other: Region) -> float:
+    """Return the share of a region's voxel centres that lie in another region, on any grid."""
+    centres = region.grid.to_patient(np.argwhere(region.mask))
+    if not len(centres):
+        return 0.0
+    indices = np.rint(other.grid.to_indices(centres)).astype(int)
+    inside = np.all((indices >= 0) & (indices < other.grid.shape), axis=1)
+    slices, rows, columns = indices[inside].T
+    return float(np.count_nonzero(other.mask[slices, rows, columns]) / len(centres))

@@ -34,7 +34,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Conclusion:
     """The one visible end of a study."""
 
     study_instance_uid: str
@@ -59,11 +59,15 @@ class StudyOnDisk:
     study_instance_uid: str
     paths: Sequence[Path]
     key: str
+    warnings: tuple[Reason, ...] = ()
+    """What is to be said of the set of files; it goes into the findings and the report."""
+    predecessors: tuple[results.Predecessor, ...] = ()
+    """Earlier reports on the same study, which this one replaces."""
 
 
 def conclude(
     study: StudyOnDisk, recipe: Recipe, *, when: datetime, clock: Callable[[], float]
-) -> Outcome:
+) -> Conclusion:
     """Analyse one study; a study that cannot be used comes back refused, with its coded reason.
 
     ``when`` (aware) dates the result objects, ``clock`` gives seconds for the timings.
@@ -79,7 +83,7 @@ def conclude(
 
 def _analyzed(
     study: StudyOnDisk, recipe: Recipe, *, when: datetime, clock: Callable[[], float]
-) -> Outcome:
+) -> Conclusion:
     started = clock()
     choice = series.choose(study.paths)
     petct = volumes.load(
@@ -88,6 +92,7 @@ def _analyzed(
         contour_codes=recipe.selection.contour_codes,
     )
     read = clock() - started
+    petct = replace(petct, warnings=(*petct.warnings, *choice.warnings, *study.warnings))
     findings = analyze(petct, model=recipe.model, rules=recipe.lesion, clock=clock)
     writing = clock()
     objects = results.analyzed(
@@ -97,11 +102,11 @@ def _analyzed(
         equipment=recipe.equipment,
         key=study.key,
         when=when,
-        options=recipe.options,
+        options=replace(recipe.options, predecessors=study.predecessors),
     )
     timings = {"read": read, **findings.timings_s, "write": clock() - writing}
     findings = replace(findings, timings_s={k: round(v, 4) for k, v in timings.items()})
-    return Outcome(
+    return Conclusion(
         study_instance_uid=study.study_instance_uid,
         reasons=(),
         document=analyzed_document(petct, findings),
@@ -111,13 +116,13 @@ def _analyzed(
     )
 
 
-def _refused(study: StudyOnDisk, recipe: Recipe, reason: Reason, *, when: datetime) -> Outcome:
+def _refused(study: StudyOnDisk, recipe: Recipe, reason: Reason, *, when: datetime) -> Conclusion:
     objects: tuple[ResultObject, ...] = ()
     if recipe.refusals:
         objects = results.refused(
             study.paths, (reason,), equipment=recipe.equipment, key=study.key, when=when
         )
-    return Outcome(
+    return Conclusion(
         study_instance_uid=study.study_instance_uid,
         reasons=(reason,),
         document=refused_document(study.study_instance_uid, (reason,)),

@@ -1,0 +1,298 @@
+"""Builds the running node from its settings; the only place where objects are wired."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing.context import SpawnProcess
+from multiprocessing.synchronize import Event as ProcessEvent
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Engine as SqlEngine
+
+from db.engine import connect
+from db.migrate import upgrade
+from inference import bundle as bundles
+from inference.analyze import Model
+from inference.engine import Engine
+from inference.errors import EngineUnavailable
+from inference.lesion import LesionRules
+from node import log, schedule
+from node.analysis import Recipe
+from node.assembly import Assembler
+from node.census import Census
+from node.completeness import Patience
+from node.config import Peer, Settings
+from node.delivery import Backoff, Outbox
+from node.dicom import headers
+from node.dicom.results import Equipment, ResultOptions
+from node.instance import Outgoing
+from node.intake import Intake
+from node.net.find import StudyCounts, count_instances
+from node.net.scp import Listener
+from node.net.scu import Sent, send
+from node.store import Store
+from node.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+ENGINES = {
+    "openvino": "inference.openvino_engine",
+    "onnxruntime": "inference.onnx_engine",
+    "torch": "inference.torch_engine",
+}
+"""Imported only when used: each brings a library of hundreds of megabytes."""
+AUTOMATIC = ("openvino", "onnxruntime")
+IDLE_S = 0.2
+"""How long a worker without a job waits before it looks again."""
+GRACE_S = 20
+"""How long a worker may finish its study when the node stops."""
+
+
+def now() -> datetime:
+    """Return the present moment; below this module it is passed in."""
+    return datetime.now(UTC)
+
+
+def software_version() -> str:
+    """Return the version of the installed node."""
+    try:
+        return version("petct-node")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def build_model(settings: Settings) -> Model:
+    """Load the bundle and open an engine for each of its tasks.
+
+    Raises BundleUnusable or EngineUnavailable.
+    """
+    bundle = bundles.load(settings.model.bundle or bundles.default_path())
+    kinds = AUTOMATIC if settings.model.engine == "auto" else (settings.model.engine,)
+    refusals = []
+    threads = settings.model.threads or len(os.sched_getaffinity(0))
+    for kind in kinds:
+        try:
+            engines: Mapping[str, Engine] = {
+                task.name: _open_engine(kind, bundle.onnx_path(task), threads)
+                for task in bundle.tasks
+            }
+        except EngineUnavailable as unavailable:
+            refusals.append(str(unavailable))
+        else:
+            return Model(bundle=bundle, engines=engines)
+    raise EngineUnavailable("; ".join(refusals))
+
+
+def _open_engine(kind: str, onnx_path: Path, threads: int) -> Engine:
+    engine: Engine = import_module(ENGINES[kind]).open_engine(onnx_path, threads=threads)
+    return engine
+
+
+def build_recipe(settings: Settings) -> Recipe:
+    """Put together what every study of this installation is analysed with."""
+    return Recipe(
+        model=build_model(settings),
+        lesion=LesionRules(
+            threshold_fraction=settings.lesion.threshold_fraction, suv_min=settings.lesion.suv_min
+        ),
+        selection=settings.selection,
+        equipment=Equipment(
+            manufacturer=settings.results.manufacturer,
+            model_name="petct-node",
+            software_version=software_version(),
+            device_serial_number=settings.results.device_serial_number,
+            institution=settings.results.institution,
+        ),
+        options=ResultOptions(
+            segmentation_grid=settings.results.segmentation_grid,
+            key_image=settings.results.key_image,
+        ),
+        refusals=settings.results.refusals,
+    )
+
+
+def open_database(settings: Settings) -> SqlEngine:
+    """Open the database, brought to the newest revision."""
+    upgrade(settings.database.url)
+    return connect(settings.database.url)
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the store."""
+    return Store(settings.store.root, settings.store.free_bytes_min)
+
+
+def build_worker(settings: Settings, *, number: int) -> Worker:
+    """Build a worker whose name is unique on this host."""
+    return Worker(
+        name=f"{socket.gethostname()}-{os.getpid()}-{number}",
+        database=open_database(settings),
+        store=open_store(settings),
+        recipe=build_recipe(settings),
+        destinations=tuple(settings.destinations),
+        lease=timedelta(seconds=settings.workers.lease_s),
+        attempts=settings.workers.attempts,
+    )
+
+
+def build_assembler(settings: Settings, engine: SqlEngine) -> Assembler:
+    """Build what decides which studies are complete."""
+
+    def count(peer: Peer, study: str) -> StudyCounts | None:
+        return count_instances(peer, study, calling_ae_title=settings.listener.ae_title)
+
+    bundle = bundles.load(settings.model.bundle or bundles.default_path())
+    patience = Patience(
+        association_quiet=timedelta(seconds=settings.assembly.association_quiet_s),
+        quiet=timedelta(seconds=settings.assembly.quiet_s),
+        give_up=timedelta(seconds=settings.assembly.give_up_s),
+    )
+    census = Census(settings.assembly.sources, count)
+    return Assembler(engine, census, patience, bundle_digest=bundle.digest)
+
+
+def build_outbox(settings: Settings, engine: SqlEngine, store: Store) -> Outbox:
+    """Build what brings results to their destinations."""
+
+    def deliver(peer: Peer, objects: Sequence[Outgoing]) -> list[Sent]:
+        return send(
+            peer,
+            objects,
+            calling_ae_title=settings.listener.ae_title,
+            timeout_s=settings.delivery.timeout_s,
+        )
+
+    backoff = Backoff(
+        first=timedelta(seconds=settings.delivery.retry_first_s),
+        longest=timedelta(seconds=settings.delivery.retry_longest_s),
+    )
+    return Outbox(engine, store, settings.destinations, send=deliver, backoff=backoff)
+
+
+def serve(settings: Settings) -> int:
+    """Run the whole node until SIGTERM or SIGINT; return the exit status."""
+    stop = _stop_on_signals()
+    log.configure(settings.log_level)
+    with running_node(settings):
+        stop.wait()
+        logger.info("stopping")
+    return 0
+
+
+@contextmanager
+def running_node(settings: Settings) -> Iterator[None]:
+    """Run listener, clock and worker processes for as long as the block lasts."""
+    engine = open_database(settings)
+    store = open_store(settings)
+    assembler = build_assembler(settings, engine)
+    outbox = build_outbox(settings, engine, store)
+    intake = Intake(engine, store, headers.identify, now)
+    with ExitStack() as stack:
+        stack.callback(engine.dispose)
+        stack.callback(assembler.close)
+        crew = stack.enter_context(Crew(settings))
+        scheduler = schedule.start(
+            {
+                "assembly": lambda: assembler.assemble(now()),
+                "delivery": lambda: outbox.deliver(now()),
+                "workers": crew.replace_the_dead,
+            }
+        )
+        stack.callback(scheduler.shutdown)
+        stack.enter_context(
+            Listener(settings.listener, receive=intake.receive, closed=intake.closed)
+        )
+        yield
+
+
+def work(settings: Settings, *, number: int = 0) -> int:
+    """Run one worker until SIGTERM or SIGINT; a study under way is finished first."""
+    stop = _stop_on_signals()
+    log.configure(settings.log_level)
+    _work_until(settings, stop.is_set, number)
+    return 0
+
+
+class Crew:
+    """The worker processes of this node; one that dies is replaced."""
+
+    def __init__(self, settings: Settings) -> None:
+        # Spawned, not forked: the listener's threads and the engines' do not survive a fork.
+        self._context = multiprocessing.get_context("spawn")
+        self._settings = settings
+        self._stop = self._context.Event()
+        self._processes: dict[int, SpawnProcess] = {}
+
+    def __enter__(self) -> Self:
+        for number in range(self._settings.workers.processes):
+            self._start(number)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        for process in self._processes.values():
+            process.join(GRACE_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def replace_the_dead(self) -> None:
+        """Start a new process in place of each that has ended."""
+        for number, process in list(self._processes.items()):
+            if not process.is_alive() and not self._stop.is_set():
+                logger.error("worker %d ended with %s; starting another", number, process.exitcode)
+                self._start(number)
+
+    def _start(self, number: int) -> None:
+        process = self._context.Process(
+            target=_crew_member,
+            args=(self._settings, self._stop, number),
+            name=f"worker-{number}",
+            daemon=True,
+        )
+        process.start()
+        self._processes[number] = process
+
+
+def _crew_member(settings: Settings, stop: ProcessEvent, number: int) -> None:
+    """Be one worker: until told to stop, or until the node that started it is gone."""
+    # The terminal's Ctrl-C reaches the whole process group; the node decides when workers stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    log.configure(settings.log_level)
+    parent = multiprocessing.parent_process()
+
+    def is_over() -> bool:
+        return stop.is_set() or (parent is not None and not parent.is_alive())
+
+    _work_until(settings, is_over, number)
+
+
+def _work_until(settings: Settings, is_over: Callable[[], bool], number: int) -> None:
+    worker = build_worker(settings, number=number)
+    logger.info("worker %s ready", worker.name)
+    while not is_over():
+        if worker.work() is None:
+            time.sleep(IDLE_S)
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

@@ -1,0 +1,158 @@
+"""The command line: what an operator types, and what each command runs."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from inference.errors import InferenceError
+from node import bootstrap, config
+from node.cli import check, demo, export, operate, process
+from node.config import ConfigError, Settings
+
+DEFAULT_CONFIG = Path("config.yaml")
+CONFIG_WRONG = 2
+"""Exit status for a configuration or a bundle that cannot be used; 1 is a command's own failure."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status."""
+    console = Console(highlight=False)
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace, Console], int] = options.run
+    try:
+        return run(options, console)
+    except (ConfigError, InferenceError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"petct-node: {error}")
+        return CONFIG_WRONG
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="petct-node", description=__doc__, epilog="Research use only."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _running(commands)
+    _offline(commands)
+    _operating(commands)
+    return parser
+
+
+def _running(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    serve = _command(commands, "serve", "run the node: listener, clock and workers", _serve)
+    _takes_config(serve)
+    work = _command(commands, "work", "run one worker alone, on this or another host", _work)
+    _takes_config(work)
+
+
+def _offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    one = _command(commands, "process", "analyse a folder of DICOM without a network", _process)
+    one.add_argument("folder", type=Path, metavar="DIR", help="searched with all folders below it")
+    one.add_argument("--out", type=Path, required=True, help="where the results are written")
+    _takes_config(one)
+    show = _command(commands, "demo", "send a phantom study through a real node", _demo)
+    show.add_argument("--out", type=Path, default=Path("demo-output"))
+    drawn = _command(commands, "phantom", "write a drawn PET/CT study as DICOM", _phantom)
+    drawn.add_argument("--seed", type=int, default=0)
+    drawn.add_argument("--scanner", default="classic", help="see docs/operations.md")
+    drawn.add_argument("--habit", default="siemens", help="siemens, ge, philips or gml")
+    drawn.add_argument("--contour", action="store_true", help="with an RT Structure Set")
+    drawn.add_argument("--out", type=Path, required=True)
+
+
+def _operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    checked = _command(commands, "check", "check configuration, disk, database and peers", _check)
+    checked.add_argument("--quick", action="store_true", help="do not call peers or load the model")
+    _takes_config(checked)
+    status = _command(commands, "status", "list the studies, where each is and why", _status)
+    status.add_argument("--json", action="store_true", dest="as_json")
+    status.add_argument("--limit", type=int, default=50, help="how many studies, newest first")
+    _takes_config(status)
+    outcomes = _command(commands, "outcomes", "print every study's outcome as CSV", _outcomes)
+    _takes_config(outcomes)
+    for name, text, run in (
+        ("explain", "tell what happened to a study and what comes next", _explain),
+        ("retry", "analyse a failed or refused study again", _retry),
+        ("export", "write a study as a case folder for training", _export),
+    ):
+        command = _command(commands, name, text, run)
+        command.add_argument("study", metavar="STUDY_UID")
+        _takes_config(command)
+        if name == "export":
+            command.add_argument("--out", type=Path, required=True)
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    text: str,
+    run: Callable[[argparse.Namespace, Console], int],
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(run=run)
+    return command
+
+
+def _takes_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config", type=Path, help=f"default: {DEFAULT_CONFIG}, else the built-in settings"
+    )
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    if options.config is None and not DEFAULT_CONFIG.exists():
+        return Settings()
+    return config.read(options.config or DEFAULT_CONFIG)
+
+
+def _serve(options: argparse.Namespace, _console: Console) -> int:
+    return bootstrap.serve(_settings(options))
+
+
+def _work(options: argparse.Namespace, _console: Console) -> int:
+    return bootstrap.work(_settings(options))
+
+
+def _process(options: argparse.Namespace, console: Console) -> int:
+    return process.process(options.folder, options.out, _settings(options), console)
+
+
+def _demo(options: argparse.Namespace, console: Console) -> int:
+    return demo.demo(options.out, console)
+
+
+def _phantom(options: argparse.Namespace, console: Console) -> int:
+    return demo.write_phantom(
+        options.out,
+        console,
+        seed=options.seed,
+        scanner=options.scanner,
+        habit=options.habit,
+        contour=options.contour,
+    )
+
+
+def _check(options: argparse.Namespace, console: Console) -> int:
+    return check.check(_settings(options), console, quick=options.quick)
+
+
+def _status(options: argparse.Namespace, console: Console) -> int:
+    settings = _settings(options)
+    return operate.status(settings, console, limit=options.limit, as_json=options.as_json)
+
+
+def _outcomes(options: argparse.Namespace, console: Console) -> int:
+    return operate.outcomes(_settings(options), console)
+
+
+def _explain(options: argparse.Namespace, console: Console) -> int:
+    return operate.explain(options.study, _settings(options), console)
+
+
+def _retry(options: argparse.Namespace, console: Console) -> int:
+    return operate.retry(options.study, _settings(options), console)
+
+
+def _export(options: argparse.Namespace, console: Console) -> int:
+    return export.export(options.study, options.out, _settings(options), console)

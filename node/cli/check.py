@@ -1,0 +1,100 @@
+"""``petct-node check``: whether this installation can work, one line for each thing it needs."""
+
+import os
+import tempfile
+from collections.abc import Callable
+
+from rich.console import Console
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.engine import reading
+from inference.errors import InferenceError
+from node import bootstrap
+from node.config import Peer, Settings
+from node.errors import PeerUnavailable
+from node.net import scu
+
+ECHO_TIMEOUT_S = 5
+
+
+class CheckFailed(Exception):
+    """One thing does not work; the message says what and what to do."""
+
+
+def check(settings: Settings, console: Console, *, quick: bool) -> int:
+    """Check everything and return 0, or 1 where anything fails.
+
+    ``quick`` leaves out what asks others (peers) or takes seconds (the model).
+    """
+    checks: dict[str, Callable[[], str]] = {
+        "store": lambda: _store(settings),
+        "database": lambda: _database(settings),
+    }
+    if not quick:
+        checks["model"] = lambda: _model(settings)
+        peers = {**settings.assembly.sources, **settings.destinations}
+        for name, peer in peers.items():
+            checks[f"peer {name}"] = lambda peer=peer: _peer(peer, settings)  # type: ignore[misc]  # mypy cannot infer a lambda's default
+    failures = 0
+    console.print("[green]ok[/]     configuration: every key is known and every value fits")
+    for name, run in checks.items():
+        try:
+            console.print(f"[green]ok[/]     {name}: {run()}")
+        except CheckFailed as failed:
+            failures += 1
+            console.print(f"[red]failed[/] {name}: {failed}")
+    if not settings.destinations:
+        console.print("[yellow]note[/]   no destination is configured: results stay in the store")
+    return 1 if failures else 0
+
+
+def _store(settings: Settings) -> str:
+    root = settings.store.root
+    try:
+        store = bootstrap.open_store(settings)
+        free = store.free_bytes()
+        with tempfile.NamedTemporaryFile(dir=root, prefix=".check-") as file:
+            file.write(b"petct-node")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise CheckFailed(f"{root} cannot be written: {error.strerror}") from error
+    least = settings.store.free_bytes_min
+    if free < least:
+        raise CheckFailed(
+            f"{free / 1e9:.1f} GB free at {root}, the watermark is {least / 1e9:.1f} GB: "
+            "every C-STORE is answered 0xA700 until there is room"
+        )
+    return f"{root} takes synced writes, {free / 1e9:.1f} GB free"
+
+
+def _database(settings: Settings) -> str:
+    try:
+        engine = bootstrap.open_database(settings)
+        with reading(engine) as connection:
+            revision = connection.execute(text("select version_num from alembic_version")).scalar()
+        name = engine.dialect.name
+        engine.dispose()
+    except (SQLAlchemyError, OSError) as error:
+        raise CheckFailed(f"cannot be opened: {type(error).__name__}") from error
+    return f"{name}, revision {revision}"
+
+
+def _model(settings: Settings) -> str:
+    try:
+        model = bootstrap.build_model(settings)
+    except InferenceError as error:
+        raise CheckFailed(str(error)) from error
+    identity = model.bundle.identity
+    engine = next(iter(model.engines.values()))
+    return f"{identity.name} {identity.version} {identity.digest[:19]} on {engine.name}"
+
+
+def _peer(peer: Peer, settings: Settings) -> str:
+    where = f"{peer.ae_title} at {peer.host}:{peer.port}"
+    try:
+        scu.echo(peer, calling_ae_title=settings.listener.ae_title, timeout_s=ECHO_TIMEOUT_S)
+    except PeerUnavailable as error:
+        raise CheckFailed(f"{where} does not answer C-ECHO: {error}") from error
+    return f"{where} answers C-ECHO"

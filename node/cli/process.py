@@ -1,0 +1,89 @@
+"""``petct-node process``: the node's job on a folder of DICOM, without a network."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from node import bootstrap
+from node.analysis import Conclusion, Recipe, StudyOnDisk, conclude
+from node.cli.findings import print_document
+from node.config import Settings
+from node.dicom import headers, secondary_capture, series
+from node.errors import NotUnderstood
+from node.instance import ResultKind
+
+FILE_NAMES = {
+    ResultKind.REPORT: "sr.dcm",
+    ResultKind.SEGMENTATION: "seg.dcm",
+    ResultKind.KEY_IMAGE: "key-image.dcm",
+}
+
+
+def process(folder: Path, out: Path, settings: Settings, console: Console) -> int:
+    """Analyse every study below ``folder``; return 0, or 1 where no study was found.
+
+    One study writes its files into ``out``, several write into ``out/<Study Instance UID>``.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = series.studies(paths)
+    if not found:
+        console.print(f"[red]no DICOM study in {folder}[/]: {len(paths)} files, none readable")
+        return 1
+    with console.status("loading the model"):
+        recipe = bootstrap.build_recipe(settings)
+    for study, files in found.items():
+        target = out if len(found) == 1 else out / study
+        conclusion = process_study(study, files, recipe, console)
+        write(conclusion, target)
+        print_document(conclusion.document, console)
+        console.print(f"written to {target}\n")
+    return 0
+
+
+def process_study(
+    study: str, files: Sequence[Path], recipe: Recipe, console: Console
+) -> Conclusion:
+    """Bring one study to its outcome."""
+    digest = instance_set_digest(files, console)
+    key = f"{study} {digest} {recipe.model.bundle.identity.digest}"
+    with console.status(f"analysing {len(files)} files of study {study}"):
+        return conclude(
+            StudyOnDisk(study_instance_uid=study, paths=files, key=key),
+            recipe,
+            when=datetime.now(UTC),
+            clock=time.perf_counter,
+        )
+
+
+def instance_set_digest(files: Sequence[Path], console: Console) -> str:
+    """``sha256:`` and the digest of the instances' UIDs and bytes, in no order."""
+    lines = sorted(_digest_lines(track(files, "reading", console=console, transient=True)))
+    return "sha256:" + sha256("".join(lines).encode("ascii")).hexdigest()
+
+
+def _digest_lines(files: Iterable[Path]) -> Iterator[str]:
+    for path in files:
+        part10 = path.read_bytes()
+        try:
+            uid = headers.identify(part10).sop_instance_uid
+        except NotUnderstood:
+            continue
+        yield f"{uid} {sha256(part10).hexdigest()}\n"
+
+
+def write(conclusion: Conclusion, target: Path) -> None:
+    """Write ``findings.json`` and every object of one study into ``target``."""
+    target.mkdir(parents=True, exist_ok=True)
+    document: Mapping[str, object] = conclusion.document
+    (target / "findings.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    for made in conclusion.objects:
+        (target / FILE_NAMES[made.kind]).write_bytes(made.part10)
+    key_image = target / FILE_NAMES[ResultKind.KEY_IMAGE]
+    if key_image.exists():
+        secondary_capture.save_png(key_image, key_image.with_suffix(".png"))

@@ -1,0 +1,165 @@
+"""A job, taken and brought to its one outcome: result objects stored and owed, or a reason."""
+
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from db import instances, jobs, results
+from db.engine import reading, writing
+from db.jobs import Job, JobState, Outcome
+from db.results import Result
+from inference.errors import InferenceError
+from inference.findings import Reason
+from node.analysis import Recipe, StudyOnDisk, conclude
+from node.dicom.results import Predecessor
+from node.errors import NodeError
+from node.instance import ResultKind, ResultObject
+from node.store import Store
+
+logger = logging.getLogger(__name__)
+
+RETRY_DELAY = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """Where the time comes from: a moment for rows and objects, seconds for timings."""
+
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+    seconds: Callable[[], float] = field(default=time.perf_counter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """One process that analyses studies, one at a time."""
+
+    name: str
+    database: Engine
+    store: Store
+    recipe: Recipe
+    destinations: Sequence[str]
+    lease: timedelta
+    attempts: int
+    clock: Clock = field(default_factory=Clock)
+
+    def work(self) -> Job | None:
+        """Take the oldest due job to its outcome and return it, or return None if none is due."""
+        with writing(self.database) as connection:
+            jobs.fail_abandoned(connection, now=self.clock.now(), attempts=self.attempts)
+            job = jobs.claim(connection, worker=self.name, now=self.clock.now(), lease=self.lease)
+        if job is None:
+            return None
+        started = self.clock.seconds()
+        try:
+            with self._lease_kept(job):
+                outcome = self._outcome(job)
+        except Exception as error:  # noqa: BLE001  whatever one study does, the worker goes on
+            self._failed(job, error)
+            return job
+        with writing(self.database) as connection:
+            kept = jobs.conclude(connection, job, outcome, now=self.clock.now())
+        logger.info(
+            "job %d %s in %.1f s",
+            job.id,
+            outcome.state if kept else "was no longer ours",
+            self.clock.seconds() - started,
+            extra={"study": job.study_instance_uid},
+        )
+        return job
+
+    def _outcome(self, job: Job) -> Outcome:
+        with reading(self.database) as connection:
+            chosen = instances.of_job(connection, job.id)
+            earlier = jobs.predecessors(connection, job)
+            reports = results.of_job(connection, earlier[-1].id) if earlier else []
+        study = StudyOnDisk(
+            study_instance_uid=job.study_instance_uid,
+            paths=[self.store.path(instance.path) for instance in chosen],
+            key=f"{job.study_instance_uid} {job.instance_set_digest} {job.bundle_digest}",
+            warnings=tuple(Reason(code=w["code"], meaning=w["meaning"]) for w in job.warnings),
+            predecessors=tuple(
+                Predecessor(
+                    sop_class_uid=report.sop_class_uid,
+                    sop_instance_uid=report.sop_instance_uid,
+                    series_instance_uid=report.series_instance_uid,
+                    study_instance_uid=report.study_instance_uid,
+                )
+                for report in reports
+                if report.kind == ResultKind.REPORT
+            ),
+        )
+        conclusion = conclude(study, self.recipe, when=self.clock.now(), clock=self.clock.seconds)
+        return Outcome(
+            state=JobState.REFUSED if conclusion.refused else JobState.DONE,
+            findings=conclusion.document,
+            reasons=[{"code": r.code, "meaning": r.meaning} for r in conclusion.reasons],
+            results=[self._stored(job, made) for made in conclusion.objects],
+            destinations=self.destinations,
+        )
+
+    def _stored(self, job: Job, made: ResultObject) -> Result:
+        stored = self.store.put_result(made)
+        return Result(
+            sop_instance_uid=made.sop_instance_uid,
+            job_id=job.id,
+            kind=made.kind,
+            sop_class_uid=made.sop_class_uid,
+            series_instance_uid=made.series_instance_uid,
+            study_instance_uid=made.study_instance_uid,
+            transfer_syntax_uid=made.transfer_syntax_uid,
+            path=stored.path,
+            sha256=stored.sha256,
+        )
+
+    def _failed(self, job: Job, error: Exception) -> None:
+        """Try again later, or end the job as failed when its attempts are used up."""
+        what = describe(error)
+        logger.error("job %d stopped: %s", job.id, what, extra={"study": job.study_instance_uid})
+        now = self.clock.now()
+        with writing(self.database) as connection:
+            if job.attempts < self.attempts:
+                jobs.postpone(connection, job, due_at=now + RETRY_DELAY, error=what)
+            else:
+                failed = Outcome(state=JobState.FAILED, error=what)
+                jobs.conclude(connection, job, failed, now=now)
+
+    @contextmanager
+    def _lease_kept(self, job: Job) -> Iterator[None]:
+        """Renew the lease while the block runs, so that a long study is not given to another."""
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(self.lease.total_seconds() / 3):
+                with writing(self.database) as connection:
+                    jobs.renew(connection, job, now=self.clock.now(), lease=self.lease)
+
+        thread = threading.Thread(target=renew, name=f"lease-{job.id}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def describe(error: BaseException) -> str:
+    """Say what went wrong without repeating what a file said.
+
+    Our own errors hold no patient data by construction; of others only the type and the place are
+    told, since a library may quote a value of the data set in its message.
+    """
+    if isinstance(error, NodeError | InferenceError):
+        return f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if Path(f.filename).parent.name in {"node", "dicom", "inference"}]
+    last = ours[-1] if ours else (frames[-1] if frames else None)
+    place = f" in {Path(last.filename).name}:{last.lineno}" if last else ""
+    return f"{type(error).__name__}{place}"

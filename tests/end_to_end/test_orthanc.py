@@ -1,0 +1,98 @@
+"""The main job against a real PACS: Orthanc routes, the node analyses, Orthanc holds the results."""
+
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from io import BytesIO
+
+import pytest
+from pydicom import dcmread
+
+from inference.phantom import draw, random_phantom
+from inference.scanner import SCANNERS
+from node.bootstrap import running_node
+from node.config import settings_from
+from node.dicom import acquire
+from tests.end_to_end import orthanc
+
+pytestmark = [
+    pytest.mark.associations,
+    pytest.mark.slow,
+    pytest.mark.skipif(orthanc.EXECUTABLE is None, reason="Orthanc is not installed"),
+]
+
+
+@pytest.fixture
+def pacs_and_node(tmp_path, free_ports):
+    node_port = free_ports()
+    pacs = orthanc.Orthanc(
+        tmp_path / "orthanc", http_port=free_ports(), dicom_port=free_ports(), node_port=node_port
+    )
+    peer = {"ae_title": "TESTPACS", "host": "127.0.0.1", "port": pacs.dicom_port}
+    settings = settings_from(
+        {
+            "listener": {"port": node_port, "calling_ae_titles": ["TESTPACS"]},
+            "store": {"root": str(tmp_path / "store"), "free_bytes_min": 0},
+            "database": {"url": f"sqlite:///{tmp_path / 'node.sqlite3'}"},
+            "assembly": {"sources": {"pacs": peer}},
+            "destinations": {"pacs": peer},
+        }
+    )
+    pacs.start()
+    try:
+        with running_node(settings):
+            yield pacs
+    finally:
+        pacs.stop()
+
+
+def test_orthanc_routes_a_study_and_gets_report_segmentation_and_key_image(
+    pacs_and_node, tmp_path
+):
+    pacs = pacs_and_node
+    phantom = random_phantom(5)
+    petct = draw(phantom, SCANNERS["small"])
+    files = acquire.write(
+        petct,
+        tmp_path / "study",
+        habit=acquire.Habit.GE,
+        study=acquire.Study.of_phantom(5, datetime(2026, 1, 2, 10, tzinfo=UTC)),
+    )
+    study = dcmread(files[0]).StudyInstanceUID
+
+    for file in files:
+        pacs.post("/instances", file.read_bytes())
+
+    expected = {
+        "CT": petct.ct.grid.shape[0],
+        "PT": petct.pet.grid.shape[0],
+        "SR": 1,
+        "SEG": 1,
+        "OT": 1,
+    }
+    assert _modalities(pacs, study, until=expected, within_s=90) == expected
+    report = _only(pacs, study, "SR")
+    assert report.ConceptNameCodeSequence[0].CodeValue == "126000"
+    assert report.CompletionFlag == "COMPLETE"
+    centre = phantom.tumour.centre_lps_mm
+    assert str(report.StudyInstanceUID) == study
+    assert report.PatientID == dcmread(files[0]).PatientID
+    assert centre is not None
+
+    # Nothing runs in a circle: a while later the same objects are there, and no others.
+    time.sleep(4)
+    assert _modalities(pacs, study, until=None, within_s=0) == expected
+
+
+def _modalities(pacs, study, *, until, within_s):
+    end = time.monotonic() + within_s
+    while True:
+        found = dict(Counter(one["modality"] for one in pacs.instances(study)))
+        if found == until or time.monotonic() >= end:
+            return found
+        time.sleep(0.3)
+
+
+def _only(pacs, study, modality):
+    (one,) = [one for one in pacs.instances(study) if one["modality"] == modality]
+    return dcmread(BytesIO(pacs.get_bytes(f"/instances/{one['id']}/file")))
