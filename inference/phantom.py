@@ -40,8 +40,6 @@ __all__ = [
 F18_HALF_LIFE_MIN = 109.77
 UPTAKE_MIN = 60.0
 DOSE_BQ_PER_KG = 5e6
-_SLAB = 24
-"""Slices painted at once: few enough to stay near the cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,9 +181,8 @@ def _scene(phantom: Phantom) -> _Scene:
         hu.append((shape, 40.0))
         suv.append((shape, node.suv))
     if phantom.tumour is not None:
-        rng = np.random.default_rng([phantom.seed, 4])
-        hu += tumour_in_ct(phantom.tumour, rng)
-        suv.append(tumour_in_pet(phantom.tumour, rng))
+        hu += tumour_in_ct(phantom.tumour, np.random.default_rng([phantom.seed, 4]))
+        suv.append(tumour_in_pet(phantom.tumour, np.random.default_rng([phantom.seed, 6])))
     return _Scene(hu, suv)
 
 
@@ -232,13 +229,9 @@ def _draw_pet(
 def _painted(
     grid: Grid, window: Slices, solids: list[tuple[Shape, Value]], background: float
 ) -> Voxels:
-    slices, rows, columns = window
     shape = tuple(part.stop - part.start for part in window)
     voxels: Voxels = np.full(shape, background, dtype=np.float32)
-    for start in range(slices.start, slices.stop, _SLAB):
-        stop = min(start + _SLAB, slices.stop)
-        slab = voxels[start - slices.start : stop - slices.start]
-        paint(slab, grid, (slice(start, stop), rows, columns), solids)
+    paint(voxels, grid, window, solids)
     return voxels
 
 

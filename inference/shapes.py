@@ -16,6 +16,9 @@ Coordinates: TypeAlias = tuple[Voxels, Voxels, Voxels]
 Value: TypeAlias = float | Callable[[Coordinates], Voxels]
 Slices: TypeAlias = tuple[slice, slice, slice]
 
+_SLAB = 24
+"""Slices painted at once."""
+
 
 class Shape(Protocol):
     """A solid in LPS mm."""
@@ -208,23 +211,31 @@ def paint(
 ) -> None:
     """Paint solids one over the other onto ``voxels``, which are the ``window`` of ``grid``.
 
-    A voxel that a surface crosses takes its share of both sides, over one voxel's width.
+    A voxel that a surface crosses takes its share of both sides, over one voxel's width. A few
+    slices are painted at a time, so that the arrays in between stay near the cache.
     """
-    edge = np.float32(np.prod(grid.spacing) ** (1 / 3))
-    for shape, value in solids:
-        reach = covering(grid, shape.box)
-        part = _intersection(reach, window) if reach else None
-        if part is None:
-            continue
-        at = coordinates(grid, part)
-        share = shape.depth_mm(at)
-        share = np.clip(share / edge + np.float32(0.5), 0, 1)
-        a, b, c = (
-            slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, window, strict=True)
-        )
-        view = voxels[a, b, c]
-        colour = value(at) if callable(value) else np.float32(value)
-        view += share * (colour - view)
+    found = [(covering(grid, shape.box), shape, value) for shape, value in solids]
+    for start in range(window[0].start, window[0].stop, _SLAB):
+        slab = slice(start, min(start + _SLAB, window[0].stop))
+        for reach, shape, value in found:
+            part = reach and _intersection(reach, (slab, window[1], window[2]))
+            if part:
+                a, b, c = (
+                    slice(p.start - w.start, p.stop - w.start)
+                    for p, w in zip(part, window, strict=True)
+                )
+                _blend(voxels[a, b, c], grid, part, (shape, value))
+
+
+def _blend(view: Voxels, grid: Grid, part: Slices, solid: tuple[Shape, Value]) -> None:
+    shape, value = solid
+    at = coordinates(grid, part)
+    share = shape.depth_mm(at)
+    share *= np.float32(np.prod(grid.spacing) ** (-1 / 3))
+    share += np.float32(0.5)
+    np.clip(share, 0, 1, out=share)
+    share *= (value(at) if callable(value) else np.float32(value)) - view
+    view += share
 
 
 def _intersection(one: Slices, other: Slices) -> Slices | None:

@@ -67,7 +67,7 @@ def tumour_in_ct(tumour: Tumour, rng: np.random.Generator) -> list[tuple[Shape, 
         return lambda at: np.float32(mean_hu) + sd_hu * waves.at(at)
 
     result: list[tuple[Shape, Value]] = [
-        (ray, 0.0) for ray in _rays(tumour, count=round(45 * tumour.spiculation), rng=rng)
+        (ray, 0.0) for ray in _rays(tumour, count=round(70 * tumour.spiculation), rng=rng)
     ]
     if tumour.solidity < 1:
         result.append((whole, density(GROUND_GLASS_HU)))
@@ -85,7 +85,7 @@ def _rays(tumour: Tumour, *, count: int, rng: np.random.Generator) -> list[Shape
         along /= np.linalg.norm(along)
         tip = centre + along * (radius + rng.uniform(3.0, 5.0 + 0.5 * radius))
         root = centre + along * radius * 0.85
-        result.append(Capsule(to_vector(root), to_vector(tip), 1.6, 0.5))
+        result.append(Capsule(to_vector(root), to_vector(tip), 2.0, 0.6))
     return result
 
 

@@ -193,8 +193,9 @@ def test_arms_beside_the_body_can_be_drawn():
 @pytest.mark.parametrize("trait", ["solidity", "spiculation", "texture"])
 def test_traits_of_density_are_seen_in_ct_alone(trait):
     box = _near(TUMOUR.centre_lps_mm, 50)
-    plain = draw(RIGHT_LUNG, QUIET, box=box)
-    changed = replace(TUMOUR, **{trait: 0.5})
+    mottled = replace(TUMOUR, heterogeneity=0.5)
+    plain = draw(replace(RIGHT_LUNG, tumour=mottled), QUIET, box=box)
+    changed = replace(mottled, **{trait: 0.5})
     other = draw(replace(RIGHT_LUNG, tumour=changed), QUIET, box=box)
 
     assert np.abs(other.ct.voxels - plain.ct.voxels).max() > 50
