@@ -1,0 +1,105 @@
+"""Every coded concept that our results use and that a table of the standard does not name.
+
+Standard concepts come from pydicom's ``codes``; those it lacks stand here with their scheme. What
+no standard scheme names is in one private scheme, which each object declares (PS3.3 C.12.1.1.9).
+"""
+
+from typing import Final
+
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from inference.findings import Reason
+
+PRIVATE_SCHEME: Final = "99PETCTNODE"
+
+HIGH_RISK: Final[Code] = codes.SCT.HighRisk
+LOW_RISK: Final[Code] = codes.SCT.LowRisk
+NEOPLASM: Final[Code] = codes.SCT.Neoplasm
+PRIMARY_NEOPLASM: Final[Code] = codes.SCT.NeoplasmPrimary
+LUNG: Final[Code] = codes.SCT.Lung
+THORAX: Final[Code] = codes.SCT.Thorax
+MILLIMETER: Final = Code("mm", "UCUM", "millimeter")
+MILLILITER: Final = Code("ml", "UCUM", "milliliter")
+GRAM: Final = Code("g", "UCUM", "gram")
+CLINICAL_FINDING_ABSENT: Final = Code("373572006", "SCT", "Clinical finding absent")
+QUALITATIVE_EVALUATIONS: Final = Code("C0034375", "UMLS", "Qualitative Evaluations")
+
+
+def _private(value: str, meaning: str) -> Code:
+    return Code(value, PRIVATE_SCHEME, meaning)
+
+
+OUTCOME: Final = _private("OUTCOME", "Outcome of the analysis")
+ANALYZED: Final = _private("ANALYZED", "Analyzed")
+NOT_ANALYZABLE: Final = _private("NOT_ANALYZABLE", "Not analyzable")
+REFUSAL_REASON: Final = _private("REFUSAL_REASON", "Reason for not analyzing")
+WARNING: Final = _private("WARNING", "Assumption or warning")
+APPLICABILITY: Final = _private("APPLICABILITY", "Applicability of the model to this study")
+APPLICABLE: Final = _private("APPLICABLE", "Model applies to this study")
+NOT_APPLICABLE: Final = _private("NOT_APPLICABLE", "Model does not apply to this study")
+INAPPLICABLE_REASON: Final = _private("INAPPLICABLE", "Reason why the model does not apply")
+NODAL_RISK: Final = _private("NODAL_RISK", "Risk of occult nodal metastasis")
+PREDICTION: Final = _private("PREDICTION", "Prediction")
+EXPLANATION: Final = _private("EXPLANATION", "Why this lesion was chosen")
+INTENDED_USE: Final = _private("INTENDED_USE", "Intended use")
+TRAINING_DATA: Final = _private("TRAINING_DATA", "Data that the model was trained on")
+
+REGION_METHODS: Final = {
+    "RTSTRUCT": _private("REGION_RTSTRUCT", "Region taken from an RT Structure Set"),
+    "SEG": _private("REGION_SEG", "Region taken from a Segmentation"),
+    "network": _private("REGION_NETWORK", "Region found by a segmentation network"),
+    "pet-threshold": _private("REGION_THRESHOLD", "Region found by a threshold in the PET"),
+}
+"""How a lesion's region came about, by ``Lesion.source``: Measurement Method (370129005)."""
+
+_TASKS: Final = {
+    "occult_n1": ("N1", "occult N1 metastasis"),
+    "occult_n2": ("N2", "occult N2 metastasis"),
+}
+
+
+def _task(task: str) -> tuple[str, str]:
+    """Return a task's short name (at most 12 characters) and its name in words."""
+    return _TASKS.get(task, (task.upper()[:12], task.replace("_", " ")[:40]))
+
+
+def task_label(task: str) -> str:
+    """Return the task in words: ``occult N1 metastasis``."""
+    return _task(task)[1]
+
+
+def probability(task: str) -> Code:
+    """Return the concept under which the probability of ``task`` is reported, in per cent."""
+    short, words = _task(task)
+    return _private(f"PROB_{short}"[:16], f"Probability of {words}")
+
+
+def cutoff(task: str) -> Code:
+    """Return the concept under which the cut-off of ``task`` is reported, in per cent."""
+    short, words = _task(task)
+    return _private(f"CUT_{short}"[:16], f"Cut-off for {words}")
+
+
+def category(task: str) -> Code:
+    """Return the concept that has High risk or Low risk as its value for ``task``."""
+    short, words = _task(task)
+    return _private(f"CAT_{short}"[:16], f"Risk of {words}")
+
+
+def of_reason(reason: Reason) -> Code:
+    """Return a reason as a code; a meaning over the 64 characters of VR LO ends in dots."""
+    meaning = reason.meaning if len(reason.meaning) <= 64 else f"{reason.meaning[:61]}..."
+    return _private(reason.code, meaning)
+
+
+def coding_schemes() -> list[CodingSchemeIdentificationItem]:
+    """Return the items that declare our private scheme (PS3.3 table C.12-1)."""
+    return [
+        CodingSchemeIdentificationItem(
+            designator=PRIVATE_SCHEME,
+            name="petct-node concepts",
+            responsible_organization="petct-node project",
+        )
+    ]

@@ -1,0 +1,197 @@
+"""One lesion as measurement groups: its volume by TID 1411 and a contour by TID 1410."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from highdicom.sr import (
+    FindingSite,
+    GraphicTypeValues,
+    ImageRegion,
+    Measurement,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
+    ReferencedSegment,
+    RelationshipTypeValues,
+    SourceImageForRegion,
+    SourceSeriesForSegmentation,
+    TrackingIdentifier,
+    VolumetricROIMeasurementsAndQualitativeEvaluations,
+)
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from inference.findings import Lesion, Prediction
+from inference.volume import Region
+from node.dicom import codes as ours
+from node.dicom.outline import key_slice, outline
+from node.dicom.provenance import Provenance
+from node.dicom.seg import finding, finding_site, laterality, tracking_identifier, tracking_uid
+from node.dicom.series import ImageSeries
+from node.instance import ResultObject
+
+Group: TypeAlias = (
+    PlanarROIMeasurementsAndQualitativeEvaluations
+    | VolumetricROIMeasurementsAndQualitativeEvaluations
+)
+SUV_UNIT: Final = codes.UCUM.StandardizedUptakeValueBodyWeight
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segmented:
+    """A lesion with its number (from 1) and its segment in a Segmentation."""
+
+    lesion: Lesion
+    number: int
+    segmentation: ResultObject
+    on: ImageSeries
+    region: Region
+    """The lesion on ``on``, the series that the Segmentation was made on."""
+    also_on: ImageSeries
+    also_region: Region
+    """The lesion on ``also_on``, the other of PET and CT."""
+
+
+def groups(
+    segmented: Segmented, predictions: Sequence[Prediction], provenance: Provenance
+) -> list[Group]:
+    """Return the volumetric group, with the numbers, and a contour on either series.
+
+    A viewer that draws no segments finds the lesion by the contour: a Tracking UID that has only
+    a Referenced Segment leaves OHIF's viewport black, and one that has contours on two series is
+    drawn on the wrong one. So the contour on the other series is tracked as a finding of its own.
+    It also keeps PixelMed's validator from taking TID 1411 groups for TID 1410, as it does in a
+    report with exactly one contour.
+    """
+    number = segmented.number
+    lesion = segmented.lesion
+    tracking = TrackingIdentifier(
+        uid=tracking_uid(provenance, number), identifier=tracking_identifier(lesion, number)
+    )
+    found: list[Group] = [
+        _volumetric(segmented, predictions, tracking),
+        _planar(
+            lesion,
+            segmented.region,
+            segmented.on,
+            tracking,
+            _numbers(
+                (codes.SCT.LongAxis, lesion.longest_axial_diameter_mm, ours.MILLIMETER, None, 1),
+            ),
+        ),
+    ]
+    if segmented.also_region.mask.any():
+        modality = segmented.also_on.modality
+        also = TrackingIdentifier(
+            uid=provenance.uid(f"lesion {number} on {modality}"),
+            identifier=f"{tracking_identifier(lesion, number)} on {modality}",
+        )
+        maximum = _numbers((codes.DCM.Suvbw, lesion.suv_max, SUV_UNIT, codes.SCT.Maximum, 2))
+        found.append(_planar(lesion, segmented.also_region, segmented.also_on, also, maximum))
+    return found
+
+
+def _volumetric(
+    segmented: Segmented, predictions: Sequence[Prediction], tracking: TrackingIdentifier
+) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
+    lesion = segmented.lesion
+    group = VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=tracking,
+        referenced_segment=ReferencedSegment(
+            sop_class_uid=segmented.segmentation.sop_class_uid,
+            sop_instance_uid=segmented.segmentation.sop_instance_uid,
+            segment_number=segmented.number,
+            source_series=SourceSeriesForSegmentation(segmented.on.series_instance_uid),
+        ),
+        finding_type=finding(lesion),
+        finding_sites=[_site(lesion)],
+        method=ours.REGION_METHODS.get(lesion.source),
+        measurements=[*_uptake(lesion), *_predicted(predictions), *_size(lesion)],
+    )
+    for item in group[0].ContentSequence:
+        if item.name == codes.SCT.MeasurementMethod:
+            # highdicom writes CONTAINS; TID 1419 row 1 asks HAS CONCEPT MOD.
+            item.RelationshipType = RelationshipTypeValues.HAS_CONCEPT_MOD.value
+    return group
+
+
+def _planar(
+    lesion: Lesion,
+    region: Region,
+    series: ImageSeries,
+    tracking: TrackingIdentifier,
+    measurements: Sequence[Measurement],
+) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    """Return the outline in the plane where the region is largest."""
+    index = key_slice(region.mask)
+    plane = series.planes[index]
+    return PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=tracking,
+        referenced_region=ImageRegion(
+            graphic_type=GraphicTypeValues.POLYLINE,
+            graphic_data=outline(region.mask[index]),
+            source_image=SourceImageForRegion(
+                referenced_sop_class_uid=plane.sop_class_uid,
+                referenced_sop_instance_uid=plane.sop_instance_uid,
+                referenced_frame_numbers=None if plane.frame is None else [plane.frame],
+            ),
+        ),
+        finding_type=finding(lesion),
+        finding_sites=[_site(lesion)],
+        measurements=measurements,
+    )
+
+
+def percent(fraction: float) -> float:
+    """Return a probability in per cent, to one decimal."""
+    return round(100 * fraction, 1)
+
+
+def _site(lesion: Lesion) -> FindingSite:
+    return FindingSite(anatomic_location=finding_site(lesion), laterality=laterality(lesion))
+
+
+def _uptake(lesion: Lesion) -> list[Measurement]:
+    return _numbers(
+        (codes.DCM.Suvbw, lesion.suv_max, SUV_UNIT, codes.SCT.Maximum, 2),
+        (codes.DCM.MetabolicVolume, lesion.mtv_ml, ours.MILLILITER, None, 2),
+        (codes.DCM.Suvbw, lesion.suv_mean, SUV_UNIT, codes.SCT.Mean, 2),
+        (codes.DCM.Suvbw, lesion.suv_peak, SUV_UNIT, codes.DCM.PeakValueWithinROI, 2),
+        (codes.DCM.TotalLesionGlycolysis, lesion.tlg_g, ours.GRAM, None, 2),
+    )
+
+
+def _size(lesion: Lesion) -> list[Measurement]:
+    """Return volume and extent; the long axis, within an axial plane, is the contour's number."""
+    return _numbers(
+        (codes.SCT.Volume, lesion.volume_ml, ours.MILLILITER, None, 2),
+        (
+            codes.SCT.Diameter,
+            lesion.longest_diameter_mm,
+            ours.MILLIMETER,
+            codes.SCT.Maximum,
+            1,
+        ),
+    )
+
+
+def _predicted(predictions: Sequence[Prediction]) -> list[Measurement]:
+    rows = []
+    for prediction in predictions:
+        task = prediction.task
+        rows += [
+            (ours.probability(task), 100 * prediction.probability, codes.UCUM.Percent, None, 1),
+            (ours.cutoff(task), 100 * prediction.cutoff, codes.UCUM.Percent, None, 1),
+        ]
+    return _numbers(*rows)
+
+
+def _numbers(
+    *rows: tuple[Code, float | None, Code, Code | None, int],
+) -> list[Measurement]:
+    """Return a measurement for each finite (name, value, unit, derivation, decimals)."""
+    return [
+        Measurement(name=name, value=round(value, decimals), unit=unit, derivation=derivation)
+        for name, value, unit, derivation, decimals in rows
+        if value is not None and math.isfinite(value)
+    ]

@@ -1,0 +1,167 @@
+"""What an analysis, or a refusal, becomes for the PACS: report, Segmentation and key image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydicom.dataset import Dataset
+
+from inference.findings import Findings, Reason
+from inference.petct import PetCt
+from node.dicom import source
+from node.dicom.key_image import key_image
+from node.dicom.lesion_groups import Segmented
+from node.dicom.provenance import Equipment, Provenance, of_findings
+from node.dicom.seg import segmentation
+from node.dicom.series import Choice
+from node.dicom.sr import Evidence, measurement_report, refusal_report
+from node.errors import UnusableStudy
+from node.instance import ResultObject
+
+__all__ = ["Equipment", "Predecessor", "ResultOptions", "analyzed", "refused"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predecessor:
+    """An earlier report on the same study, which the new one replaces."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultOptions:
+    """What is made of the findings."""
+
+    segmentation_grid: Literal["CT", "PET"] = "CT"
+    key_image: bool = True
+    predecessors: tuple[Predecessor, ...] = ()
+
+
+def analyzed(  # noqa: PLR0913 - key and time are the run's identity
+    choice: Choice,
+    petct: PetCt,
+    findings: Findings,
+    *,
+    equipment: Equipment,
+    key: str,
+    when: datetime,
+    options: ResultOptions,
+) -> tuple[ResultObject, ...]:
+    """Return the report and, as there are lesions and as ``options`` say, the other objects.
+
+    The same ``key``, findings and ``when`` make the same bytes; UIDs depend on ``key`` alone.
+    The Segmentation stands before the report that cites it.
+    """
+    provenance = of_findings(findings, equipment=equipment, key=key, when=when)
+    subject = source.subject_of((choice.ct, choice.pet))
+    segmented = _segmented(choice, findings, options, subject, provenance)
+    seg = [segmented[0].segmentation] if segmented else []
+    evidence = Evidence(
+        subject=subject,
+        instances=[
+            *source.references(choice.ct),
+            *source.references(choice.pet),
+            *_given(choice, petct, findings),
+            *(_reference(one) for one in seg),
+        ],
+        predecessors=[_reference(one) for one in options.predecessors],
+    )
+    warnings = _distinct((*choice.warnings, *petct.warnings, *findings.warnings))
+    report = measurement_report(
+        findings, segmented, warnings, evidence=evidence, provenance=provenance
+    )
+    picture = (
+        [key_image(choice, petct, findings, subject=subject, provenance=provenance)]
+        if options.key_image
+        else []
+    )
+    return (*seg, report, *picture)
+
+
+def refused(
+    headers: Sequence[Path],
+    reasons: Sequence[Reason],
+    *,
+    equipment: Equipment,
+    key: str,
+    when: datetime,
+) -> tuple[ResultObject, ...]:
+    """Return a report that says why a study was not analysed, on whatever images it has.
+
+    Files that are no DICOM instances, or of another study than the first, are passed over.
+    Raises UnusableStudy where none is left, since a report must name its study.
+    """
+    read = [header for path in headers if (header := source.read_header(path)) is not None]
+    if not read:
+        raise UnusableStudy("NO_INSTANCES", "no readable instance to report on")
+    study = [one for one in read if one.StudyInstanceUID == read[0].StudyInstanceUID]
+    subject = source.subject(study)
+    provenance = Provenance(equipment=equipment, key=key, when=when)
+    evidence = Evidence(subject=subject, instances=study)
+    return (refusal_report(reasons, evidence=evidence, provenance=provenance),)
+
+
+def _segmented(
+    choice: Choice,
+    findings: Findings,
+    options: ResultOptions,
+    subject: Dataset,
+    provenance: Provenance,
+) -> list[Segmented]:
+    """Return every lesion with its segment, or nothing where there is no lesion."""
+    if not findings.lesions:
+        return []
+    on_ct = (choice.ct, [lesion.on_ct for lesion in findings.lesions])
+    on_pet = (choice.pet, [lesion.on_pet for lesion in findings.lesions])
+    # A lesion that is too small to have a voxel on the CT has one on the PET.
+    use_ct = options.segmentation_grid == "CT" and all(region.mask.any() for region in on_ct[1])
+    (series, regions), (other, others) = (on_ct, on_pet) if use_ct else (on_pet, on_ct)
+    seg = segmentation(
+        findings.lesions, regions, series=series, subject=subject, provenance=provenance
+    )
+    return [
+        Segmented(
+            lesion=lesion,
+            number=number,
+            segmentation=seg,
+            on=series,
+            region=regions[number - 1],
+            also_on=other,
+            also_region=others[number - 1],
+        )
+        for number, lesion in enumerate(findings.lesions, 1)
+    ]
+
+
+def _given(choice: Choice, petct: PetCt, findings: Findings) -> list[Dataset]:
+    """Return the documents whose contours became lesions."""
+    sources = {lesion.source for lesion in findings.lesions}
+    used = {given.sop_instance_uid for given in petct.given if given.source in sources}
+    return [
+        source.reference(
+            sop_class_uid=document.sop_class_uid,
+            sop_instance_uid=document.sop_instance_uid,
+            series_instance_uid=document.series_instance_uid,
+            study_instance_uid=choice.study_instance_uid,
+        )
+        for document in choice.documents
+        if document.sop_instance_uid in used
+    ]
+
+
+def _reference(instance: ResultObject | Predecessor) -> Dataset:
+    return source.reference(
+        sop_class_uid=instance.sop_class_uid,
+        sop_instance_uid=instance.sop_instance_uid,
+        series_instance_uid=instance.series_instance_uid,
+        study_instance_uid=instance.study_instance_uid,
+    )
+
+
+def _distinct(reasons: Sequence[Reason]) -> list[Reason]:
+    return list(dict.fromkeys(reasons))

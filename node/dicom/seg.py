@@ -1,0 +1,226 @@
+"""Lesions as one binary Segmentation on the grid of a source series (PS3.3 A.51)."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Final
+
+import highdicom as hd
+import numpy as np
+from highdicom.color import CIELabColor
+from highdicom.seg import (
+    SegmentAlgorithmTypeValues,
+    Segmentation,
+    SegmentationTypeValues,
+    SegmentDescription,
+)
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.valuerep import format_number_as_ds
+
+from inference.findings import Lesion
+from inference.geometry import Grid
+from inference.volume import Region
+from node.dicom import codes as ours
+from node.dicom.provenance import (
+    Provenance,
+    algorithm_sequence,
+    derived_uid,
+    finish,
+)
+from node.dicom.series import ImageSeries, Plane
+from node.instance import ResultKind, ResultObject
+
+SERIES_NUMBER: Final = 9902
+# Bold hues that stay apart for readers who see red and green alike (after Wong).
+_COLOURS: Final = ((213, 94, 0), (0, 114, 178), (240, 228, 66), (0, 158, 115), (204, 121, 167))
+_LATERALITY: Final = {"left": codes.SCT.Left, "right": codes.SCT.Right}
+_GIVEN: Final = ("RTSTRUCT", "SEG")
+
+
+def finding_site(lesion: Lesion) -> Code:
+    """Return the lung, or the thorax for a lesion in the midline, which is in neither lung."""
+    return ours.THORAX if lesion.laterality == "midline" else ours.LUNG
+
+
+def finding(lesion: Lesion) -> Code:
+    """Return what the lesion is taken for, in report and Segmentation alike."""
+    return ours.PRIMARY_NEOPLASM if lesion.label == "primary" else ours.NEOPLASM
+
+
+def laterality(lesion: Lesion) -> Code | None:
+    """Return the coded side (CID 244), or None where there is none to tell."""
+    return _LATERALITY.get(lesion.laterality or "")
+
+
+def tracking_identifier(lesion: Lesion, number: int) -> str:
+    """Return the human-readable identifier that Segmentation and report share."""
+    return f"{lesion.label} {number}"
+
+
+def tracking_uid(provenance: Provenance, number: int) -> str:
+    """Return the Tracking UID of lesion ``number`` (from 1), the same in all result objects."""
+    return provenance.uid(f"lesion {number}")
+
+
+def segmentation(
+    lesions: Sequence[Lesion],
+    regions: Sequence[Region],
+    *,
+    series: ImageSeries,
+    subject: Dataset,
+    provenance: Provenance,
+) -> ResultObject:
+    """Return a Segmentation with one segment a lesion, numbered from 1 in the order given.
+
+    ``regions`` hold the lesions' voxels on the grid of ``series``. Planes without a lesion are
+    left out. Refuses regions that do not fit the planes of the series, or are empty.
+    """
+    if any(region.mask.shape[0] != len(series.planes) for region in regions):
+        raise ValueError(f"regions do not fit the {len(series.planes)} planes of the series")
+    if not all(region.mask.any() for region in regions):
+        raise ValueError("a lesion without voxels cannot be a segment")
+    first, last = _extent(regions)
+    planes = series.planes[first : last + 1]
+    stack: NDArray[np.uint8] = np.stack(
+        [region.mask[first : last + 1] for region in regions], axis=-1
+    ).astype(np.uint8)
+    device = provenance.equipment
+    dataset = Segmentation(
+        source_images=_source_images(planes, regions[0].grid, series, subject),
+        pixel_array=stack,
+        segmentation_type=SegmentationTypeValues.BINARY,
+        segment_descriptions=[
+            _description(lesion, number, provenance) for number, lesion in enumerate(lesions, 1)
+        ],
+        series_instance_uid=provenance.uid("series SEG"),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=provenance.uid("instance SEG"),
+        instance_number=1,
+        manufacturer=device.manufacturer,
+        manufacturer_model_name=device.model_name,
+        software_versions=device.software_version,
+        device_serial_number=device.device_serial_number,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        omit_empty_frames=True,
+        content_label="LESIONS",
+        content_description="Lesions found in PET/CT",
+        content_creator_name=f"{device.model_name}^",
+        series_description=f"Lesions on {series.modality} (research)",
+        specific_character_set="ISO_IR 192",
+    )
+    _name_true_sources(dataset, planes)
+    _derive_dimension_uid(dataset, provenance)
+    dataset.BodyPartExamined = "CHEST"  # not paired, so that no Laterality is due (C.7.3.1)
+    return finish(dataset, ResultKind.SEGMENTATION, subject=subject, provenance=provenance)
+
+
+def _extent(regions: Sequence[Region]) -> tuple[int, int]:
+    occupied = np.any([region.mask.any(axis=(1, 2)) for region in regions], axis=0)
+    indices = np.flatnonzero(occupied)
+    return int(indices[0]), int(indices[-1])
+
+
+def _description(lesion: Lesion, number: int, provenance: Provenance) -> SegmentDescription:
+    given = lesion.source in _GIVEN
+    description = SegmentDescription(
+        segment_number=number,
+        segment_label=tracking_identifier(lesion, number),
+        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+        segmented_property_type=finding(lesion),
+        # A contour that came with the study was drawn by somebody; we only rasterised it.
+        algorithm_type=SegmentAlgorithmTypeValues.SEMIAUTOMATIC
+        if given
+        else SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=algorithm_sequence(provenance),
+        tracking_uid=tracking_uid(provenance, number),
+        tracking_id=tracking_identifier(lesion, number),
+        anatomic_regions=[finding_site(lesion)],
+        display_color=CIELabColor.from_rgb(*_COLOURS[(number - 1) % len(_COLOURS)]),
+    )
+    if lesion.explanation:
+        description.SegmentDescription = lesion.explanation[:1024]
+    side = laterality(lesion)
+    if side is not None:
+        description.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [
+            hd.sr.CodedConcept.from_code(side)
+        ]
+    return description
+
+
+def _source_images(
+    planes: Sequence[Plane], grid: Grid, series: ImageSeries, subject: Dataset
+) -> list[Dataset]:
+    """Present every plane as a single-frame image of its own, whatever instance holds it.
+
+    So single-frame and multi-frame sources, in one instance or in several, take one road;
+    ``_name_true_sources`` puts the true references in afterwards.
+    """
+    direction = grid.direction
+    images = []
+    for plane in planes:
+        image = deepcopy(subject)  # an update would share its elements between the planes
+        image.SOPClassUID = _single_frame_class(series.modality)
+        image.SOPInstanceUID = _placeholder(plane)
+        image.SeriesInstanceUID = series.series_instance_uid
+        image.StudyInstanceUID = series.study_instance_uid
+        image.Modality = series.modality
+        image.FrameOfReferenceUID = grid.frame_of_reference_uid
+        image.PositionReferenceIndicator = ""
+        image.Rows, image.Columns = grid.shape[1:]
+        image.ImagePositionPatient = [_decimal(value) for value in plane.position]
+        image.ImageOrientationPatient = [_decimal(v) for v in (*direction[2], *direction[1])]
+        image.PixelSpacing = [_decimal(grid.spacing[1]), _decimal(grid.spacing[2])]
+        image.SliceThickness = _decimal(grid.spacing[0])
+        image.SpacingBetweenSlices = _decimal(grid.spacing[0])
+        images.append(image)
+    return images
+
+
+def _single_frame_class(modality: str) -> str:
+    return "1.2.840.10008.5.1.4.1.1.2" if modality == "CT" else "1.2.840.10008.5.1.4.1.1.128"
+
+
+def _placeholder(plane: Plane) -> str:
+    return derived_uid("plane", plane.sop_instance_uid, str(plane.frame))
+
+
+def _decimal(value: float) -> str:
+    """Return a decimal string of at most 16 characters (PS3.5 6.2, VR DS)."""
+    return format_number_as_ds(float(value))
+
+
+def _name_true_sources(dataset: Dataset, planes: Sequence[Plane]) -> None:
+    """Replace the placeholder of every plane by its instance and, if it has one, its frame."""
+    by_placeholder = {_placeholder(plane): plane for plane in planes}
+    instances = _referenced_instances(planes)
+    dataset.SourceImageSequence = instances
+    dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence = _referenced_instances(planes)
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        for derivation in frame.DerivationImageSequence:
+            for item in derivation.SourceImageSequence:
+                plane = by_placeholder[item.ReferencedSOPInstanceUID]
+                item.ReferencedSOPClassUID = plane.sop_class_uid
+                item.ReferencedSOPInstanceUID = plane.sop_instance_uid
+                if plane.frame is not None:
+                    item.ReferencedFrameNumber = plane.frame
+
+
+def _referenced_instances(planes: Sequence[Plane]) -> list[Dataset]:
+    items = []
+    for uid, sop_class in {p.sop_instance_uid: p.sop_class_uid for p in planes}.items():
+        item = Dataset()
+        item.ReferencedSOPClassUID = sop_class
+        item.ReferencedSOPInstanceUID = uid
+        items.append(item)
+    return items
+
+
+def _derive_dimension_uid(dataset: Dataset, provenance: Provenance) -> None:
+    """Replace highdicom's random Dimension Organization UID, so that equal runs stay equal."""
+    uid = provenance.uid("dimension organization SEG")
+    dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid
+    for index in dataset.DimensionIndexSequence:
+        index.DimensionOrganizationUID = uid

@@ -1,0 +1,182 @@
+"""What a result takes over from its source images: patient and study, made valid."""
+
+import re
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Final
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+
+from node.dicom.series import ImageSeries
+
+_MALFORMED: Final = (ValueError, TypeError, KeyError, AttributeError, OverflowError, IndexError)
+
+
+def _plain(value: object) -> str:
+    """Return text without control characters; several values are joined by a blank."""
+    parts = value if isinstance(value, (list, tuple, MultiValue)) else [value]
+    text = " ".join("" if part is None else str(part) for part in parts).replace("\\", " ")
+    return "".join(c for c in text if unicodedata.category(c) != "Cc").strip()
+
+
+def _at_most(length: int) -> Callable[[object], str]:
+    return lambda value: _plain(value)[:length].rstrip()
+
+
+def _matching(pattern: str) -> Callable[[object], str]:
+    compiled = re.compile(pattern)
+    return lambda value: text if compiled.fullmatch(text := _plain(value)) else ""
+
+
+_date: Final = _matching(r"(18|19|20|21)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+_time: Final = _matching(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
+_decimal: Final = _matching(r"(?=.{1,16}$)[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+# Identifiers are kept even where they are too long: a shortened one would be another patient.
+_PATIENT: Final[dict[str, Callable[[object], str]]] = {
+    "PatientName": _plain,
+    "PatientID": _plain,
+    "IssuerOfPatientID": _at_most(64),
+    "PatientBirthDate": _date,
+    "PatientSex": _matching("[MFO]"),
+    "PatientIdentityRemoved": _matching("YES|NO"),
+    "DeidentificationMethod": _at_most(64),
+    "StudyDate": _date,
+    "StudyTime": _time,
+    "AccessionNumber": _plain,
+    "StudyID": _at_most(16),
+    "ReferringPhysicianName": _plain,
+    "StudyDescription": _at_most(64),
+    "PatientAge": _matching(r"\d{3}[DWMY]"),
+    "PatientSize": _decimal,
+    "PatientWeight": _decimal,
+    "TimezoneOffsetFromUTC": _matching(r"[+-](0\d|1[0-4])[0-5]\d"),
+}
+_EQUIPMENT: Final[dict[str, Callable[[object], str]]] = {
+    "Manufacturer": _at_most(64),
+    "ManufacturerModelName": _at_most(64),
+    "DeviceSerialNumber": _at_most(64),
+    "SoftwareVersions": _at_most(64),
+    "StationName": _at_most(16),
+    "InstitutionName": _at_most(64),
+}
+_TYPE_2: Final = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "StudyID",
+    "ReferringPhysicianName",
+)
+_IDENTITY: Final = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "Modality",
+)
+
+
+def read_header(path: Path) -> Dataset | None:
+    """Return the cleaned header of one file, or None where it is no DICOM instance."""
+    keywords = [*_IDENTITY, *_PATIENT, *_EQUIPMENT]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            raw = dcmread(path, stop_before_pixels=True, force=True, specific_tags=[*keywords])
+            return _cleaned(raw)
+    except (OSError, EOFError, InvalidDicomError, *_MALFORMED):
+        return None
+
+
+def subject(headers: Iterable[Dataset]) -> Dataset:
+    """Return one header with what the others know of patient and study where it is blank.
+
+    Every attribute of Type 2 is there, empty where nobody knows it.
+    """
+    first, *others = headers
+    merged = deepcopy(first)
+    for other in others:
+        if other.get("PatientID", "") not in {"", merged.get("PatientID", "")}:
+            continue
+        for keyword in _PATIENT:
+            if not merged.get(keyword) and other.get(keyword):
+                setattr(merged, keyword, other.get(keyword))
+    for keyword in _TYPE_2:
+        if keyword not in merged:
+            setattr(merged, keyword, "")
+    if merged.get("PatientIdentityRemoved") == "YES" and not merged.get("DeidentificationMethod"):
+        # Type 1C, and absent from the source (PS3.3 C.7.1.1).
+        merged.DeidentificationMethod = "Not stated by the source images"
+    return merged
+
+
+def references(series: ImageSeries) -> list[Dataset]:
+    """Return one dataset for each instance of the series, enough to cite it as evidence."""
+    instances = {plane.sop_instance_uid: plane.sop_class_uid for plane in series.planes}
+    return [
+        reference(
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            series_instance_uid=series.series_instance_uid,
+            study_instance_uid=series.study_instance_uid,
+        )
+        for sop_instance_uid, sop_class_uid in instances.items()
+    ]
+
+
+def reference(
+    *,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    series_instance_uid: str,
+    study_instance_uid: str,
+) -> Dataset:
+    """Return a dataset that identifies one instance."""
+    dataset = Dataset()
+    dataset.SOPClassUID = sop_class_uid
+    dataset.SOPInstanceUID = sop_instance_uid
+    dataset.SeriesInstanceUID = series_instance_uid
+    dataset.StudyInstanceUID = study_instance_uid
+    return dataset
+
+
+def subject_of(series: Sequence[ImageSeries]) -> Dataset:
+    """Return the subject that the first readable file of each series tells; all blank if none.
+
+    The study's and the first series' identity come from ``series``, not from the files.
+    """
+    headers = (read_header(one.paths[0]) for one in series)
+    told = subject([header for header in headers if header is not None] or [Dataset()])
+    identity = references(series[0])[0]
+    told.update(identity)
+    told.Modality = series[0].modality
+    return told
+
+
+def _cleaned(raw: Dataset) -> Dataset:
+    """Return the attributes that we take over, decoded to Unicode, with invalid values left out."""
+    header = Dataset()
+    for keyword in _IDENTITY:
+        setattr(header, keyword, _plain(raw[keyword].value))
+    for keyword, clean in {**_PATIENT, **_EQUIPMENT}.items():
+        value = clean(_value(raw, keyword))
+        if value:
+            setattr(header, keyword, value)
+    return header
+
+
+def _value(raw: Dataset, keyword: str) -> object:
+    try:
+        return raw.get(keyword)
+    except _MALFORMED:
+        return None
