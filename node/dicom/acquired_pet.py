@@ -60,9 +60,8 @@ def calibration(petct: PetCt, habit: Habit, study: Study) -> Calibration:
     if habit is Habit.PHILIPS:  # whole seconds
         reference_at, uptake_s = reference_at.replace(microsecond=0), float(round(uptake_s))
     remaining = 2 ** (-uptake_s / F18_HALF_LIFE_S)
-    told = facts.units == "BQML" and facts.suvbw_factor is not None
     dose = weight_kg * DOSE_BQ_PER_KG
-    if told and facts.suvbw_factor is not None:
+    if facts.units == "BQML" and facts.suvbw_factor is not None:
         dose = 1000.0 * weight_kg / (facts.suvbw_factor * remaining)
     dose_bq = decimal(dose)
     suv_per_bqml = 1000.0 * float(decimal(weight_kg)) / (float(dose_bq) * remaining)
