@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,30 +15,45 @@ from inference.thorax import Thorax
 from inference.volume import Mask, Region, Volume, Voxels
 
 _itk: Any = sitk  # SimpleITK ships without types
+Index: TypeAlias = tuple[int, int, int]
+Labels: TypeAlias = NDArray[np.int64]
 
 REACH_MM = 40.0
 """How far beyond the cavity a focus that begins in it is followed."""
+FOLLOWED_MM = 150.0
+"""How far from its peak a focus is followed."""
 SADDLE = 0.85
 """Two hot spots are one basin where uptake between them stays above this part of the lower one."""
 SHELL_MM = 9.0
+"""What lies this near to a focus, somewhat more than PET resolves, tells where it is."""
 LUNG_CONTACT = 0.4
-"""From this share of its surface bordering on lung, a focus lies in the lung.
-
-A ball that lies half in the lung's surface has about a half; the free wall of the heart, about 0.3.
-"""
+"""A focus lies in the lung from this share of lung around it: half in the pleura has a half."""
+HEART_SHARE = 0.6
+HEART_CONTACT = 0.5
+"""The free wall of the heart has lung around a third of it; a tumour that leans on it, more."""
 MEDIASTINAL_MOST_ML = 150.0
+"""Uptake between the lungs that is larger than this is blood, not nodes."""
 LEVEL_WITH_LUNG = 0.4
 """A slice is of the chest where lung fills at least this part of what it fills at its widest."""
+GAP_MM = 10.0
+"""Gaps in a lesion up to twice this wide are closed: necrosis that reaches its surface."""
+GAP_FRACTION = 0.5
+"""Uptake in such a gap is at least this part of the lesion's threshold."""
 
 
 class Place(StrEnum):
-    """What a focus is, judged by the CT around it."""
+    """Where a focus lies, judged by the CT around it."""
 
     LUNG = "lung"
     MEDIASTINUM = "mediastinum"
     HEART = "heart"
-    ABDOMEN = "abdomen"
-    OUTSIDE = "outside the chest"
+    ABDOMEN = "upper abdomen"
+    OUTSIDE = "tissue around the lungs"
+
+    @property
+    def of_lesions(self) -> bool:
+        """Whether raised uptake there is taken for a lesion."""
+        return self in (Place.LUNG, Place.MEDIASTINUM)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,14 +67,14 @@ class Focus:
     """Share of its surroundings within 9 mm that is aerated lung."""
 
     @property
-    def uptake(self) -> float:
-        """SUVmax times volume, in g: how much it takes up in all, however it is spread."""
+    def burden_g(self) -> float:
+        """SUVmax times volume: how much it takes up in all, whatever its middle holds."""
         return self.suv_max * self.region.volume_ml
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Scene:
-    """The PET round the cavity with the organs of the CT carried onto it."""
+    """The PET round the cavity, with the organs of the CT carried onto it."""
 
     suv: Voxels
     grid: Grid
@@ -67,6 +82,26 @@ class _Scene:
     cavity: Mask
     heart: Mask
     chest_level: Mask
+    """The slices that cut through much lung: above the domes of the diaphragm."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """Some voxels of the scene: a mask on a box of it."""
+
+    mask: Mask
+    box: Box
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Basin:
+    """What drains to one hot spot."""
+
+    number: int
+    peak: float
+    position: Index
+    place: Place
+    lung_contact: float
 
 
 def find_foci(
@@ -77,38 +112,33 @@ def find_foci(
     Uptake is cut into basins at the valleys between hot spots, and each basin is placed by the CT.
     A lesion grows from its peak through basins that can be of a lesion, never into the heart's or
     the liver's, down to ``threshold_fraction`` of the way from the uptake around it to its maximum
-    (background-adapted threshold: EANM procedure guidelines 2.0, 2015). Holes count to it: a
-    necrotic core is tumour. Physiological foci are returned too; ``place`` tells them apart.
+    (the background-adapted threshold of EANM's guidelines for tumour imaging 2.0, 2015). Gaps and
+    holes count to it: a necrotic core is tumour. Small lesions come out too large, as by every such
+    threshold: by a half in diameter where they are no wider than twice the PET's resolution.
+
+    Physiological foci are returned too; ``place`` tells them apart. Without lungs: none.
     """
-    scene, box = _scene(pet, thorax)
-    if scene is None or box is None:
+    scene, origin = _scene(pet, thorax)
+    if scene is None or origin is None:
         return ()
-    floor = threshold_fraction * suv_min
-    labels, peaks, positions = _basins(scene.suv, floor)
-    places = [
-        _judge(scene, labels == number, peak, position)
-        for number, (peak, position) in enumerate(zip(peaks, positions, strict=True), start=1)
-    ]
-    possible = np.asarray([False, *(p in (Place.LUNG, Place.MEDIASTINUM) for p, _ in places)])
-    free = possible[labels]
+    labels, basins = _basins(scene, threshold_fraction * suv_min)
+    free: Mask = np.isin(labels, [b.number for b in basins if b.place.of_lesions])
     foci = []
-    for number in np.argsort(-peaks):
-        position = positions[number]
-        place, _ = places[number]
-        if peaks[number] < suv_min or not scene.cavity[position]:
+    for basin in sorted(basins, key=lambda b: -b.peak):
+        if basin.peak < suv_min or not scene.cavity[basin.position]:
             continue
-        if possible[number + 1] and not free[position]:
+        if basin.place.of_lesions and not free[basin.position]:
             continue  # within a hotter lesion
-        domain = free if possible[number + 1] else labels == number + 1
-        part = _grow(scene, domain, position, threshold_fraction)
-        free &= ~part
-        place, contact = _place(scene, part) if possible[number + 1] else places[number]
-        mask: Mask = np.zeros(pet.grid.shape, np.bool_)
-        mask[box] = part
+        domain = free if basin.place.of_lesions else labels == basin.number
+        part = _grow(scene, domain, basin.position, threshold_fraction)
+        place, contact = basin.place, basin.lung_contact
+        if basin.place.of_lesions:
+            free[part.box] &= ~part.mask
+            place, contact = _place(scene, part)
         foci.append(
             Focus(
-                region=Region(mask=mask, grid=pet.grid),
-                suv_max=float(peaks[number]),
+                region=_on(pet.grid, part, origin),
+                suv_max=basin.peak,
                 place=place,
                 lung_contact=contact,
             )
@@ -121,15 +151,10 @@ def _scene(pet: Volume, thorax: Thorax) -> tuple[_Scene | None, Box | None]:
     inner = bounding_box(cavity)
     if inner is None:
         return None, None
-    steps = [int(np.ceil(REACH_MM / s)) for s in pet.grid.spacing]
-    first, second, third = (
-        slice(max(b.start - n, 0), min(b.stop + n, size))
-        for b, n, size in zip(inner, steps, pet.grid.shape, strict=True)
-    )
-    box = (first, second, third)
+    box = _widened(inner, REACH_MM, pet.grid)
     grid = crop(pet.grid, box)
     area = thorax.lungs.mask.sum(axis=(1, 2))
-    level = np.zeros(thorax.body.mask.shape, np.bool_)
+    level = np.zeros(thorax.lungs.mask.shape, np.bool_)
     level[area >= LEVEL_WITH_LUNG * area.max()] = True
     scene = _Scene(
         suv=pet.voxels[box],
@@ -137,93 +162,138 @@ def _scene(pet: Volume, thorax: Thorax) -> tuple[_Scene | None, Box | None]:
         lungs=region_onto(thorax.lungs, grid).mask,
         cavity=cavity[box],
         heart=region_onto(thorax.heart, grid).mask,
-        chest_level=region_onto(Region(mask=level, grid=thorax.body.grid), grid).mask,
+        chest_level=region_onto(Region(mask=level, grid=thorax.lungs.grid), grid).mask,
     )
     return scene, box
 
 
-def _basins(
-    suv: Voxels, floor: float
-) -> tuple[NDArray[np.int64], NDArray[np.float64], list[tuple[int, ...]]]:
-    """Cut uptake above ``floor`` at its valleys; return labels, peaks and their positions.
+def _basins(scene: _Scene, floor: float) -> tuple[Labels, list[_Basin]]:
+    """Cut uptake above ``floor`` at its valleys, and place each part by the half of it that is hot.
 
-    The watershed runs on the logarithm, so that how deep a valley must be is a ratio.
+    The watershed runs on the logarithm, so that how deep a valley must be is a ratio. Values are
+    whole thousandths there: much faster, and finer than any noise.
     """
-    logarithm = -np.log(np.maximum(suv, floor)).astype(np.float32)
+    logarithm = (-1000 * np.log(np.maximum(scene.suv, floor))).astype(np.int16)
     flooded = _itk.MorphologicalWatershed(
         _itk.GetImageFromArray(logarithm),
-        level=-float(np.log(SADDLE)),
+        level=round(-1000 * float(np.log(SADDLE))),
         markWatershedLine=False,
-        fullyConnected=True,
+        fullyConnected=False,
     )
-    labels: NDArray[np.int64] = _itk.GetArrayFromImage(flooded).astype(np.int64)
-    labels[suv < floor] = 0
-    present = np.flatnonzero(np.bincount(labels.ravel()))
-    present = present[present > 0]
-    renumbered = np.zeros(int(labels.max()) + 1, np.int64)
-    renumbered[present] = np.arange(1, present.size + 1)
-    labels = renumbered[labels]
-    index = np.arange(1, present.size + 1)
-    peaks = np.asarray(ndimage.maximum(suv, labels, index), dtype=np.float64)
-    positions = [tuple(int(i) for i in at) for at in ndimage.maximum_position(suv, labels, index)]
-    return labels, peaks, positions
+    labels: Labels = _itk.GetArrayFromImage(flooded).astype(np.int64)
+    labels[scene.suv < floor] = 0
+    basins = []
+    boxes: list[Any] = ndimage.find_objects(labels)
+    for number, box in enumerate(boxes, start=1):
+        if box is None:
+            continue  # all of it below the floor
+        own = labels[box] == number
+        uptake = np.where(own, scene.suv[box], 0)
+        at = np.unravel_index(int(uptake.argmax()), uptake.shape)
+        peak = float(uptake[at])
+        place, contact = _place(scene, _Part(mask=_joined(uptake >= 0.5 * peak, at), box=box))
+        slices, rows, columns = (int(i) + b.start for i, b in zip(at, box, strict=True))
+        basins.append(
+            _Basin(
+                number=number,
+                peak=peak,
+                position=(slices, rows, columns),
+                place=place,
+                lung_contact=contact,
+            )
+        )
+    return labels, basins
 
 
-def _judge(
-    scene: _Scene, basin: Mask, peak: float, position: tuple[int, ...]
-) -> tuple[Place, float]:
-    """Place a basin by the half of it that is hot."""
-    return _place(scene, _part_with(basin & (scene.suv >= 0.5 * peak), position))
-
-
-def _place(scene: _Scene, part: Mask) -> tuple[Place, float]:
+def _place(scene: _Scene, part: _Part) -> tuple[Place, float]:
     """Tell where a set of voxels lies, and how much of its surroundings is lung."""
-    box = _around(part, scene.grid, SHELL_MM)
-    local = part[box]
-    distance = ndimage.distance_transform_edt(~local, sampling=scene.grid.spacing)
+    box = _widened(part.box, SHELL_MM, scene.grid)
+    mask = np.zeros([b.stop - b.start for b in box], np.bool_)
+    a, b, c = (
+        slice(i.start - o.start, i.stop - o.start) for i, o in zip(part.box, box, strict=True)
+    )
+    mask[a, b, c] = part.mask
+    distance = ndimage.distance_transform_edt(~mask, sampling=scene.grid.spacing)
     shell = (distance > 0) & (distance <= SHELL_MM)
     contact = float(scene.lungs[box][shell].mean()) if shell.any() else 0.0
     in_heart, in_cavity, at_level = (
-        float(mask[box][local].mean()) for mask in (scene.heart, scene.cavity, scene.chest_level)
+        float(organ[box][mask].mean()) for organ in (scene.heart, scene.cavity, scene.chest_level)
     )
-    volume_ml = int(np.count_nonzero(local)) * scene.grid.voxel_volume_ml
-    if in_heart >= 0.6 and contact < LUNG_CONTACT + 0.1:
-        return Place.HEART, contact
-    if contact >= LUNG_CONTACT:
-        return Place.LUNG, contact
-    if at_level < 0.5:
-        return Place.ABDOMEN, contact
-    if in_cavity < 0.5 or volume_ml > MEDIASTINAL_MOST_ML:
-        return Place.OUTSIDE, contact
-    return Place.MEDIASTINUM, contact
+    volume_ml = int(np.count_nonzero(mask)) * scene.grid.voxel_volume_ml
+    place = Place.MEDIASTINUM
+    if in_heart >= HEART_SHARE and contact < HEART_CONTACT:
+        place = Place.HEART
+    elif contact >= LUNG_CONTACT:
+        place = Place.LUNG
+    elif at_level < 0.5:
+        place = Place.ABDOMEN
+    elif in_cavity < 0.5 or volume_ml > MEDIASTINAL_MOST_ML:
+        place = Place.OUTSIDE
+    return place, contact
 
 
-def _grow(scene: _Scene, domain: Mask, position: tuple[int, ...], fraction: float) -> Mask:
-    """Return what is joined to ``position`` in ``domain`` above the threshold, holes filled."""
-    peak = float(scene.suv[position])
-    first = _part_with(domain & (scene.suv >= fraction * peak), position)
-    box = _around(first, scene.grid, 2 * SHELL_MM)
-    distance = ndimage.distance_transform_edt(~first[box], sampling=scene.grid.spacing)
+def _grow(scene: _Scene, domain: Mask, position: Index, fraction: float) -> _Part:
+    """Return what is joined to ``position`` in ``domain`` above the threshold, gaps filled."""
+    z, y, x = (slice(i, i + 1) for i in position)
+    box = _widened((z, y, x), FOLLOWED_MM, scene.grid)
+    at = tuple(i - b.start for i, b in zip(position, box, strict=True))
+    suv, allowed = scene.suv[box], domain[box]
+    peak = float(suv[at])
+    background = _background(suv, _joined(allowed & (suv >= fraction * peak), at), scene.grid)
+    threshold = background + fraction * (peak - background)
+    part = _joined(allowed & (suv >= threshold), at)
+    gaps = _closed(part, scene.grid) & allowed & (suv >= GAP_FRACTION * threshold)
+    filled: Mask = ndimage.binary_fill_holes(part | gaps)
+    return _Part(mask=filled, box=box)
+
+
+def _background(suv: Voxels, part: Mask, grid: Grid) -> float:
+    """Return the median uptake 9 to 18 mm away, beyond the lesion's own blur."""
+    inner = bounding_box(part)
+    assert inner is not None  # it holds the peak
+    box = _widened(inner, 2 * SHELL_MM, grid, shape=part.shape)
+    distance = ndimage.distance_transform_edt(~part[box], sampling=grid.spacing)
     around = (distance > SHELL_MM) & (distance <= 2 * SHELL_MM)
-    background = float(np.median(scene.suv[box][around])) if around.any() else 0.0
-    threshold = background + fraction * max(peak - background, 0.0)
-    part = _part_with(domain & (scene.suv >= max(threshold, fraction * peak)), position)
-    filled: Mask = ndimage.binary_fill_holes(part)
-    return filled
+    return float(np.median(suv[box][around])) if around.any() else 0.0
 
 
-def _part_with(mask: Mask, position: tuple[int, ...]) -> Mask:
+def _closed(part: Mask, grid: Grid) -> Mask:
+    """Close gaps of up to twice ``GAP_MM``; what is convex stays as it is."""
+    steps = [int(np.ceil(GAP_MM / s)) + 1 for s in grid.spacing]
+    inner = bounding_box(part)
+    assert inner is not None  # it holds the peak
+    padded = np.pad(part[inner], [(n, n) for n in steps])
+    near = ndimage.distance_transform_edt(~padded, sampling=grid.spacing) <= GAP_MM
+    eroded = ndimage.distance_transform_edt(near, sampling=grid.spacing) > GAP_MM
+    closed: Mask = np.zeros_like(part)
+    a, b, c = (slice(n, -n) for n in steps)
+    closed[inner] = eroded[a, b, c]
+    return closed
+
+
+def _joined(mask: Mask, at: tuple[Any, ...]) -> Mask:
+    """Return the part of ``mask`` that is connected to one voxel of it."""
     labels, _ = ndimage.label(mask)
-    part: Mask = labels == labels[position]
+    part: Mask = labels == labels[at]
     return part
 
 
-def _around(mask: Mask, grid: Grid, margin_mm: float) -> Box:
-    box = bounding_box(mask)
-    assert box is not None  # a part holds at least the position that it grew from
-    steps = [int(np.ceil(margin_mm / s)) + 1 for s in grid.spacing]
+def _widened(
+    box: Box, margin_mm: float, grid: Grid, *, shape: tuple[int, ...] | None = None
+) -> Box:
+    steps = [int(np.ceil(margin_mm / s)) for s in grid.spacing]
     first, second, third = (
         slice(max(b.start - n, 0), min(b.stop + n, size))
-        for b, n, size in zip(box, steps, mask.shape, strict=True)
+        for b, n, size in zip(box, steps, shape or grid.shape, strict=True)
     )
     return first, second, third
+
+
+def _on(grid: Grid, part: _Part, origin: Box) -> Region:
+    """Place a part of the scene on the whole PET."""
+    mask: Mask = np.zeros(grid.shape, np.bool_)
+    a, b, c = (
+        slice(o.start + p.start, o.start + p.stop) for o, p in zip(origin, part.box, strict=True)
+    )
+    mask[a, b, c] = part.mask
+    return Region(mask=mask, grid=grid)

@@ -62,14 +62,14 @@ def locate(petct: PetCt, rules: LesionRules) -> tuple[Lesion, ...]:
 
 
 def _choose(given: _Choice | None, foci: tuple[Focus, ...]) -> list[_Choice]:
-    lesions = [f for f in foci if f.place in (Place.LUNG, Place.MEDIASTINUM)]
-    passed_over = [f for f in foci if f.place not in (Place.LUNG, Place.MEDIASTINUM)]
+    lesions = [f for f in foci if f.place.of_lesions]
+    passed_over = [f for f in foci if not f.place.of_lesions]
     if given is not None:
         apart = [f for f in lesions if not (f.region.mask & given.region.mask).any()]
         return [given, *(_further(f) for f in apart)]
     if not lesions:
         return []
-    primary = max(lesions, key=lambda f: (f.place is Place.LUNG, f.uptake))
+    primary = max(lesions, key=lambda f: (f.place is Place.LUNG, f.burden_g))
     first = _Choice(
         region=primary.region,
         source=RegionSource.PET_THRESHOLD,

@@ -4,12 +4,13 @@ SimpleITK orders axes (column, row, slice). This is the only module that reverse
 """
 
 from dataclasses import replace
+from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
 import SimpleITK as sitk
 
-from inference.geometry import Grid
+from inference.geometry import Grid, Points
 from inference.volume import Mask, Region, Volume, Voxels
 
 _itk: Any = sitk  # SimpleITK ships without types
@@ -40,9 +41,11 @@ def volume_onto(volume: Volume, grid: Grid, *, fill: float) -> Volume:
 def region_onto(region: Region, grid: Grid) -> Region:
     """Carry a region to another grid: its voxel centres that lie inside the region there.
 
-    Inside is where the region, taken as 1 in nothing, interpolates linearly to 0.5 or more. The
-    same lattice gives the same region back. A region so small that it falls between the centres
-    keeps the voxel that holds its centroid; outside ``grid`` it is empty.
+    Inside is where the region, taken as 1 in nothing and interpolated linearly, is one half or
+    more; a region wholly in view has that half moved by up to a tenth, so that it keeps its volume
+    although its corners are rounded. The same lattice gives the same region back. A region so small
+    that it falls between the centres keeps the voxel that holds its centroid; outside ``grid`` it
+    is empty.
     """
     if grid.is_close(region.grid):
         return Region(mask=region.mask.copy(), grid=_in_frame(grid, region.grid))
@@ -58,14 +61,25 @@ def region_onto(region: Region, grid: Grid) -> Region:
     if target is None:
         return carried
     values = _resample(_image(padded, source_grid), _nudged(crop(grid, target)), 0.0)
-    mask[target] = values >= 0.5
+    in_view = bool(np.all(grid.contains(_corners(part))))
+    wanted = region.volume_ml / grid.voxel_volume_ml
+    mask[target] = values >= (_level(values, wanted) if in_view else 0.5)
     if not mask[target].any():
-        indices = np.argwhere(region.mask[box]).mean(axis=0)
-        centroid = part.to_patient(indices)
-        if grid.contains(centroid):
-            nearest = np.rint(grid.to_indices(centroid)).astype(int)
-            mask[tuple(np.clip(nearest, 0, np.asarray(grid.shape) - 1))] = True
+        _keep_centroid(mask, grid, part.to_patient(np.argwhere(region.mask[box]).mean(axis=0)))
     return carried
+
+
+def _level(values: Voxels, wanted: float) -> float:
+    """Return the level, 0.4 to 0.6, that ``wanted`` voxels reach, as nearly as may be."""
+    count = min(max(round(wanted), 1), values.size)
+    reached = float(np.partition(values.ravel(), -count)[-count])
+    return min(max(reached, 0.4), 0.6)
+
+
+def _keep_centroid(mask: Mask, grid: Grid, centroid: Points) -> None:
+    if grid.contains(centroid):
+        nearest = np.rint(grid.to_indices(centroid)).astype(int)
+        mask[tuple(np.clip(nearest, 0, np.asarray(grid.shape) - 1))] = True
 
 
 def bounding_box(mask: Mask, *, margin: int = 0) -> Box | None:
@@ -107,20 +121,19 @@ def _in_frame(grid: Grid, source: Grid) -> Grid:
 
 def _covered(grid: Grid, other: Grid) -> Box | None:
     """Return the box of ``grid`` that the voxels of ``other`` reach, with two voxels to spare."""
-    far = np.asarray(other.shape) - 0.5
-    corners = [
-        (far[0] if a else -0.5, far[1] if b else -0.5, far[2] if c else -0.5)
-        for a in (0, 1)
-        for b in (0, 1)
-        for c in (0, 1)
-    ]
-    indices = grid.to_indices(other.to_patient(corners))
+    indices = grid.to_indices(_corners(other))
     low = np.maximum(np.floor(indices.min(axis=0)) - 2, 0).astype(int)
     high = np.minimum(np.ceil(indices.max(axis=0)) + 3, grid.shape).astype(int)
     if np.any(low >= high):
         return None
     first, second, third = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     return first, second, third
+
+
+def _corners(grid: Grid) -> Points:
+    """Return the eight outer corners of the lattice's corner voxels in LPS mm."""
+    ends = [(-0.5, size - 0.5) for size in grid.shape]
+    return grid.to_patient(list(product(*ends)))
 
 
 def _image(voxels: Voxels, grid: Grid) -> sitk.Image:

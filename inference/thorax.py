@@ -9,7 +9,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 
 from inference.geometry import Grid
-from inference.resample import bounding_box
+from inference.resample import bounding_box, crop
 from inference.volume import Mask, Quantity, Region, Volume, Voxels
 
 COARSE_MM = 4.0
@@ -28,12 +28,12 @@ MEDIASTINAL_CORE_MM = 14.0
 class Thorax:
     """The chest as far as a CT shows it; every region is empty where there is no lung to see.
 
-    The regions lie on a coarse grid whose slices run to the head, rows to the back and columns to
-    the left, as nearly as the axes of the CT allow.
+    The regions lie on one coarse grid that ends with the lungs. Its slices run to the head, rows
+    to the back and columns to the left, as nearly as the axes of the CT allow.
     """
 
     body: Region
-    """The patient without table, air within included."""
+    """The patient without table, air within included, as far as the grid reaches."""
     left_lung: Region
     right_lung: Region
     cavity: Region
@@ -70,18 +70,26 @@ def find_thorax(ct: Volume) -> Thorax:
     lungs = _lungs(hu, body, grid)
     if not lungs.any():
         return _unseen(body, grid)
+    return _seen(hu, body, lungs, grid)
+
+
+def _seen(hu: Voxels, body: Mask, lungs: Mask, grid: Grid) -> Thorax:
     middle = _midline(body, lungs)
-    left, right = _sides(lungs, middle, grid)
-    hull = _hull(lungs)
-    heart = _heart(hu, hull & ~lungs, lungs, middle, grid)
-    margin = ndimage.distance_transform_edt(~hull, sampling=grid.spacing) <= CAVITY_MARGIN_MM
     x, _, _ = grid.to_patient((lungs.shape[0] / 2, lungs.shape[1] / 2, middle))
+    box = bounding_box(lungs, margin=int(np.ceil(CAVITY_MARGIN_MM / min(grid.spacing))) + 1)
+    assert box is not None  # there are lungs
+    part, hu, body, lungs = crop(grid, box), hu[box], body[box], lungs[box]
+    middle -= box[2].start
+    left, right = _sides(lungs, middle, part)
+    hull = _hull(lungs)
+    heart = _heart(hu, hull & ~lungs, lungs, middle, part)
+    reach = ndimage.distance_transform_edt(~hull, sampling=grid.spacing) <= CAVITY_MARGIN_MM
     return Thorax(
-        body=Region(mask=body, grid=grid),
-        left_lung=Region(mask=left, grid=grid),
-        right_lung=Region(mask=right, grid=grid),
-        cavity=Region(mask=margin & body, grid=grid),
-        heart=Region(mask=heart, grid=grid),
+        body=Region(mask=body, grid=part),
+        left_lung=Region(mask=left, grid=part),
+        right_lung=Region(mask=right, grid=part),
+        cavity=Region(mask=reach & body, grid=part),
+        heart=Region(mask=heart, grid=part),
         midline_x_mm=float(x),
     )
 

@@ -162,15 +162,14 @@ def test_a_ball_keeps_its_volume_and_its_place(diameter_mm, tilt):
         shares.append(carried.volume_ml / region.volume_ml)
         middle = pet.to_patient(np.argwhere(carried.mask).mean(axis=0))
         assert np.allclose(middle, centre, atol=0.6)
-    # Which centres a small ball catches depends on where it lies; on the average it keeps its size.
-    assert np.mean(shares) == pytest.approx(1, abs=0.05)
-    assert np.ptp(shares) < 0.15
+    assert np.mean(shares) == pytest.approx(1, abs=0.03)
+    assert np.ptp(shares) < 0.1
 
 
-def test_a_box_refined_is_the_same_box():
-    """2 x 2 x 2 voxels of 4 mm become 8 x 8 x 8 of 1 mm, but for the rounded edges and corners.
+def test_a_box_refined_is_the_same_box_with_rounded_corners():
+    """2 x 2 x 2 voxels of 4 mm become 8 x 8 x 8 = 512 of 1 mm, but for 12 edges of 6 and 8 corners.
 
-    The 12 edges of 4 voxels and 8 corners are all that smoothing can take: at most 8 x 7 + 12 x 6.
+    A centre 0.5 mm inside a face stands at 0.625, inside an edge at 0.39, in a corner at 0.24.
     """
     coarse = axial_grid(shape=(6, 6, 6), spacing=(4.0, 4.0, 4.0))
     mask = np.zeros(coarse.shape, bool)
@@ -179,10 +178,20 @@ def test_a_box_refined_is_the_same_box():
 
     carried = region_onto(Region(mask=mask, grid=coarse), fine)
 
-    assert not carried.mask[:8].any()
-    assert not carried.mask[16:].any()
-    assert carried.mask[8:16, 10:14, 10:14].all()
-    assert 512 - (8 * 7 + 12 * 6) <= carried.voxel_count <= 512
+    assert carried.mask[9:15, 9:15, 8:16].all()
+    assert carried.voxel_count == 512 - 12 * 6 - 8
+
+
+def test_a_region_cut_by_the_edge_of_the_target_is_not_swollen_to_its_former_volume():
+    """A row of 10 mm; the target sees its last 4 mm, and a voxel before that is not in it."""
+    grid = axial_grid(shape=(5, 5, 5), spacing=(2.0, 2.0, 2.0))
+    row = np.zeros(grid.shape, bool)
+    row[1:4, 1:4] = True
+    target = axial_grid(shape=(11, 11, 4), spacing=(1.0, 1.0, 1.0), centre=(3.0, 0.0, 0.0))
+
+    carried = region_onto(Region(mask=row, grid=grid), target)
+
+    assert carried.voxel_count <= 7 * 7 * 4
 
 
 def test_the_same_lattice_gives_the_same_region_in_its_own_memory():
@@ -196,13 +205,16 @@ def test_the_same_lattice_gives_the_same_region_in_its_own_memory():
 
 
 def test_a_region_at_the_edge_of_its_image_ends_with_its_voxels():
-    grid = axial_grid(shape=(1, 1, 3), spacing=(2.0, 2.0, 2.0))
+    """Six millimetres from -3 to 3; of the two centres that lie on its ends, it gets one."""
+    grid = axial_grid(shape=(3, 3, 3), spacing=(2.0, 2.0, 2.0))
     full = Region(mask=np.ones(grid.shape, bool), grid=grid)
 
     carried = region_onto(full, axial_grid(shape=(1, 1, 9), spacing=(1.0, 1.0, 1.0)))
 
-    # six millimetres from -3 to 3; of the two centres that lie on its ends, it gets one
-    assert np.flatnonzero(carried.mask).size == 6
+    # x = -4 -3 -2 -1 0 1 2 3 4
+    inside = carried.mask[0, 0]
+    assert inside[2:7].all()
+    assert inside.sum() == 6
 
 
 def test_a_region_smaller_than_a_voxel_keeps_the_voxel_that_holds_it():
