@@ -54,7 +54,8 @@ def start_reference(timings: Sequence[Timing], half_life_s: float) -> Reference:
 
     1. Decay Factor tells by how much each plane was corrected, hence to when. The series time,
        each plane's acquisition time or the first acquisition time is taken, whichever agrees; a
-       moment that is neither but the same for all planes is taken as it is.
+       moment that is neither but the same for all planes is taken as it is. Where series and
+       acquisition time are one and the same, they are taken, with a warning.
     2. Else a series time no later than the first acquisition is taken.
     3. Else Frame Reference Time, counted back from the acquisition, if it is the same moment for
        all planes; where it is absent or zero, the first acquisition.
@@ -105,10 +106,30 @@ def _explained(timings: Sequence[Timing], told: Sequence[datetime]) -> Reference
         moments = tuple(moment for moment in candidates[kind] if moment is not None)
         notes = () if kind == "SERIES_TIME" else (warning("DECAY_REFERENCE", kind),)
         return Reference(kind=kind, moments=moments, warnings=notes)
+    return _unexplained(timings, told, alike=_coincide(timings))
+
+
+def _unexplained(timings: Sequence[Timing], told: Sequence[datetime], *, alike: bool) -> Reference:
+    """Return the reference of a series whose stated times Decay Factor contradicts.
+
+    Some devices write the series time as every plane's acquisition time; Decay Factor, counted
+    from the acquisition, then tells nothing.
+    """
+    series = timings[0].series
+    if alike and series is not None:
+        return _series(timings, series, told)
     if _spread_s(told) > TOLERANCE_S:
         raise unusable("SUV_DECAY", "Decay Factor agrees with no time of the series")
     notes = (warning("DECAY_REFERENCE", "told by Decay Factor"),)
     return _same("DECAY_FACTOR", _middle(told), timings, notes)
+
+
+def _coincide(timings: Sequence[Timing]) -> bool:
+    stated = [(timing.series, timing.acquisition) for timing in timings]
+    return all(
+        a is not None and b is not None and abs((a - b).total_seconds()) <= TOLERANCE_S
+        for a, b in stated
+    )
 
 
 def _series(

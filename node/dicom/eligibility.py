@@ -99,8 +99,10 @@ def _first(header: Attributes, rules: Sequence[Rule]) -> Reason | None:
 
 
 def _dynamic(header: Attributes) -> str | None:
+    # Number of Time Slices tells where Series Type is silent: static series may count beds in it.
     times = number(header, "NumberOfTimeSlices") or 1
-    return "PET_DYNAMIC" if "DYNAMIC" in _series_type(header) or times > 1 else None
+    kind = _series_type(header)
+    return "PET_DYNAMIC" if "DYNAMIC" in kind or (not kind and times > 1) else None
 
 
 def _gated(header: Attributes) -> str | None:

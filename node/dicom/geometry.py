@@ -40,7 +40,7 @@ class PlaneGeometry:
     @property
     def normal(self) -> Vector:
         """Along a row times down the image; to the head for the usual axial plane."""
-        x, y, z = np.cross(self.column_axis, self.row_axis)
+        x, y, z = np.cross(self.column_axis, self.row_axis) + 0.0  # never minus zero
         return float(x), float(y), float(z)
 
     def is_parallel_to(self, other: "PlaneGeometry") -> bool:
@@ -82,7 +82,7 @@ def _orthonormal(cosines: Sequence[float]) -> tuple[Vector, Vector] | None:
     first = first / lengths[0]
     second = second - (second @ first) * first
     second = second / np.linalg.norm(second)
-    (a, b, c), (d, e, f) = first.tolist(), second.tolist()
+    (a, b, c), (d, e, f) = (first + 0.0).tolist(), (second + 0.0).tolist()
     return (a, b, c), (d, e, f)
 
 

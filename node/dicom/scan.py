@@ -89,8 +89,6 @@ def read(path: Path) -> Dataset:
         return dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
     except UNREADABLE as error:
         raise NotUnderstood(f"cannot read the file: {type(error).__name__}") from error
-    except OSError as error:
-        raise NotUnderstood(f"cannot read the file: {error.strerror}") from error
 
 
 def scan(paths: Sequence[Path]) -> tuple[ScannedSeries, ...]:

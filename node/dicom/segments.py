@@ -1,0 +1,122 @@
+"""The segments of a Segmentation, as masks on the lattice of its frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels.utils import pixel_array
+from pydicom.sr.coding import Code
+
+from inference.geometry import Grid
+from inference.volume import Mask, Region
+from node.dicom.attributes import Attributes, codes, frame_headers, items, number, text
+from node.dicom.geometry import PlaneGeometry, heights, plane_geometry
+from node.dicom.rtstruct import References
+
+HALF = 0.5
+"""A voxel belongs to a fractional segment from this part on."""
+_OFF_LATTICE = 0.25
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """One segment: what it is called and what it shows."""
+
+    number: int
+    label: str
+    codes: tuple[Code, ...]
+    automatic: bool
+    """Drawn by an algorithm alone (Segment Algorithm Type)."""
+
+
+def segments(dataset: Dataset) -> tuple[Segment, ...]:
+    """Return what the segments of a Segmentation are."""
+    return tuple(
+        Segment(
+            number=int(number(item, "SegmentNumber") or 0),
+            label=text(item, "SegmentLabel"),
+            codes=codes(item, "SegmentedPropertyTypeCodeSequence"),
+            automatic=text(item, "SegmentAlgorithmType").upper() == "AUTOMATIC",
+        )
+        for item in items(dataset, "SegmentSequence")
+    )
+
+
+def references(dataset: Dataset) -> References:
+    """Return the images that a Segmentation was drawn on, and the series these belong to."""
+    listed = items(dataset, "ReferencedSeriesSequence")
+    return References(
+        instances=frozenset(
+            text(image, "ReferencedSOPInstanceUID")
+            for series in listed
+            for image in items(series, "ReferencedInstanceSequence")
+        ),
+        series=frozenset(text(series, "SeriesInstanceUID") for series in listed),
+    )
+
+
+def region(dataset: Dataset, segment: Segment) -> Region:
+    """Return one segment on its own lattice; raise ValueError where its frames make none.
+
+    Frames may be sparse and in any order: what no frame holds is outside the segment.
+    """
+    pixels: NDArray[np.generic] = pixel_array(dataset)
+    if pixels.ndim == 2:
+        pixels = pixels[None]
+    kind = text(dataset, "SegmentationType").upper()
+    planes, masks = [], []
+    for header, frame in zip(frame_headers(dataset), pixels, strict=True):
+        place = plane_geometry(header)
+        if place is None:
+            raise ValueError("a frame of the Segmentation has no position")
+        if kind == "LABELMAP" or _number_of(header) == segment.number:
+            planes.append(place)
+            masks.append(_member(frame, segment.number, kind, dataset))
+    if not planes:
+        raise ValueError(f"segment {segment.number} has no frame")
+    return _stacked(planes, masks, _stated_step(frame_headers(dataset)[0]))
+
+
+def _number_of(header: Attributes) -> int:
+    return int(number(header, "ReferencedSegmentNumber") or 0)
+
+
+def _member(frame: NDArray[np.generic], segment: int, kind: str, dataset: Dataset) -> Mask:
+    if kind == "LABELMAP":
+        member: Mask = np.asarray(frame) == segment
+    elif kind == "FRACTIONAL":
+        whole = number(dataset, "MaximumFractionalValue") or 255.0
+        member = np.asarray(frame, np.float64) >= HALF * whole
+    else:
+        member = np.asarray(frame) > 0
+    return member
+
+
+def _stated_step(header: Attributes) -> float:
+    return number(header, "SpacingBetweenSlices") or number(header, "SliceThickness") or 1.0
+
+
+def _stacked(planes: Sequence[PlaneGeometry], masks: Sequence[Mask], stated_mm: float) -> Region:
+    first = planes[0]
+    if not all(first.is_parallel_to(plane) for plane in planes):
+        raise ValueError("the frames of the Segmentation are not parallel")
+    places = heights(planes)
+    gaps = np.diff(np.unique(np.round(places, 3)))
+    step_mm = float(gaps.min()) if gaps.size else abs(stated_mm)
+    steps = (places - places.min()) / step_mm
+    indices = np.rint(steps).astype(int)
+    if np.abs(steps - indices).max() > _OFF_LATTICE:
+        raise ValueError("the frames of the Segmentation are not evenly spaced")
+    mask: Mask = np.zeros((int(indices.max()) + 1, *first.shape), np.bool_)
+    for index, member in zip(indices, masks, strict=True):
+        mask[index] |= member
+    grid = Grid(
+        shape=mask.shape,
+        spacing=(step_mm, *first.spacing),
+        origin=planes[int(places.argmin())].position,
+        direction=(first.normal, first.row_axis, first.column_axis),
+        frame_of_reference_uid=first.frame_of_reference_uid,
+    )
+    return Region(mask=mask, grid=grid)

@@ -1,0 +1,144 @@
+"""The chosen PET and CT as calibrated arrays on their grids."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.pixels.utils import pixel_array
+
+from inference.geometry import Grid
+from inference.petct import CtFacts, PetCt
+from inference.volume import Quantity, Volume, Voxels
+from node.dicom import contours, geometry, pet, philips
+from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, items, number, text
+from node.dicom.reasons import unusable
+from node.dicom.series import Choice, ImageSeries, Plane
+
+AIR_HU = -1024.0
+"""What stands outside a CT's field of view; nothing is less dense."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Stack:
+    """A series read whole: rescaled voxels, and the headers of each plane."""
+
+    voxels: Voxels
+    headers: tuple[Attributes, ...]
+    dataset: Dataset
+    """The first instance's, where private elements are."""
+    grid: Grid
+
+
+def load(choice: Choice, *, contour_names: Sequence[str], contour_codes: Sequence[str]) -> PetCt:
+    """Read the chosen PET and CT, and the contours that may show the primary tumour.
+
+    ``contour_names`` and ``contour_codes`` come most trusted first; see ``contours``. Raises
+    UnusableStudy where pixels cannot be decoded or SUVbw cannot be computed.
+    """
+    pet_stack = _read(choice.pet)
+    rule = pet.suv_rule(pet_stack.headers, philips.count_factors(pet_stack.dataset))
+    suv = pet_stack.voxels
+    suv *= np.asarray(rule.factors, np.float32)[:, None, None]
+    ct_stack = _read(choice.ct)
+    hu = np.maximum(ct_stack.voxels, np.float32(AIR_HU), out=ct_stack.voxels)
+    wanted = contours.Wanted(names=tuple(contour_names), codes=tuple(contour_codes))
+    given, told = contours.given_regions(
+        choice, pet_grid=pet_stack.grid, ct_grid=ct_stack.grid, wanted=wanted
+    )
+    header = pet_stack.headers[0]
+    return PetCt(
+        study_instance_uid=choice.study_instance_uid,
+        pet=Volume(voxels=suv, grid=pet_stack.grid, quantity=Quantity.SUVBW),
+        ct=Volume(voxels=hu, grid=ct_stack.grid, quantity=Quantity.HU),
+        pet_facts=pet.pet_facts(rule, header, choice.pet.series_instance_uid),
+        ct_facts=_ct_facts(ct_stack.headers[0], choice.ct.series_instance_uid),
+        patient=pet.patient_facts(header),
+        given=given,
+        warnings=(*choice.warnings, *rule.warnings, *told),
+    )
+
+
+def _read(series: ImageSeries) -> _Stack:
+    """Read every file once; its pixel bytes go as soon as they are rescaled."""
+    stored: list[Voxels] = []
+    headers: list[Attributes] = []
+    first: Dataset | None = None
+    for path, planes in groupby(series.planes, key=lambda plane: plane.path):
+        try:
+            dataset = dcmread(path)
+            frames = _decoded(dataset)
+        except UNREADABLE as error:
+            raise unusable("PIXELS_BAD", f"{series.modality} of {type(error).__name__}") from error
+        first = dataset if first is None else first
+        for plane, header in _planes(dataset, tuple(planes)):
+            stored.append(_rescaled(frames[(plane.frame or 1) - 1], header, series.modality))
+            headers.append(header)
+    assert first is not None, "a series has planes"
+    places = [geometry.plane_geometry(header) for header in headers]
+    grid = geometry.lattice([place for place in places if place is not None])
+    if any(voxels.shape != grid.shape[1:] for voxels in stored):
+        raise unusable("PIXELS_BAD", "pixels do not fit Rows and Columns")
+    return _Stack(voxels=np.stack(stored), headers=tuple(headers), dataset=first, grid=grid)
+
+
+def _decoded(dataset: Dataset) -> NDArray[np.generic]:
+    """Return the stored values, always with an axis of frames, and let the bytes go."""
+    pixels: NDArray[np.generic] = pixel_array(dataset)
+    for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"):
+        if keyword in dataset:
+            delattr(dataset, keyword)
+    return pixels if (number(dataset, "NumberOfFrames") or 1) > 1 else pixels[None]
+
+
+def _planes(dataset: Dataset, planes: Sequence[Plane]) -> Iterator[tuple[Plane, Attributes]]:
+    headers = frame_headers(dataset)
+    for plane in planes:
+        yield plane, headers[(plane.frame or 1) - 1]
+
+
+def _rescaled(stored: NDArray[np.generic], header: Attributes, modality: str) -> Voxels:
+    """Apply the plane's own slope and intercept; CT padding becomes air."""
+    slope, intercept = number(header, "RescaleSlope"), number(header, "RescaleIntercept")
+    if not slope:
+        raise unusable("SUV_UNITS" if modality == "PT" else "CT_NOT_HU", "no rescale slope")
+    voxels = stored.astype(np.float32)
+    voxels *= np.float32(slope)
+    voxels += np.float32(intercept or 0.0)
+    if modality == "CT":
+        voxels[_padding(stored, header)] = AIR_HU
+    return voxels
+
+
+def _padding(stored: NDArray[np.generic], header: Attributes) -> NDArray[np.bool_]:
+    """Tell which stored values stand for no value (PS3.3 C.7.5.1.1.2)."""
+    value = number(header, "PixelPaddingValue")
+    if value is None:
+        return np.zeros(stored.shape, np.bool_)
+    limit = number(header, "PixelPaddingRangeLimit")
+    ends = [_as_stored(value, header), _as_stored(value if limit is None else limit, header)]
+    values: NDArray[Any] = stored
+    padded: NDArray[np.bool_] = (values >= min(ends)) & (values <= max(ends))
+    return padded
+
+
+def _as_stored(value: float, header: Attributes) -> float:
+    """Return a value with the sign of the pixels: some write 63536 for -2000."""
+    signed = number(header, "PixelRepresentation") == 1
+    if signed and value > 0x7FFF:
+        return value - 0x10000
+    return value + 0x10000 if not signed and value < 0 else value
+
+
+def _ct_facts(header: Attributes, series_instance_uid: str) -> CtFacts:
+    agents = items(header, "ContrastBolusAgentSequence")
+    return CtFacts(
+        series_instance_uid=series_instance_uid,
+        slice_thickness_mm=number(header, "SliceThickness"),
+        convolution_kernel=text(header, "ConvolutionKernel"),
+        contrast=bool(agents) or bool(text(header, "ContrastBolusAgent")),
+    )
