@@ -47,8 +47,12 @@ class Quarantined:
 
 def register(connection: Connection, instance: Instance) -> bool:
     """Register the instance; False, and nothing done, where its SOP Instance UID is known."""
-    done = connection.execute(insert_new(connection, instances).values(**asdict(instance)))
-    return done.rowcount == 1
+    registered = connection.execute(
+        insert_new(connection, instances)
+        .values(**asdict(instance))
+        .returning(instances.c.sop_instance_uid)
+    )
+    return registered.one_or_none() is not None
 
 
 def find(connection: Connection, sop_instance_uid: str) -> Instance | None:
