@@ -20,6 +20,7 @@ def analyzed_document(petct: PetCt, findings: Findings) -> dict[str, Any]:
             "suvbw_factor": petct.pet_facts.suvbw_factor,
             "decay_reference": petct.pet_facts.decay_reference,
             "uptake_min": petct.pet_facts.uptake_min,
+            "suv_max": float(petct.pet.voxels.max()),
             "shape": list(petct.pet.grid.shape),
             "spacing_mm": list(petct.pet.grid.spacing),
         },

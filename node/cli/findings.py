@@ -27,7 +27,7 @@ def print_document(document: Mapping[str, Any], console: Console) -> None:
             console.print(f"[red]refused[/] {reason['code']}: {reason['meaning']}")
         return
     for lesion in document["lesions"]:
-        console.print(_lesion(lesion))
+        _print_lesion(lesion, console)
     if not document["lesions"]:
         console.print("no avid lesion was found in the thorax")
     _print_predictions(document, console)
@@ -37,18 +37,18 @@ def print_document(document: Mapping[str, Any], console: Console) -> None:
     console.print(f"[dim]{document['engine']}; {seconds}[/]")
 
 
-def _lesion(lesion: Mapping[str, Any]) -> Table:
-    side = f"{lesion['laterality']}, " if lesion["laterality"] else ""
+def _print_lesion(lesion: Mapping[str, Any], console: Console) -> None:
     x, y, z = lesion["centroid_lps_mm"]
-    table = Table(
-        title=f"{lesion['label']} ({side}centre {x:.0f}, {y:.0f}, {z:.0f} mm LPS)",
-        caption=lesion["explanation"],
-        show_header=False,
+    side = f"{lesion['laterality']}, " if lesion["laterality"] else ""
+    console.print(
+        f"[bold]{lesion['label']}[/]: {side}centre at {x:.0f}, {y:.0f}, {z:.0f} mm (LPS)"
     )
+    table = Table(show_header=False)
     for name, key, unit, digits in MEASURES:
         value = lesion[key]
         table.add_row(name, "-" if value is None else f"{value:.{digits}f} {unit}")
-    return table
+    console.print(table)
+    console.print(f"[dim]{lesion['explanation']}[/]")
 
 
 def _print_predictions(document: Mapping[str, Any], console: Console) -> None:
