@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from pydicom import config
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr.coding import Code
 
@@ -18,6 +18,7 @@ config.settings.reading_validation_mode = config.IGNORE
 
 # What pydicom raises on bytes that are not what they claim to be.
 UNREADABLE: tuple[type[Exception], ...] = (
+    BytesLengthException,
     InvalidDicomError,
     ArithmeticError,
     AttributeError,
