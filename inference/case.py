@@ -116,11 +116,10 @@ def _facts(path: Path) -> _Case:
 
 def _arrays(path: Path, names: list[str]) -> dict[str, NDArray[np.generic]]:
     try:
-        with np.load(path, allow_pickle=False) as held:
+        # Opened here, because np.load leaves a broken archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
             return {name: held[name] for name in names}
-    except KeyError as error:
-        raise CaseUnusable(f"{path}: {error}") from error
-    except (OSError, ValueError, BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise CaseUnusable(f"{path}: {error}") from error
 
 

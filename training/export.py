@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from torch import nn
@@ -49,9 +50,22 @@ def to_onnx(network: nn.Module, inputs: Inputs) -> bytes:
             external_data=False,
             verbose=False,
         )
-        data = path.read_bytes()
+        data = _bare(path.read_bytes())
     _check(wrapped, data, example)
     return data
+
+
+def _bare(data: bytes) -> bytes:
+    """Drop the stack traces that the exporter leaves behind: paths of the machine it ran on."""
+    model = onnx.load_from_string(data)
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    for part in (*graph.input, *graph.output):
+        del part.metadata_props[:]
+    bare: bytes = model.SerializeToString(deterministic=True)
+    return bare
 
 
 def _check(network: nn.Module, data: bytes, example: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -1,0 +1,184 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from inference.applicability import judge, share_inside
+from inference.bundle import default_path, load
+from inference.findings import Lesion
+from inference.geometry import Grid, axial_grid
+from inference.petct import CtFacts, PatientFacts, PetCt, PetFacts
+from inference.volume import Quantity, Region, Volume
+
+CHEST = axial_grid(shape=(75, 100, 100), spacing=(4.0, 4.0, 4.0))
+SEEN = {"lung_volume_ml": 4000.0, "lesion_in_thorax": True}
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return load(default_path())
+
+
+def chest(grid=CHEST, **facts):
+    pet_facts = PetFacts(
+        series_instance_uid="2.25.2",
+        units="BQML",
+        suvbw_factor=1.0,
+        decay_reference="START",
+        uptake_min=facts.get("uptake_min", 60.0),
+        tracer=facts.get("tracer", "FDG"),
+    )
+    ct_facts = CtFacts(series_instance_uid="2.25.3", slice_thickness_mm=facts.get("slice_mm"))
+    voxels = np.zeros(grid.shape, np.float32)
+    return PetCt(
+        study_instance_uid="2.25.1",
+        pet=Volume(voxels=voxels, grid=grid, quantity=Quantity.SUVBW),
+        ct=Volume(voxels=voxels, grid=grid, quantity=Quantity.HU),
+        pet_facts=pet_facts,
+        ct_facts=ct_facts,
+        patient=PatientFacts(age_years=facts.get("age_years", 65.0)),
+    )
+
+
+def lesion(centroid=(0.0, 0.0, 0.0), diameter_mm=30.0, suv_max=8.0):
+    region = Region(mask=np.ones((1, 1, 1), np.bool_), grid=CHEST.crop((0, 0, 0), (1, 1, 1)))
+    return Lesion(
+        label="primary",
+        source="pet-threshold",
+        on_pet=region,
+        on_ct=region,
+        suv_max=suv_max,
+        suv_mean=suv_max,
+        suv_peak=None,
+        mtv_ml=1.0,
+        tlg_g=suv_max,
+        volume_ml=1.0,
+        longest_axial_diameter_mm=diameter_mm,
+        longest_diameter_mm=diameter_mm,
+        centroid_lps_mm=centroid,
+        suv_max_lps_mm=centroid,
+        laterality="right",
+    )
+
+
+def test_a_lung_tumour_in_a_whole_chest_is_covered(bundle):
+    verdict = judge(chest(), lesion(), bundle, **SEEN)
+
+    assert verdict.applicable
+    assert not verdict.withhold
+    assert verdict.reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("facts", "found", "code"),
+    [
+        ({"uptake_min": 20.0}, {}, "UPTAKE_TIME"),
+        ({"uptake_min": 180.0}, {}, "UPTAKE_TIME"),
+        ({"uptake_min": None}, {}, "UPTAKE_UNKNOWN"),
+        ({"tracer": "FLT"}, {}, "TRACER"),
+        ({"tracer": ""}, {}, "TRACER"),
+        ({"slice_mm": 7.0}, {}, "CT_SLICES"),
+        ({"age_years": 9.0}, {}, "AGE"),
+        ({}, {"diameter_mm": 5.0}, "LESION_SIZE"),
+        ({}, {"diameter_mm": 120.0}, "LESION_SIZE"),
+        ({}, {"suv_max": 40.0}, "LESION_SUV"),
+    ],
+)
+def test_what_the_card_does_not_cover_is_marked_but_still_predicted(bundle, facts, found, code):
+    verdict = judge(chest(**facts), lesion(**found), bundle, **SEEN)
+
+    assert [reason.code for reason in verdict.reasons] == [code]
+    assert not verdict.applicable
+    assert not verdict.withhold
+
+
+def test_thick_slices_of_either_image_are_marked(bundle):
+    thick = axial_grid(shape=(40, 100, 100), spacing=(8.0, 4.0, 4.0))
+
+    verdict = judge(chest(thick), lesion(), bundle, **SEEN)
+
+    assert [reason.code for reason in verdict.reasons] == ["CT_SLICES", "PET_SLICES"]
+
+
+def test_an_unknown_age_is_not_held_against_a_study(bundle):
+    assert judge(chest(age_years=None), lesion(), bundle, **SEEN).applicable
+
+
+@pytest.mark.parametrize(
+    ("seen", "code"),
+    [({"lung_volume_ml": 12.0}, "NO_LUNGS"), ({"lesion_in_thorax": False}, "OUTSIDE_THORAX")],
+)
+def test_without_lungs_or_outside_the_thorax_nothing_is_predicted(bundle, seen, code):
+    verdict = judge(chest(), lesion(), bundle, **(SEEN | seen))
+
+    assert [reason.code for reason in verdict.reasons] == [code]
+    assert verdict.withhold
+
+
+def test_every_reason_is_given_and_not_only_the_first(bundle):
+    verdict = judge(
+        chest(tracer="FLT"), lesion(), bundle, lung_volume_ml=0.0, lesion_in_thorax=False
+    )
+
+    assert [r.code for r in verdict.reasons] == ["NO_LUNGS", "OUTSIDE_THORAX", "TRACER"]
+
+
+def test_the_share_inside_is_one_half_for_a_lesion_on_the_face_of_the_image(bundle):
+    """The face is half a voxel, 2 mm, beyond the centre of the last slice."""
+    inputs = bundle.card.inputs
+    top = CHEST.to_patient((74.5, 49.5, 49.5))
+
+    assert share_inside(chest(), (0.0, 0.0, 0.0), inputs) == 1.0
+    assert share_inside(chest(), tuple(top), inputs) == pytest.approx(0.5, abs=0.04)
+    assert share_inside(chest(), (0.0, 0.0, 900.0), inputs) == 0.0
+
+
+def test_a_field_of_view_that_leaves_the_image_is_marked_and_one_mostly_outside_withheld(bundle):
+    near_top, beyond = CHEST.to_patient([(68.0, 49.5, 49.5), (80.0, 49.5, 49.5)])
+
+    marked = judge(chest(), lesion(tuple(near_top)), bundle, **SEEN)
+    withheld = judge(chest(), lesion(tuple(beyond)), bundle, **SEEN)
+
+    assert [reason.code for reason in marked.reasons] == ["CUBE_OUTSIDE"]
+    assert not marked.withhold
+    assert [reason.code for reason in withheld.reasons] == ["CUBE_OUTSIDE"]
+    assert withheld.withhold
+
+
+def sarcoma_grid(folder: Path) -> Grid:
+    """Read the lattice of a GE axial series."""
+    slices = [pydicom.dcmread(path, stop_before_pixels=True) for path in folder.glob("*.dcm")]
+    slices.sort(key=lambda image: float(image.ImagePositionPatient[2]))
+    first, second = slices[0], slices[1]
+    x, y, z = (float(v) for v in first.ImagePositionPatient)
+    row, column = (float(v) for v in first.PixelSpacing)
+    return Grid(
+        shape=(len(slices), int(first.Rows), int(first.Columns)),
+        spacing=(float(second.ImagePositionPatient[2]) - z, row, column),
+        origin=(x, y, z),
+        direction=((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)),
+        frame_of_reference_uid="2.25.9",
+    )
+
+
+@pytest.mark.parametrize("case", ["STS_001", "STS_002", "STS_025"])
+def test_a_soft_tissue_sarcoma_is_not_applicable_and_its_predictions_are_withheld(
+    bundle, test_data, case
+):
+    folder = test_data / "ibsi-sts-petct-gml" / case
+    pet, ct = (sarcoma_grid(folder / name / "image") for name in ("PET", "CT"))
+    study = chest()
+    study = replace(
+        study,
+        pet=Volume(voxels=np.zeros(pet.shape, np.float32), grid=pet, quantity=Quantity.SUVBW),
+        ct=Volume(voxels=np.zeros(ct.shape, np.float32), grid=ct, quantity=Quantity.HU),
+    )
+
+    verdict = judge(study, lesion(pet.centre), bundle, lung_volume_ml=0.0, lesion_in_thorax=False)
+
+    assert verdict.withhold
+    assert {"NO_LUNGS", "OUTSIDE_THORAX", "CUBE_OUTSIDE"} <= {r.code for r in verdict.reasons}
+    # The images alone tell, without any word on lungs.
+    assert share_inside(study, pet.centre, bundle.card.inputs) < 0.5

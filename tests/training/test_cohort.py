@@ -1,0 +1,138 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inference.phantom import SCANNERS, Tumour, draw, random_phantom
+from inference.preprocess import cubes, planes
+from training.cohort import (
+    COVARIATES,
+    covariates_of,
+    draw_case,
+    draw_images,
+    labels_of,
+    phantom_cohort,
+    risk_of,
+    split,
+)
+from training.statistics import auroc
+
+MEAN_TUMOUR = Tumour(
+    centre_lps_mm=(-70.0, 0.0, 0.0),
+    diameter_mm=28.0,
+    suv=8.0,
+    heterogeneity=0.5,
+    solidity=0.85,
+    spiculation=0.5,
+    texture=0.5,
+)
+
+
+def test_a_tumour_of_mean_traits_has_the_risk_of_the_intercept(tiny_recipe):
+    risk = tiny_recipe.tasks[0].risk
+
+    assert risk_of(MEAN_TUMOUR, risk) == pytest.approx(1 / (1 + math.exp(-risk.intercept)))
+
+
+def test_each_trait_moves_the_logit_by_its_weight_for_one_sd(tiny_recipe):
+    """The SD of an even spread from 0 to 1 is 1 / sqrt 12; that of the log of SUV is 0.45."""
+    risk = tiny_recipe.tasks[0].risk
+    textured = replace(MEAN_TUMOUR, texture=0.5 + 1 / math.sqrt(12))
+    avid = replace(MEAN_TUMOUR, suv=8.0 * math.exp(0.45))
+
+    def logit(tumour):
+        p = risk_of(tumour, risk)
+        return math.log(p / (1 - p))
+
+    assert logit(textured) - risk.intercept == pytest.approx(risk.texture)
+    assert logit(avid) - risk.intercept == pytest.approx(risk.uptake)
+
+
+def test_risks_of_random_phantoms_have_a_realistic_prevalence_and_both_modalities_count(
+    tiny_recipe,
+):
+    tumours = [random_phantom(seed).tumour for seed in range(2000)]
+    for task in tiny_recipe.tasks:
+        risks = np.array([risk_of(tumour, task.risk) for tumour in tumours])
+        labels = np.random.default_rng(0).random(2000) < risks
+        no_pet = replace(task.risk, uptake=0.0, heterogeneity=0.0)
+        no_ct = replace(task.risk, solidity=0.0, spiculation=0.0, texture=0.0)
+
+        assert 0.15 < risks.mean() < 0.32
+        best = auroc(labels, risks)
+        for blind in (no_pet, no_ct):
+            reached = auroc(labels, np.array([risk_of(tumour, blind) for tumour in tumours]))
+            assert reached < best - 0.05
+
+
+def test_labels_come_true_as_often_as_their_risk_says():
+    labels = np.array([labels_of(seed, (0.1, 0.7)) for seed in range(3000)])
+
+    assert labels.mean(axis=0) == pytest.approx([0.1, 0.7], abs=0.03)
+
+
+def test_a_cropped_drawing_gives_the_cube_of_the_whole_one(tiny_inputs):
+    """But for the noise, which is drawn anew for each box."""
+    phantom = random_phantom(12)
+    quiet = replace(SCANNERS["small"], pet_noise=0.0, ct_noise_hu=0.0)
+    centre = phantom.tumour.centre_lps_mm
+    cropped = cubes(draw_case(phantom, ["small"], tiny_inputs), centre, tiny_inputs)
+    whole = cubes(draw(phantom, quiet), centre, tiny_inputs)
+
+    assert np.abs(cropped.ct - whole.ct).max() < 6 * 15
+    assert np.abs((cropped.ct - whole.ct).mean()) < 2
+    assert np.corrcoef(cropped.pet.ravel(), whole.pet.ravel())[0, 1] > 0.98
+
+
+def test_images_are_the_same_however_many_processes_draw_them(tiny_recipe, tiny_inputs):
+    def drawn(processes):
+        return draw_images(
+            range(4), ("small", "wide"), tiny_inputs, keep_cubes=True, processes=processes
+        )
+
+    (one, one_suv), (two, two_suv) = drawn(1), drawn(2)
+
+    assert np.array_equal(one.cubes, two.cubes)
+    assert np.array_equal(one.planes, two.planes)
+    assert np.array_equal(one_suv, two_suv)
+
+
+def test_the_planes_kept_are_those_of_the_cubes(tiny_inputs):
+    images, suv_max = draw_images(range(2), ("small",), tiny_inputs, keep_cubes=True)
+
+    assert np.array_equal(images.planes[1, 0], planes(images.cubes[1, 0], tiny_inputs))
+    assert np.all(suv_max > 1)
+
+
+def test_covariates_are_what_a_reader_knows():
+    phantom = random_phantom(4)
+
+    found = dict(zip(COVARIATES, covariates_of(phantom, math.e), strict=True))
+
+    assert found["age_years"] == phantom.patient.age_years
+    assert found["left"] == float(phantom.tumour.centre_lps_mm[0] > 0)
+    assert found["log_diameter"] == pytest.approx(math.log(phantom.tumour.diameter_mm))
+    assert found["log_suv_max"] == pytest.approx(1.0)
+
+
+def test_a_cohort_keeps_labels_and_covariates_in_the_order_of_the_seeds(tiny_recipe, tiny_inputs):
+    risks = [task.risk for task in tiny_recipe.tasks]
+    images = draw_images(range(50, 53), ("small",), tiny_inputs, keep_cubes=False)
+
+    cohort = phantom_cohort(risks, images, first=50)
+
+    assert cohort.labels.shape == cohort.risks.shape == (3, 2)
+    assert np.array_equal(cohort.labels[2], labels_of(52, cohort.risks[2]))
+    assert cohort.risks[1, 1] == risk_of(random_phantom(51).tumour, risks[1])
+
+
+def test_the_split_shares_each_combination_of_labels_and_loses_no_case():
+    """100 cases: 40 with neither, 20 with N1 alone, 20 with N2 alone, 20 with both."""
+    labels = np.repeat([[0, 0], [0, 0], [1, 0], [0, 1], [1, 1]], 20, axis=0).astype(bool)
+
+    training, validation = split(labels, 0.2, np.random.default_rng(0))
+
+    assert sorted([*training, *validation]) == list(range(100))
+    assert [int(labels[validation][:, i].sum()) for i in (0, 1)] == [8, 8]
+    assert int((labels[validation].sum(axis=1) == 2).sum()) == 4

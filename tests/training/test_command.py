@@ -1,0 +1,117 @@
+"""The commands of ``petct-train`` as a user types them."""
+
+import csv
+from dataclasses import asdict
+
+import pytest
+import yaml
+
+from inference import case
+from inference.bundle import default_path, load
+from training.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def recipe_path(tiny_recipe, tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    plain = yaml.safe_load(yaml.dump(asdict(tiny_recipe)).replace("!!python/tuple", ""))
+    path.write_text(yaml.safe_dump(plain))
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(recipe_path, tmp_path_factory):
+    """Two bundles of the tiny recipe; the second is made from the first one's cache."""
+    folder = tmp_path_factory.mktemp("made")
+    for name in ("first", "second"):
+        out, cache = str(folder / name), str(folder / "cache")
+        options = ["--cache", cache, "--threads", "1", "--quiet"]
+        status = main(["bundle", str(recipe_path), "--out", out, *options])
+        assert status == 0
+    return folder
+
+
+@pytest.mark.slow
+def test_the_bundle_command_writes_a_bundle_that_loads(made, tiny_recipe):
+    bundle = load(made / "first")
+
+    assert [task.name for task in bundle.tasks] == ["occult_n1", "occult_n2"]
+    assert {row.model for row in bundle.card.performance} == {
+        "fusion",
+        "pet",
+        "ct",
+        "clinical",
+        "bayes",
+    }
+    assert all(row.low <= row.auroc <= row.high for row in bundle.card.performance)
+    assert bundle.card.training_set["phantoms_test"] == tiny_recipe.cohort.test
+    assert bundle.card.limits == tiny_recipe.limits
+
+
+@pytest.mark.slow
+def test_the_same_recipe_gives_the_same_bundle(made):
+    assert load(made / "first").digest == load(made / "second").digest
+
+
+@pytest.mark.slow
+def test_evaluating_gives_the_auroc_on_the_card(made, recipe_path, capsys):
+    status = main(
+        ["evaluate", str(made / "first"), "--recipe", str(recipe_path), "--threads", "1", "--quiet"]
+    )
+
+    told = capsys.readouterr().out
+    assert status == 0
+    for row in load(made / "first").card.performance:
+        if row.model in ("fusion", "bayes"):
+            assert f"{row.cases} ({row.positives}) | {row.auroc:.3f}" in told
+
+
+@pytest.mark.slow
+def test_the_shipped_bundle_tells_new_phantoms_apart(capsys):
+    """Its first 120 test phantoms, drawn again; the card has the AUROC of all of them."""
+    assert (
+        main(["evaluate", str(default_path()), "--cases", "120", "--threads", "1", "--quiet"]) == 0
+    )
+
+    lines = [line for line in capsys.readouterr().out.splitlines() if "fusion (" in line]
+    assert len(lines) == 2
+    assert all(float(line.split("|")[4].split("(")[0]) > 0.8 for line in lines)
+
+
+def test_a_bundle_is_never_written_over_another(recipe_path, tmp_path, capsys):
+    assert main(["bundle", str(recipe_path), "--out", str(tmp_path), "--quiet"]) == 1
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_show_prints_what_the_card_says_of_the_bundles_worth(capsys):
+    assert main(["show", str(default_path())]) == 0
+
+    told = capsys.readouterr().out
+    assert load(default_path()).digest in told
+    assert "Research use only" in told
+    assert "Bayes (best possible)" in told
+
+
+def test_a_bundle_that_does_not_load_ends_with_one_line(tmp_path, capsys):
+    assert main(["show", str(tmp_path)]) == 1
+    assert "card.json" in capsys.readouterr().err
+
+
+def test_a_phantom_cohort_is_case_folders_and_a_table(tmp_path, capsys):
+    out = tmp_path / "cohort"
+    assert main(["phantom-cohort", "--seed", "7", "--n", "2", "--out", str(out), "--quiet"]) == 0
+
+    rows = list(csv.DictReader((out / "labels.csv").open()))
+    assert [row["case"] for row in rows] == ["phantom-7", "phantom-8"]
+    assert {row["occult_n1"] for row in rows} <= {"0", "1"}
+    assert 0 < float(rows[0]["occult_n2_risk"]) < 1
+    assert case.read(out / "phantom-7").pet_facts.tracer == "FDG"
+
+
+@pytest.mark.parametrize("command", [[], ["bundle"], ["evaluate"], ["phantom-cohort"], ["show"]])
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, "--help"])
+
+    assert stopped.value.code == 0
+    assert "usage: petct-train" in capsys.readouterr().out

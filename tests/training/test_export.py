@@ -1,0 +1,43 @@
+import onnx
+import pytest
+import torch
+
+from training.export import ExportDiffers, to_onnx
+from training.networks import Fusion, Single
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_recipe, tiny_inputs):
+    torch.manual_seed(0)
+    return to_onnx(Fusion(tiny_recipe.network), tiny_inputs)
+
+
+def test_a_network_takes_pet_and_ct_of_any_batch_and_gives_logits_alone(exported):
+    graph = onnx.load_from_string(exported).graph
+
+    assert [value.name for value in graph.input] == ["pet", "ct"]
+    assert [value.name for value in graph.output] == ["logits"]
+    for value in (*graph.input, *graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_param
+
+
+def test_a_network_is_plain_onnx_of_opset_18_with_its_weights_inside(exported):
+    model = onnx.load_from_string(exported)
+
+    assert [(domain.domain, domain.version) for domain in model.opset_import] == [("", 18)]
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+
+
+def test_no_path_of_the_machine_is_left_in_the_file(exported):
+    assert b"site-packages" not in exported
+    assert b"networks.py" not in exported
+
+
+def test_a_network_that_does_not_survive_the_export_is_refused(tiny_recipe, tiny_inputs):
+    """A batch norm of nothing but infinities gives logits that are no numbers."""
+    network = Single(tiny_recipe.network, "pet")
+    with torch.no_grad():
+        network.head.dense[0].running_mean.fill_(float("inf"))
+
+    with pytest.raises(ExportDiffers, match="differ"):
+        to_onnx(network, tiny_inputs)
