@@ -33,6 +33,10 @@ HEART_CONTACT = 0.5
 """The free wall of the heart has lung around a third of it; a tumour that leans on it, more."""
 MEDIASTINAL_MOST_ML = 150.0
 """Uptake between the lungs that is larger than this is blood, not nodes."""
+MEDIASTINAL_HALF_WIDTH_MM = 60.0
+"""Mediastinal and hilar nodes (stations 2 to 10) lie this near to the midline."""
+CONTRAST = 1.5
+"""A mediastinal focus peaks at this many times the uptake around it; noise in liver does not."""
 LEVEL_WITH_LUNG = 0.4
 """A slice is of the chest where lung fills at least this part of what it fills at its widest."""
 GAP_MM = 10.0
@@ -47,8 +51,8 @@ class Place(StrEnum):
     LUNG = "lung"
     MEDIASTINUM = "mediastinum"
     HEART = "heart"
-    ABDOMEN = "upper abdomen"
-    OUTSIDE = "tissue around the lungs"
+    OUTSIDE = "tissue around or below the lungs"
+    DIFFUSE = "tissue of much the same uptake"
 
     @property
     def of_lesions(self) -> bool:
@@ -81,8 +85,8 @@ class _Scene:
     lungs: Mask
     cavity: Mask
     heart: Mask
-    chest_level: Mask
-    """The slices that cut through much lung: above the domes of the diaphragm."""
+    mediastinum: Mask
+    """Where nodes lie: near the midline, in slices that cut through much lung."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -127,14 +131,17 @@ def find_foci(
     for basin in sorted(basins, key=lambda b: -b.peak):
         if basin.peak < suv_min or not scene.cavity[basin.position]:
             continue
-        if basin.place.of_lesions and not free[basin.position]:
-            continue  # within a hotter lesion
-        domain = free if basin.place.of_lesions else labels == basin.number
-        part = _grow(scene, domain, basin.position, threshold_fraction)
-        place, contact = basin.place, basin.lung_contact
-        if basin.place.of_lesions:
+        if not basin.place.of_lesions:
+            part, _ = _grow(scene, labels == basin.number, basin.position, threshold_fraction)
+            place, contact = basin.place, basin.lung_contact
+        elif free[basin.position]:
+            part, background = _grow(scene, free, basin.position, threshold_fraction)
             free[part.box] &= ~part.mask
             place, contact = _place(scene, part)
+            if place is Place.MEDIASTINUM and basin.peak < CONTRAST * background:
+                place = Place.DIFFUSE
+        else:
+            continue  # within a hotter lesion
         foci.append(
             Focus(
                 region=_on(pet.grid, part, origin),
@@ -153,18 +160,27 @@ def _scene(pet: Volume, thorax: Thorax) -> tuple[_Scene | None, Box | None]:
         return None, None
     box = _widened(inner, REACH_MM, pet.grid)
     grid = crop(pet.grid, box)
-    area = thorax.lungs.mask.sum(axis=(1, 2))
-    level = np.zeros(thorax.lungs.mask.shape, np.bool_)
-    level[area >= LEVEL_WITH_LUNG * area.max()] = True
     scene = _Scene(
         suv=pet.voxels[box],
         grid=grid,
         lungs=region_onto(thorax.lungs, grid).mask,
         cavity=cavity[box],
         heart=region_onto(thorax.heart, grid).mask,
-        chest_level=region_onto(Region(mask=level, grid=thorax.lungs.grid), grid).mask,
+        mediastinum=region_onto(_mediastinum(thorax), grid).mask,
     )
     return scene, box
+
+
+def _mediastinum(thorax: Thorax) -> Region:
+    """Return the cavity near the midline, above the domes of the diaphragm."""
+    cavity, lungs = thorax.cavity, thorax.lungs.mask
+    area = lungs.sum(axis=(1, 2))
+    _, y, z = cavity.grid.centre
+    middle = cavity.grid.to_indices((thorax.midline_x_mm or 0.0, y, z))[2]
+    across_mm = np.abs(np.arange(lungs.shape[2]) - middle) * cavity.grid.spacing[2]
+    high: Mask = area >= LEVEL_WITH_LUNG * area.max()
+    near: Mask = across_mm <= MEDIASTINAL_HALF_WIDTH_MM
+    return Region(mask=cavity.mask & high[:, None, None] & near, grid=cavity.grid)
 
 
 def _basins(scene: _Scene, floor: float) -> tuple[Labels, list[_Basin]]:
@@ -216,8 +232,8 @@ def _place(scene: _Scene, part: _Part) -> tuple[Place, float]:
     distance = ndimage.distance_transform_edt(~mask, sampling=scene.grid.spacing)
     shell = (distance > 0) & (distance <= SHELL_MM)
     contact = float(scene.lungs[box][shell].mean()) if shell.any() else 0.0
-    in_heart, in_cavity, at_level = (
-        float(organ[box][mask].mean()) for organ in (scene.heart, scene.cavity, scene.chest_level)
+    in_heart, in_mediastinum = (
+        float(organ[box][mask].mean()) for organ in (scene.heart, scene.mediastinum)
     )
     volume_ml = int(np.count_nonzero(mask)) * scene.grid.voxel_volume_ml
     place = Place.MEDIASTINUM
@@ -225,15 +241,16 @@ def _place(scene: _Scene, part: _Part) -> tuple[Place, float]:
         place = Place.HEART
     elif contact >= LUNG_CONTACT:
         place = Place.LUNG
-    elif at_level < 0.5:
-        place = Place.ABDOMEN
-    elif in_cavity < 0.5 or volume_ml > MEDIASTINAL_MOST_ML:
+    elif in_mediastinum < 0.5 or volume_ml > MEDIASTINAL_MOST_ML:
         place = Place.OUTSIDE
     return place, contact
 
 
-def _grow(scene: _Scene, domain: Mask, position: Index, fraction: float) -> _Part:
-    """Return what is joined to ``position`` in ``domain`` above the threshold, gaps filled."""
+def _grow(scene: _Scene, domain: Mask, position: Index, fraction: float) -> tuple[_Part, float]:
+    """Return what is joined to ``position`` above the threshold, gaps filled, and the background.
+
+    Only voxels of ``domain`` are taken.
+    """
     z, y, x = (slice(i, i + 1) for i in position)
     box = _widened((z, y, x), FOLLOWED_MM, scene.grid)
     at = tuple(i - b.start for i, b in zip(position, box, strict=True))
@@ -244,7 +261,7 @@ def _grow(scene: _Scene, domain: Mask, position: Index, fraction: float) -> _Par
     part = _joined(allowed & (suv >= threshold), at)
     gaps = _closed(part, scene.grid) & allowed & (suv >= GAP_FRACTION * threshold)
     filled: Mask = ndimage.binary_fill_holes(part | gaps)
-    return _Part(mask=filled, box=box)
+    return _Part(mask=filled, box=box), background
 
 
 def _background(suv: Voxels, part: Mask, grid: Grid) -> float:

@@ -79,12 +79,15 @@ def _choose(given: _Choice | None, foci: tuple[Focus, ...]) -> list[_Choice]:
 
 
 def _why(primary: Focus, count: int, passed_over: list[Focus]) -> str:
-    others = "the only avid focus" if count == 1 else f"of {count} avid foci the one"
-    text = f"chosen as {others} of the chest"
-    if count > 1:
-        text += " that takes up most"
-    text += f": SUVmax {primary.suv_max:.1f} in the {primary.place}"
-    text += f", {primary.lung_contact:.0%} of its surroundings being lung"
+    which = (
+        "the only avid focus"
+        if count == 1
+        else f"the one that takes up most among {count} avid foci"
+    )
+    text = (
+        f"{which} of the chest: SUVmax {primary.suv_max:.1f} in the {primary.place}, "
+        f"{primary.lung_contact:.0%} of its surroundings being lung"
+    )
     hotter = sorted({str(f.place) for f in passed_over if f.suv_max > primary.suv_max})
     if hotter:
         text += f"; passed over as physiological: hotter uptake of {' and '.join(hotter)}"
