@@ -1,0 +1,114 @@
+import subprocess
+import time
+
+import pytest
+
+from node.config import Peer
+from node.errors import NotUnderstood, PeerUnavailable
+from node.net import scu
+
+# pynetdicom 3.0.4 leaves the socket of a refused connection to the garbage collector.
+pytestmark = [
+    pytest.mark.associations,
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
+
+
+@pytest.fixture
+def storescp(free_port, tmp_path):
+    """Starts DCMTK's storescp; gives the peer and the folder that it fills."""
+    started = []
+
+    def start(*options):
+        folder = tmp_path / "pacs"
+        folder.mkdir()
+        command = ["storescp", "-od", str(folder), "+xa", *options, str(free_port)]
+        started.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+        peer = Peer(ae_title="PACS", host="127.0.0.1", port=free_port)
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                scu.echo(peer, calling_ae_title="NODE", timeout_s=2)
+            except PeerUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return peer, folder
+
+    yield start
+    for one in started:
+        one.kill()
+        one.wait()
+
+
+def send(peer, *objects):
+    return scu.send(peer, objects, calling_ae_title="NODE", timeout_s=2)
+
+
+def test_another_implementation_takes_what_we_send(storescp, parcel, data_set):
+    peer, folder = storescp("--bit-preserving")
+    content = data_set("1.2.3.4", comment="as it is")
+
+    (answer,) = send(peer, parcel(content, "1.2.3.4"))
+
+    assert (answer.status, answer.taken, answer.warning) == (0x0000, True, False)
+    (path,) = folder.iterdir()
+    assert path.read_bytes().endswith(content)
+
+
+def test_a_peer_that_is_down_is_unavailable(free_port, parcel, data_set):
+    peer = Peer(ae_title="PACS", host="127.0.0.1", port=free_port)
+
+    with pytest.raises(PeerUnavailable, match=rf"PACS at 127\.0\.0\.1:{free_port}"):
+        send(peer, parcel(data_set("1.1"), "1.1"))
+    with pytest.raises(PeerUnavailable):
+        scu.echo(peer, calling_ae_title="NODE", timeout_s=1)
+
+
+def test_a_host_without_a_name_is_unavailable():
+    peer = Peer(ae_title="PACS", host="no-such-host.invalid", port=104)
+
+    with pytest.raises(PeerUnavailable, match="no-such-host"):
+        scu.echo(peer, calling_ae_title="NODE", timeout_s=1)
+
+
+def test_a_peer_that_refuses_every_association_is_unavailable(listening, parcel, data_set):
+    peer = listening(lambda _arrival: None, calling_ae_titles=("PACS",))
+
+    with pytest.raises(PeerUnavailable, match=r"(?i)rejected"):
+        send(peer, parcel(data_set("1.1"), "1.1"))
+
+
+def test_an_association_that_breaks_leaves_the_rest_unanswered(storescp, parcel, data_set):
+    peer, _ = storescp("--abort-during")
+    objects = [parcel(data_set(f"1.{n}"), f"1.{n}") for n in (1, 2)]
+
+    answers = send(peer, *objects)
+
+    assert [answer.status for answer in answers] == [None, None]
+    assert not any(answer.taken for answer in answers)
+
+
+def test_nothing_to_send_opens_no_association(free_port):
+    assert send(Peer(ae_title="PACS", host="127.0.0.1", port=free_port)) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "taken", "warning"),
+    [(0x0000, True, False), (0xB000, True, True), (0xB007, True, True), (0xA700, False, False)],
+)
+def test_a_warning_is_kept_and_a_failure_is_not(status, taken, warning):
+    """PS3.4 table B.2-1: 0xBxxx is stored all the same."""
+    answer = scu.Sent(sop_instance_uid="1.1", status=status)
+
+    assert (answer.taken, answer.warning) == (taken, warning)
+    assert f"0x{status:04X}" in str(answer)
+
+
+def test_a_file_that_is_no_part_10_file_is_not_understood(tmp_path):
+    path = tmp_path / "x.dcm"
+    path.write_bytes(b"text")
+
+    with pytest.raises(NotUnderstood, match="x"):
+        scu.outgoing(path)
