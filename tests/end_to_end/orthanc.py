@@ -17,7 +17,8 @@ EXECUTABLE = shutil.which("Orthanc") or (
 ROUTE = """
 function OnStableSeries(seriesId, tags, metadata)
   if tags['Modality'] == 'CT' or tags['Modality'] == 'PT' then
-    RestApiPost('/modalities/node/store', DumpJson({ Resources = { seriesId }, Asynchronous = true }, true))
+    local order = { Resources = { seriesId }, Asynchronous = true }
+    RestApiPost('/modalities/node/store', DumpJson(order, true))
   end
 end
 """

@@ -1,4 +1,4 @@
-"""The main job against a real PACS: Orthanc routes, the node analyses, Orthanc holds the results."""
+"""The main job against a real PACS: Orthanc routes, the node analyses, Orthanc holds results."""
 
 import time
 from collections import Counter
@@ -46,9 +46,7 @@ def pacs_and_node(tmp_path, free_ports):
         pacs.stop()
 
 
-def test_orthanc_routes_a_study_and_gets_report_segmentation_and_key_image(
-    pacs_and_node, tmp_path
-):
+def test_orthanc_routes_a_study_and_gets_report_segmentation_and_key_image(pacs_and_node, tmp_path):
     pacs = pacs_and_node
     phantom = random_phantom(5)
     petct = draw(phantom, SCANNERS["small"])

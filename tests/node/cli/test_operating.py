@@ -1,0 +1,156 @@
+"""What an operator sees: check, status, explain, outcomes, retry, export."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from db import instances, jobs, studies
+from db.engine import writing
+from db.jobs import JobState, Outcome, Readiness
+from inference import case
+from node import bootstrap
+from node.cli import operate
+from node.cli.check import check
+from node.cli.export import export
+from node.dicom import headers
+from node.instance import Arrival
+from node.intake import Intake
+
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+class Screen:
+    """A console whose text can be read."""
+
+    def __init__(self) -> None:
+        self.text = io.StringIO()
+        self.console = Console(file=self.text, width=400, highlight=False)
+
+    def read(self) -> str:
+        return self.text.getvalue()
+
+
+@pytest.fixture
+def screen():
+    return Screen()
+
+
+@pytest.fixture
+def failed_study(settings_of, phantom_files):
+    """Settings of a node that took in one study, whose job failed; and the study's UID."""
+    settings = settings_of()
+    engine = bootstrap.open_database(settings)
+    intake = Intake(engine, bootstrap.open_store(settings), headers.identify, lambda: NOW)
+    for file in phantom_files:
+        part10 = file.read_bytes()
+        said = headers.identify(part10)
+        arrival = Arrival(
+            part10=part10,
+            sop_class_uid=said.sop_class_uid,
+            sop_instance_uid=said.sop_instance_uid,
+            transfer_syntax_uid=said.transfer_syntax_uid,
+            calling_ae_title="PACS",
+            peer="127.0.0.1:1",
+            association="one",
+        )
+        intake.receive(arrival)
+    uid = said.study_instance_uid
+    with writing(engine) as connection:
+        study = studies.find(connection, uid)
+        studies.settle(connection, study, state=studies.StudyState.QUEUED)
+        jobs.enqueue(
+            connection,
+            study,
+            instances.to_analyze(connection, uid),
+            bundle_digest="sha256:0",
+            readiness=Readiness(why_ready="QUIET"),
+            now=NOW,
+        )
+        job = jobs.claim(connection, worker="one", now=NOW, lease=timedelta(minutes=1))
+        failed = Outcome(state=JobState.FAILED, error="MemoryError in volumes.py:1")
+        jobs.conclude(connection, job, failed, now=NOW)
+    engine.dispose()
+    return settings, uid
+
+
+def test_check_passes_where_everything_works(settings_of, screen):
+    assert check(settings_of(), screen.console, quick=False) == 0
+
+    assert "takes synced writes" in screen.read()
+    assert "sqlite, revision" in screen.read()
+    assert "dlnms" in screen.read()
+
+
+def test_check_fails_for_a_full_disk_and_says_what_peers_get(settings_of, tmp_path, screen):
+    settings = settings_of(store={"root": str(tmp_path / "store"), "free_bytes_min": 10**18})
+
+    assert check(settings, screen.console, quick=True) == 1
+
+    assert "0xA700" in screen.read()
+
+
+def test_check_fails_for_a_peer_that_does_not_answer(settings_of, free_port, screen):
+    peer = {"ae_title": "PACS", "host": "127.0.0.1", "port": free_port}
+
+    assert check(settings_of(destinations={"pacs": peer}), screen.console, quick=False) == 1
+
+    assert "PACS at 127.0.0.1" in screen.read()
+
+
+def test_status_counts_the_images_of_a_study_by_modality(failed_study, phantom_petct, screen):
+    settings, uid = failed_study
+
+    operate.status(settings, screen.console, limit=10, as_json=True)
+
+    (row,) = json.loads(screen.read())["studies"]
+    assert row["study_instance_uid"] == uid
+    assert row["instances"] == {
+        "CT": phantom_petct.ct.grid.shape[0],
+        "PT": phantom_petct.pet.grid.shape[0],
+    }
+
+
+def test_explain_tells_who_sent_what_went_wrong_and_what_comes_next(failed_study, screen):
+    settings, uid = failed_study
+
+    assert operate.explain(uid, settings, screen.console) == 0
+
+    assert "association of PACS" in screen.read()
+    assert "because QUIET" in screen.read()
+    assert "MemoryError in volumes.py:1" in screen.read()
+    assert "next: nothing: see the error, then `petct-node retry`" in screen.read()
+
+
+def test_outcomes_are_one_line_of_csv_a_job(failed_study, screen):
+    settings, uid = failed_study
+
+    operate.outcomes(settings, screen.console)
+
+    (row,) = csv.DictReader(io.StringIO(screen.read()))
+    assert (row["study_instance_uid"], row["state"]) == (uid, "failed")
+
+
+def test_explain_of_an_unknown_study_fails(settings_of, screen):
+    assert operate.explain("1.2.3", settings_of(), screen.console) == 1
+    assert "no instance of study 1.2.3 ever came" in screen.read()
+
+
+def test_retry_queues_a_failed_job_once(failed_study, screen):
+    settings, uid = failed_study
+
+    assert operate.retry(uid, settings, screen.console) == 0
+    assert operate.retry(uid, settings, screen.console) == 1
+
+    assert "nothing to retry" in screen.read()
+
+
+def test_export_writes_a_case_that_training_reads(failed_study, phantom_petct, tmp_path, screen):
+    settings, uid = failed_study
+
+    assert export(uid, tmp_path / "case", settings, screen.console) == 0
+
+    assert case.read(tmp_path / "case").pet.grid.shape == phantom_petct.pet.grid.shape

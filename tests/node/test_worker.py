@@ -1,0 +1,172 @@
+"""A worker brings each job to one outcome, whatever the study does to it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from db import deliveries, instances, jobs, results, studies
+from db.engine import connect, reading, writing
+from db.jobs import JobState, Readiness
+from db.migrate import upgrade
+from node import bootstrap, worker
+from node.config import Settings
+from node.dicom import headers
+from node.errors import PeerUnavailable
+from node.instance import Arrival
+from node.intake import Intake
+from node.worker import Clock, Worker
+
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+LEASE = timedelta(seconds=60)
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return bootstrap.build_recipe(Settings())
+
+
+class Bench:
+    """A database, a store and a worker whose clock stands where the test puts it."""
+
+    def __init__(self, settings, recipe) -> None:
+        upgrade(settings.database.url)
+        self.engine = connect(settings.database.url)
+        self.store = bootstrap.open_store(settings)
+        self.now = NOW
+        self.recipe = recipe
+        self.worker = self.named("first")
+
+    def named(self, name: str) -> Worker:
+        return Worker(
+            name=name,
+            database=self.engine,
+            store=self.store,
+            recipe=self.recipe,
+            destinations=("pacs",),
+            lease=LEASE,
+            attempts=2,
+            clock=Clock(now=lambda: self.now),
+        )
+
+    def take_in(self, files: Sequence[Path]) -> int:
+        """Receive the files and make their job; return its id."""
+        intake = Intake(self.engine, self.store, headers.identify, lambda: self.now)
+        for file in files:
+            intake.receive(_arrival(file))
+        study_uid = str(dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
+        with writing(self.engine) as connection:
+            study = studies.find(connection, study_uid)
+            studies.settle(connection, study, state=studies.StudyState.QUEUED)
+            return jobs.enqueue(
+                connection,
+                study,
+                instances.to_analyze(connection, study_uid),
+                bundle_digest=self.recipe.model.bundle.digest,
+                readiness=Readiness(why_ready="QUIET"),
+                now=self.now,
+            )
+
+    def job(self, study_uid: str):
+        with reading(self.engine) as connection:
+            return jobs.of_study(connection, study_uid)[-1]
+
+    def made(self, job_id: int):
+        with reading(self.engine) as connection:
+            return results.of_job(connection, job_id)
+
+
+def _arrival(file: Path) -> Arrival:
+    part10 = file.read_bytes()
+    said = headers.identify(part10)
+    return Arrival(
+        part10=part10,
+        sop_class_uid=said.sop_class_uid,
+        sop_instance_uid=said.sop_instance_uid,
+        transfer_syntax_uid=said.transfer_syntax_uid,
+        calling_ae_title="PACS",
+        peer="127.0.0.1:1",
+        association="one",
+    )
+
+
+@pytest.fixture
+def bench(settings_of, recipe):
+    bench = Bench(settings_of(), recipe)
+    yield bench
+    bench.engine.dispose()
+
+
+def test_without_a_due_job_there_is_nothing_to_do(bench):
+    assert bench.worker.work() is None
+
+
+def test_a_study_becomes_findings_and_three_objects_owed_to_the_destination(bench, phantom_files):
+    bench.take_in(phantom_files)
+
+    job = bench.worker.work()
+
+    ended = bench.job(job.study_instance_uid)
+    assert ended.state is JobState.DONE
+    assert ended.findings["outcome"] == "analyzed"
+    assert {one["task"] for one in ended.findings["predictions"]} == {"occult_n1", "occult_n2"}
+    made = bench.made(job.id)
+    assert sorted(one.kind for one in made) == ["SC", "SEG", "SR"]
+    assert all(bench.store.path(one.path).exists() for one in made)
+    with reading(bench.engine) as connection:
+        owed = deliveries.of_study(connection, job.study_instance_uid)
+    assert {(one.destination, one.state) for one in owed} == {("pacs", "owed")}
+    assert len(owed) == 3
+
+
+def test_a_study_without_pet_is_refused_with_its_code_and_a_report_that_says_so(
+    bench, phantom_files
+):
+    ct = [f for f in phantom_files if dcmread(f, stop_before_pixels=True).Modality == "CT"]
+    bench.take_in(ct)
+
+    job = bench.worker.work()
+
+    ended = bench.job(job.study_instance_uid)
+    assert ended.state is JobState.REFUSED
+    assert [reason["code"] for reason in ended.reasons] == ["PET_MISSING"]
+    assert [one.kind for one in bench.made(job.id)] == ["SR"]
+
+
+def test_the_job_of_a_worker_that_vanished_goes_to_another(bench, phantom_files):
+    job_id = bench.take_in(phantom_files)
+    with writing(bench.engine) as connection:
+        jobs.claim(connection, worker="vanished", now=bench.now, lease=LEASE)
+    assert bench.worker.work() is None, "the lease still holds"
+
+    bench.now += LEASE + timedelta(seconds=1)
+    job = bench.worker.work()
+
+    assert job.id == job_id
+    assert bench.job(job.study_instance_uid).state is JobState.DONE
+    assert len(bench.made(job_id)) == 3
+
+
+def test_what_fails_is_tried_again_and_ends_in_a_visible_failure(bench, phantom_files, monkeypatch):
+    def break_down(*_, **__):
+        raise MemoryError("Doe^Jane")
+
+    monkeypatch.setattr(worker, "conclude", break_down)
+    bench.take_in(phantom_files)
+
+    first = bench.worker.work()
+    assert bench.job(first.study_instance_uid).state is JobState.WAITING
+
+    bench.now += timedelta(minutes=1)
+    bench.worker.work()
+    ended = bench.job(first.study_instance_uid)
+    assert ended.state is JobState.FAILED
+    assert ended.error.startswith("MemoryError in ")
+    assert "Doe" not in ended.error
+
+
+def test_our_own_errors_keep_their_words_and_those_of_libraries_only_their_type():
+    assert worker.describe(PeerUnavailable("no answer")) == "PeerUnavailable: no answer"
+    assert worker.describe(ValueError("Doe^Jane")) == "ValueError"
