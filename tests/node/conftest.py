@@ -1,15 +1,32 @@
-"""A drawn study on disk and a node's settings, for whoever tests more than one part of the node."""
+"""A drawn study on disk, and a node on loopback: a database, a store, a clock, a listener."""
 
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from sqlalchemy import Engine
 
+from db.engine import connect
+from db.migrate import upgrade
 from inference.phantom import draw, random_phantom
 from inference.scanner import SCANNERS
-from node.config import settings_from
+from node.config import Listener as Policy
+from node.config import Peer, settings_from
 from node.dicom import acquire
+from node.dicom.headers import identify
+from node.instance import Arrival, Outgoing
+from node.intake import Intake
+from node.net.part10 import part10
+from node.net.scp import Listener
+from node.store import Store
 
+CT = "1.2.840.10008.5.1.4.1.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
 SEED = 5
 
 
@@ -46,3 +63,109 @@ def settings_of(tmp_path):
         return settings_from({**own, **sections})
 
     return build
+
+
+class Clock:
+    """A clock that a test sets forward."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, seconds: float) -> datetime:
+        self.now += timedelta(seconds=seconds)
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    url = f"sqlite:///{tmp_path / 'node.sqlite3'}"
+    upgrade(url)
+    engine = connect(url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store", free_bytes_min=0)
+
+
+@pytest.fixture
+def intake(engine: Engine, store: Store, clock: Clock) -> Intake:
+    return Intake(engine, store, identify, clock)
+
+
+@pytest.fixture
+def data_set() -> Callable[..., bytes]:
+    """Encodes the smallest data set that can be filed: explicit VR little endian."""
+
+    def encode(uid: str, *, study: str = "1.2.3", modality: str = "CT", comment: str = "") -> bytes:
+        dataset = Dataset()
+        dataset.SOPClassUID = CT
+        dataset.SOPInstanceUID = uid
+        dataset.Modality = modality
+        dataset.StudyInstanceUID = study
+        dataset.SeriesInstanceUID = f"{study}.{1 if modality == 'CT' else 2}"
+        dataset.ImageComments = comment
+        buffer = DicomBytesIO()
+        buffer.is_little_endian, buffer.is_implicit_VR = True, False
+        write_dataset(buffer, dataset)
+        return buffer.getvalue()
+
+    return encode
+
+
+@pytest.fixture
+def arrival(data_set: Callable[..., bytes]) -> Callable[..., Arrival]:
+    """What the listener would hand over for such a data set."""
+
+    def arrive(uid: str, *, association: str = "a", caller: str = "PACS", **of: str) -> Arrival:
+        kind = {"sop_class_uid": CT, "sop_instance_uid": uid, "transfer_syntax_uid": EXPLICIT}
+        return Arrival(
+            part10=part10(data_set(uid, **of), **kind),
+            calling_ae_title=caller,
+            peer="10.0.0.5:104",
+            association=association,
+            **kind,
+        )
+
+    return arrive
+
+
+@pytest.fixture
+def parcel(tmp_path: Path) -> Callable[..., Outgoing]:
+    """Puts any bytes into a file that is sent as they are, under the UIDs that are given."""
+
+    def make(content: bytes, uid: str, *, sop_class: str = CT, syntax: str = EXPLICIT) -> Outgoing:
+        kind = {
+            "sop_class_uid": sop_class,
+            "sop_instance_uid": uid,
+            "transfer_syntax_uid": syntax,
+        }
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.parcel"
+        path.write_bytes(part10(content, **kind))
+        return Outgoing(path=path, **kind)
+
+    return make
+
+
+@pytest.fixture
+def listening(free_ports: Callable[[], int]) -> Iterator[Callable[..., Peer]]:
+    """Starts a listener over an intake; gives the peer that a sender has to name."""
+    with ExitStack() as stack:
+
+        def listen(receive: Callable[[Arrival], None], **policy: object) -> Peer:
+            closed = policy.pop("closed", lambda _association: None)
+            settings = Policy(port=free_ports(), **policy)
+            stack.enter_context(Listener(settings, receive=receive, closed=closed))
+            return Peer(ae_title=settings.ae_title, host="127.0.0.1", port=settings.port)
+
+        yield listen
