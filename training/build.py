@@ -12,9 +12,10 @@ from inference import bundle as bundles
 from inference.bundle import Bundle
 from inference.card import SCHEMA, AtCutoff, Auroc, Card, Task
 from training.clinical import clinical_margins
-from training.cohort import Floats, Labels
+from training.cohort import Labels
 from training.export import to_onnx
 from training.fit import Examples, Trainer, margins
+from training.images import Floats
 from training.material import Material, Resources, material
 from training.networks import Fusion, Single
 from training.progress import Track

@@ -5,7 +5,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from training.cohort import Floats, Labels
+from training.cohort import Labels
+from training.images import Floats
 
 
 def clinical_margins(covariates: Floats, labels: Labels, unseen: Floats) -> Floats:

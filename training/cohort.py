@@ -1,43 +1,24 @@
-"""A cohort of phantoms: planes and cubes, covariates, and labels drawn from known risks."""
+"""A cohort of phantoms: images, covariates, and labels drawn from known risks."""
 
-import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.anatomy import hilum
-from inference.card import PLANES, Channel, Inputs
-from inference.petct import PetCt
-from inference.phantom import SCANNERS, Phantom, Tumour, draw, random_phantom
-from inference.preprocess import cube_grid, cubes, planes
-from training.recipe import InputsRecipe, Risk, weights
+from inference.phantom import Phantom, Tumour, random_phantom
+from training.images import Floats, Images
+from training.recipe import Risk, weights
 
-Floats: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.intp]
-Halves: TypeAlias = NDArray[np.float16]
 Labels: TypeAlias = NDArray[np.bool_]
 
 COVARIATES = ("age_years", "male", "left", "central", "log_diameter", "log_suv_max")
 CENTRAL_MM = 50.0
 """A tumour whose centre lies nearer to the hilum than this counts as central."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Images:
-    """PET (index 0) and CT (1) of each case, clipped, in SUVbw and HU at half precision.
-
-    ``planes`` is ``(case, modality, plane, row, column)`` as serving sees them; ``cubes`` is
-    ``(case, modality, slice, row, column)``, or empty where nothing will be augmented.
-    """
-
-    planes: Halves
-    cubes: Halves
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,18 +29,6 @@ class Cohort:
     covariates: Floats
     risks: Floats
     labels: Labels
-
-
-def unit_inputs(recipe: InputsRecipe) -> Inputs:
-    """Return the recipe's inputs before any normaliser is known: mean 0, SD 1."""
-    return Inputs(
-        spacing_mm=recipe.spacing_mm,
-        cube_side=recipe.cube_side,
-        crop_side=recipe.crop_side,
-        planes=PLANES,
-        pet=Channel(clip=recipe.pet_clip, mean=0.0, sd=1.0, fill=recipe.pet_clip[0]),
-        ct=Channel(clip=recipe.ct_clip, mean=0.0, sd=1.0, fill=recipe.ct_clip[0]),
-    )
 
 
 def risk_of(tumour: Tumour, risk: Risk) -> float:
@@ -78,46 +47,6 @@ def risk_of(tumour: Tumour, risk: Risk) -> float:
     }
     logit = risk.intercept + sum(w * traits[name] for name, w in weights(risk).items())
     return 1.0 / (1.0 + math.exp(-logit))
-
-
-def draw_case(phantom: Phantom, scanner_names: Sequence[str], inputs: Inputs) -> PetCt:
-    """Draw the surroundings of a phantom's tumour on the scanner that its seed chooses."""
-    assert phantom.tumour is not None
-    name = np.random.default_rng([phantom.seed, 10]).choice(list(scanner_names))
-    grid = cube_grid(phantom.tumour.centre_lps_mm, inputs, phantom.frame_of_reference_uid)
-    low, high = grid.to_patient([[0.0] * 3, [inputs.cube_side - 1.0] * 3])
-    margin = 6.0  # more than one voxel of any scanner, so that the cube's edges interpolate
-    (x, y, z), (u, v, w) = (low - margin).tolist(), (high + margin).tolist()
-    return draw(phantom, SCANNERS[str(name)], box=((x, y, z), (u, v, w)))
-
-
-def draw_images(
-    seeds: Sequence[int],
-    scanner_names: Sequence[str],
-    inputs: Inputs,
-    *,
-    keep_cubes: bool,
-    processes: int = 1,
-    advance: Callable[[], None] = lambda: None,
-) -> tuple[Images, Floats]:
-    """Draw and preprocess one phantom a seed; also returns each one's greatest SUV.
-
-    ``advance`` is called after each case. The numbers do not depend on ``processes``.
-    """
-    count, side, crop = len(seeds), inputs.cube_side, inputs.crop_side
-    held = np.empty((count if keep_cubes else 0, 2, side, side, side), np.float16)
-    seen = np.empty((count, 2, 3, crop, crop), np.float16)
-    suv_max = np.empty(count)
-    work = functools.partial(_cubes_of, scanner_names=tuple(scanner_names), inputs=inputs)
-    for index, pair in enumerate(_map(work, seeds, processes)):
-        if keep_cubes:
-            held[index] = pair
-        for modality in (0, 1):
-            seen[index, modality] = planes(pair[modality], inputs)
-        middle = slice(side // 4, side - side // 4)
-        suv_max[index] = pair[0][middle, middle, middle].max()
-        advance()
-    return Images(planes=seen, cubes=held), suv_max
 
 
 def covariates_of(phantom: Phantom, suv_max: float) -> tuple[float, ...]:
@@ -143,22 +72,21 @@ def labels_of(seed: int, chances: Sequence[float]) -> Labels:
     return labels
 
 
-def phantom_cohort(risks: Sequence[Risk], images: tuple[Images, Floats], *, first: int) -> Cohort:
+def phantom_cohort(risks: Sequence[Risk], images: Images, *, first: int) -> Cohort:
     """Join the images of the seeds from ``first`` on with covariates, risks and labels.
 
     A case's labels come from its own seed, independently for each task given its traits.
     """
-    seen, suv_max = images
     covariates, probabilities, labels = [], [], []
-    for seed, greatest in zip(range(first, first + len(suv_max)), suv_max, strict=True):
+    for seed, suv_max in enumerate(images.suv_max, start=first):
         phantom = random_phantom(seed)
         assert phantom.tumour is not None
         chances = [risk_of(phantom.tumour, risk) for risk in risks]
-        covariates.append(covariates_of(phantom, float(greatest)))
+        covariates.append(covariates_of(phantom, float(suv_max)))
         probabilities.append(chances)
         labels.append(labels_of(seed, chances))
     return Cohort(
-        images=seen,
+        images=images,
         covariates=np.asarray(covariates),
         risks=np.asarray(probabilities),
         labels=np.asarray(labels),
@@ -176,21 +104,3 @@ def split(labels: Labels, share: float, rng: np.random.Generator) -> tuple[Indic
         members = rng.permutation(np.flatnonzero(strata.ravel() == stratum))
         chosen[members[: round(share * len(members))]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
-
-
-def _cubes_of(seed: int, *, scanner_names: Sequence[str], inputs: Inputs) -> Halves:
-    phantom = random_phantom(seed)
-    assert phantom.tumour is not None
-    petct = draw_case(phantom, scanner_names, inputs)
-    cut = cubes(petct, phantom.tumour.centre_lps_mm, inputs)
-    pair: Halves = np.stack([cut.pet, cut.ct]).astype(np.float16)
-    return pair
-
-
-def _map(work: Callable[[int], Halves], seeds: Sequence[int], processes: int) -> Iterator[Halves]:
-    if processes <= 1:
-        yield from map(work, seeds)
-        return
-    # A fresh interpreter each: torch's threads do not survive a fork.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, seeds, chunksize=8)

@@ -7,7 +7,8 @@ from inference.bundle import Bundle
 from inference.card import Auroc, Inputs
 from inference.engine import Engine
 from inference.preprocess import normalise
-from training.cohort import Floats, Halves, draw_images, phantom_cohort
+from training.cohort import phantom_cohort
+from training.images import Drawing, Floats, Halves, draw_images
 from training.progress import Track
 from training.recipe import Recipe
 from training.statistics import auroc_interval
@@ -22,12 +23,16 @@ def evaluate(bundle: Bundle, recipe: Recipe, *, threads: int, track: Track) -> t
     if [task.name for task in recipe.tasks] != [task.name for task in bundle.tasks]:
         raise ValueError("the recipe's tasks are not the bundle's")
     first = asked.first_seed + asked.training
+    drawing = Drawing(
+        scanners=asked.scanners,
+        inputs=bundle.card.inputs,
+        augmentation=recipe.augmentation,
+        variants=0,
+    )
     with track.stage("drawing phantoms", asked.test) as advance:
         images = draw_images(
             range(first, first + asked.test),
-            asked.scanners,
-            bundle.card.inputs,
-            keep_cubes=False,
+            drawing,
             processes=threads,
             advance=lambda: advance(""),
         )

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from inference.card import Channel, Inputs
-from training.augment import draw_moves, jitter_intensities, moved_planes
-from training.cohort import Floats, Halves, Images, Indices, Labels
+from training.augment import jitter_intensities
+from training.cohort import Indices, Labels
+from training.images import Floats, Halves, Images
 from training.losses import deep_loss
 from training.recipe import AugmentationRecipe, FitRecipe
 from training.statistics import auroc
@@ -100,7 +101,7 @@ class Trainer:
             chosen = order[start : start + self.fit.batch]
             if len(chosen) < 2:  # a batch norm needs two
                 continue
-            pet, ct = self._augmented(examples.images.cubes[chosen], generator)
+            pet, ct = self._augmented(examples.images, chosen, generator)
             labels = torch.from_numpy(examples.labels[chosen].astype(np.int64))
             loss = deep_loss(
                 network(pet, ct),
@@ -115,9 +116,12 @@ class Trainer:
             losses.append(float(loss.detach()))
         return sum(losses) / len(losses)
 
-    def _augmented(self, cubes: Halves, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        moves = draw_moves(len(cubes), self.augmentation, self.inputs, generator)
-        planes = moved_planes(torch.from_numpy(cubes).float(), moves, self.inputs)
+    def _augmented(
+        self, images: Images, chosen: Indices, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        variants = images.moved.shape[1]
+        variant = torch.randint(variants, (len(chosen),), generator=generator).numpy()
+        planes = torch.from_numpy(images.moved[chosen, variant]).float()
         return as_inputs(jitter_intensities(planes, self.augmentation, generator), self.inputs)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +10,10 @@ import numpy as np
 from inference import anatomy, phantom, preprocess, resample, scanner, shapes
 from inference.card import Inputs
 from inference.codec import canonical, encode
-from training import cohort as cohorts
-from training.cohort import (
-    Cohort,
-    Floats,
-    Images,
-    Indices,
-    draw_images,
-    phantom_cohort,
-    split,
-    unit_inputs,
-)
+from training import augment, images
+from training.cohort import Cohort, Indices, phantom_cohort, split
 from training.fit import fitted_inputs
+from training.images import Drawing, Images, draw_images, unit_inputs
 from training.progress import Track
 from training.recipe import Recipe
 
@@ -33,7 +25,7 @@ class Resources:
     threads: int = 1
     """Threads of torch; another number rounds sums otherwise."""
     cache: Path | None = None
-    """A folder where drawings are kept for the next run; about 5 GB for the shipped recipe."""
+    """A folder where drawings are kept for the next run; about 2 GB for the shipped recipe."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,11 +43,19 @@ def material(recipe: Recipe, resources: Resources, track: Track) -> Material:
     """Draw the recipe's phantoms and split the pool; normalisers come from its training part."""
     asked = recipe.cohort
     unit = unit_inputs(recipe.inputs)
+    drawing = Drawing(
+        scanners=asked.scanners,
+        inputs=unit,
+        augmentation=recipe.augmentation,
+        variants=recipe.augmentation.variants,
+    )
     risks = [task.risk for task in recipe.tasks]
     first, last = asked.first_seed, asked.first_seed + asked.training
-    images = _images(recipe, (first, asked.training), resources, track, keep_cubes=True)
-    pool = phantom_cohort(risks, images, first=first)
-    unseen = _images(recipe, (last, asked.test), resources, track, keep_cubes=False)
+    pool = phantom_cohort(
+        risks, _images(range(first, last), drawing, resources, track), first=first
+    )
+    unmoved = replace(drawing, variants=0)
+    unseen = _images(range(last, last + asked.test), unmoved, resources, track)
     rng = np.random.default_rng(recipe.seed)
     training, validation = split(pool.labels, asked.validation_share, rng)
     return Material(
@@ -67,39 +67,28 @@ def material(recipe: Recipe, resources: Resources, track: Track) -> Material:
     )
 
 
-def _images(
-    recipe: Recipe, seeds: tuple[int, int], resources: Resources, track: Track, *, keep_cubes: bool
-) -> tuple[Images, Floats]:
-    unit = unit_inputs(recipe.inputs)
-    first, count = seeds
-    kept = None
-    if resources.cache is not None:
-        kept = resources.cache / f"{_key(recipe, seeds, unit)}.npz"
-        if kept.exists():
-            with np.load(kept, allow_pickle=False) as held:
-                return Images(planes=held["planes"], cubes=held["cubes"]), held["suv_max"]
-    with track.stage("drawing phantoms", count) as advance:
-        drawn, suv_max = draw_images(
-            range(first, first + count),
-            recipe.cohort.scanners,
-            unit,
-            keep_cubes=keep_cubes,
-            processes=resources.threads,
-            advance=lambda: advance(""),
+def _images(seeds: range, drawing: Drawing, resources: Resources, track: Track) -> Images:
+    kept = None if resources.cache is None else resources.cache / f"{_key(seeds, drawing)}.npz"
+    if kept is not None and kept.exists():
+        with np.load(kept, allow_pickle=False) as held:
+            return Images(planes=held["planes"], moved=held["moved"], suv_max=held["suv_max"])
+    with track.stage("drawing phantoms", len(seeds)) as advance:
+        drawn = draw_images(
+            seeds, drawing, processes=resources.threads, advance=lambda: advance("")
         )
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(".part.npz")
-        np.savez(part, planes=drawn.planes, cubes=drawn.cubes, suv_max=suv_max)
+        np.savez(part, planes=drawn.planes, moved=drawn.moved, suv_max=drawn.suv_max)
         part.replace(kept)
-    return drawn, suv_max
+    return drawn
 
 
-def _key(recipe: Recipe, seeds: tuple[int, int], unit: Inputs) -> str:
+def _key(seeds: range, drawing: Drawing) -> str:
     """Name a drawing by all that decides it, the code included."""
-    told = canonical(encode([list(seeds), recipe.cohort.scanners, unit]))
+    told = canonical(encode([seeds.start, seeds.stop, drawing]))
     code = [
         inspect.getsource(module)
-        for module in (anatomy, phantom, preprocess, resample, scanner, shapes, cohorts)
+        for module in (anatomy, phantom, preprocess, resample, scanner, shapes, augment, images)
     ]
     return hashlib.sha256(told + "".join(code).encode()).hexdigest()[:24]

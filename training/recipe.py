@@ -81,8 +81,13 @@ class NetworkRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationRecipe:
-    """How the cube is moved before its planes are taken, the same for PET and CT."""
+    """How the cube is moved before its planes are taken, the same for PET and CT.
 
+    Moves are drawn once for each variant of a case; intensities anew for each sample.
+    """
+
+    variants: int
+    """Moved copies of each case to train with."""
     turn_probability: float
     """Share of the samples that are turned about all three axes by any angle."""
     shift_mm: float

@@ -7,8 +7,8 @@ from onnx import TensorProto, helper
 from inference import onnx_engine, openvino_engine, torch_engine
 from inference.bundle import default_path, load
 from inference.errors import EngineUnavailable
-from training.cohort import unit_inputs
 from training.export import to_onnx
+from training.images import unit_inputs
 from training.networks import Fusion
 from training.recipe import InputsRecipe, NetworkRecipe
 

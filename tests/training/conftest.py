@@ -7,7 +7,7 @@ import pytest
 
 from inference.card import Inputs
 from training import recipe as recipes
-from training.cohort import unit_inputs
+from training.images import unit_inputs
 from training.recipe import Recipe
 
 SHIPPED = Path(recipes.__file__).parent / "recipes" / "dlnms-phantom.yaml"
@@ -28,6 +28,7 @@ def tiny_recipe() -> Recipe:
         cohort=replace(shipped.cohort, training=48, test=40, scanners=("small",)),
         inputs=replace(shipped.inputs, spacing_mm=3.0, cube_side=36, crop_side=32),
         network=replace(shipped.network, widths=(4, 4, 8, 8), hidden=8),
+        augmentation=replace(shipped.augmentation, variants=2),
         fit=replace(shipped.fit, epochs=2, batch=16, warm_up_epochs=1),
     )
 

@@ -4,18 +4,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.phantom import SCANNERS, Tumour, draw, random_phantom
-from inference.preprocess import cubes, planes
+from inference.phantom import Tumour, random_phantom
 from training.cohort import (
     COVARIATES,
     covariates_of,
-    draw_case,
-    draw_images,
     labels_of,
     phantom_cohort,
     risk_of,
     split,
 )
+from training.images import Images
 from training.statistics import auroc
 
 MEAN_TUMOUR = Tumour(
@@ -72,39 +70,6 @@ def test_labels_come_true_as_often_as_their_risk_says():
     assert labels.mean(axis=0) == pytest.approx([0.1, 0.7], abs=0.03)
 
 
-def test_a_cropped_drawing_gives_the_cube_of_the_whole_one(tiny_inputs):
-    """But for the noise, which is drawn anew for each box."""
-    phantom = random_phantom(12)
-    quiet = replace(SCANNERS["small"], pet_noise=0.0, ct_noise_hu=0.0)
-    centre = phantom.tumour.centre_lps_mm
-    cropped = cubes(draw_case(phantom, ["small"], tiny_inputs), centre, tiny_inputs)
-    whole = cubes(draw(phantom, quiet), centre, tiny_inputs)
-
-    assert np.abs(cropped.ct - whole.ct).max() < 6 * 15
-    assert np.abs((cropped.ct - whole.ct).mean()) < 2
-    assert np.corrcoef(cropped.pet.ravel(), whole.pet.ravel())[0, 1] > 0.98
-
-
-def test_images_are_the_same_however_many_processes_draw_them(tiny_recipe, tiny_inputs):
-    def drawn(processes):
-        return draw_images(
-            range(4), ("small", "wide"), tiny_inputs, keep_cubes=True, processes=processes
-        )
-
-    (one, one_suv), (two, two_suv) = drawn(1), drawn(2)
-
-    assert np.array_equal(one.cubes, two.cubes)
-    assert np.array_equal(one.planes, two.planes)
-    assert np.array_equal(one_suv, two_suv)
-
-
-def test_the_planes_kept_are_those_of_the_cubes(tiny_inputs):
-    images, suv_max = draw_images(range(2), ("small",), tiny_inputs, keep_cubes=True)
-
-    assert np.array_equal(images.planes[1, 0], planes(images.cubes[1, 0], tiny_inputs))
-    assert np.all(suv_max > 1)
-
-
 def test_covariates_are_what_a_reader_knows():
     phantom = random_phantom(4)
 
@@ -116,12 +81,17 @@ def test_covariates_are_what_a_reader_knows():
     assert found["log_suv_max"] == pytest.approx(1.0)
 
 
-def test_a_cohort_keeps_labels_and_covariates_in_the_order_of_the_seeds(tiny_recipe, tiny_inputs):
+def test_a_cohort_keeps_labels_and_covariates_in_the_order_of_the_seeds(tiny_recipe):
     risks = [task.risk for task in tiny_recipe.tasks]
-    images = draw_images(range(50, 53), ("small",), tiny_inputs, keep_cubes=False)
+    images = Images(
+        planes=np.zeros((3, 2, 3, 1, 1), np.float16),
+        moved=np.zeros((3, 0, 2, 3, 1, 1), np.float16),
+        suv_max=np.array([2.0, 3.0, 4.0]),
+    )
 
     cohort = phantom_cohort(risks, images, first=50)
 
+    assert np.allclose(np.exp(cohort.covariates[:, 5]), [2, 3, 4])
     assert cohort.labels.shape == cohort.risks.shape == (3, 2)
     assert np.array_equal(cohort.labels[2], labels_of(52, cohort.risks[2]))
     assert cohort.risks[1, 1] == risk_of(random_phantom(51).tumour, risks[1])

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from training.cohort import Images, draw_images
 from training.fit import (
     Examples,
     Trainer,
@@ -14,13 +13,17 @@ from training.fit import (
     margins,
     rate_at,
 )
+from training.images import Drawing, Images, draw_images
 from training.networks import Fusion, Single
 from training.statistics import auroc
 
 
 @pytest.fixture(scope="module")
-def examples(tiny_inputs):
-    images, _ = draw_images(range(40), ("small",), tiny_inputs, keep_cubes=True)
+def examples(tiny_inputs, tiny_recipe):
+    drawing = Drawing(
+        scanners=("small",), inputs=tiny_inputs, augmentation=tiny_recipe.augmentation, variants=2
+    )
+    images = draw_images(range(40), drawing)
     labels = np.arange(40) % 4 == 0
     return Examples(
         images=images, labels=labels, training=np.arange(28), validation=np.arange(28, 40)
@@ -87,14 +90,12 @@ def test_the_epoch_that_was_best_in_validation_is_kept_and_training_stops_withou
 def test_a_network_learns_what_only_one_modality_shows(tiny_recipe, tiny_inputs):
     """Positive cases are brighter in PET: the PET network sees it, the CT network cannot."""
     rng = np.random.default_rng(0)
-    side = tiny_inputs.cube_side
-    labels = np.arange(96) % 2 == 0
-    cubes = rng.normal(2, 0.3, size=(96, 2, side, side, side)).astype(np.float16)
-    cubes[labels, 0] += np.float16(1.0)
     crop = tiny_inputs.crop_side
-    planes = np.repeat(cubes[:, :, side // 2, None, :crop, :crop], 3, axis=2)
+    labels = np.arange(96) % 2 == 0
+    planes = rng.normal(2, 0.3, size=(96, 2, 3, crop, crop)).astype(np.float16)
+    planes[labels, 0] += np.float16(1.0)
     examples = Examples(
-        images=Images(planes=planes, cubes=cubes),
+        images=Images(planes=planes, moved=planes[:, np.newaxis], suv_max=np.ones(96)),
         labels=labels,
         training=np.arange(64),
         validation=np.arange(64, 96),

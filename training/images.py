@@ -1,0 +1,131 @@
+"""Draws phantoms as the networks see them, several times moved for training."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference.card import PLANES, Channel, Inputs
+from inference.petct import PetCt
+from inference.phantom import SCANNERS, Phantom, draw, random_phantom
+from inference.preprocess import Cubes, cube_grid, cubes, planes
+from training.augment import draw_moves, moved_planes
+from training.recipe import AugmentationRecipe, InputsRecipe
+
+Halves: TypeAlias = NDArray[np.float16]
+Floats: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Images:
+    """PET (index 0) and CT (1) of each case, clipped, in SUVbw and HU at half precision.
+
+    ``planes`` is ``(case, modality, plane, row, column)`` as serving sees them; ``moved`` is
+    ``(case, variant, modality, plane, row, column)``, each variant by another move.
+    """
+
+    planes: Halves
+    moved: Halves
+    suv_max: Floats
+    """The greatest SUV near each case's tumour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """What is drawn of each phantom."""
+
+    scanners: tuple[str, ...]
+    inputs: Inputs
+    augmentation: AugmentationRecipe
+    variants: int
+    """Moved copies of each case; none where nothing will be trained."""
+
+
+def unit_inputs(recipe: InputsRecipe) -> Inputs:
+    """Return the recipe's inputs before any normaliser is known: mean 0, SD 1."""
+    return Inputs(
+        spacing_mm=recipe.spacing_mm,
+        cube_side=recipe.cube_side,
+        crop_side=recipe.crop_side,
+        planes=PLANES,
+        pet=Channel(clip=recipe.pet_clip, mean=0.0, sd=1.0, fill=recipe.pet_clip[0]),
+        ct=Channel(clip=recipe.ct_clip, mean=0.0, sd=1.0, fill=recipe.ct_clip[0]),
+    )
+
+
+def draw_images(
+    seeds: Sequence[int],
+    drawing: Drawing,
+    *,
+    processes: int = 1,
+    advance: Callable[[], None] = lambda: None,
+) -> Images:
+    """Draw one phantom a seed, and call ``advance`` after each.
+
+    Each case depends on its seed alone, so not on ``processes`` nor on the other cases.
+    """
+    count, crop = len(seeds), drawing.inputs.crop_side
+    images = Images(
+        planes=np.empty((count, 2, len(PLANES), crop, crop), np.float16),
+        moved=np.empty((count, drawing.variants, 2, len(PLANES), crop, crop), np.float16),
+        suv_max=np.empty(count),
+    )
+    work = functools.partial(_draw_one, drawing=drawing)
+    for index, (seen, moved, suv_max) in enumerate(_map(work, seeds, processes)):
+        images.planes[index], images.moved[index], images.suv_max[index] = seen, moved, suv_max
+        advance()
+    return images
+
+
+def draw_surroundings(phantom: Phantom, scanners: Sequence[str], inputs: Inputs) -> PetCt:
+    """Draw the cube around a phantom's tumour on the scanner that its seed chooses."""
+    assert phantom.tumour is not None
+    name = np.random.default_rng([phantom.seed, 10]).choice(list(scanners))
+    grid = cube_grid(phantom.tumour.centre_lps_mm, inputs, phantom.frame_of_reference_uid)
+    low, high = grid.to_patient([[0.0] * 3, [inputs.cube_side - 1.0] * 3])
+    margin = 6.0  # more than one voxel of any scanner, so that the cube's edges interpolate
+    (x, y, z), (u, v, w) = (low - margin).tolist(), (high + margin).tolist()
+    return draw(phantom, SCANNERS[str(name)], box=((x, y, z), (u, v, w)))
+
+
+def _draw_one(seed: int, *, drawing: Drawing) -> tuple[Halves, Halves, float]:
+    phantom = random_phantom(seed)
+    assert phantom.tumour is not None
+    inputs = drawing.inputs
+    petct = draw_surroundings(phantom, drawing.scanners, inputs)
+    cut = cubes(petct, phantom.tumour.centre_lps_mm, inputs)
+    seen = np.stack([planes(cut.pet, inputs), planes(cut.ct, inputs)]).astype(np.float16)
+    side = inputs.cube_side
+    near = (slice(side // 4, side - side // 4),) * 3
+    return seen, _moved(cut, seed, drawing), float(cut.pet[near].max())
+
+
+def _moved(cut: Cubes, seed: int, drawing: Drawing) -> Halves:
+    if drawing.variants == 0:
+        return np.empty((0, 2, len(PLANES), *(drawing.inputs.crop_side,) * 2), np.float16)
+    generator = torch.Generator().manual_seed(seed)
+    moves = draw_moves(drawing.variants, drawing.augmentation, drawing.inputs, generator)
+    pair = torch.from_numpy(np.stack([cut.pet, cut.ct]))
+    every = pair.expand(drawing.variants, *pair.shape)
+    moved: Halves = moved_planes(every, moves, drawing.inputs).half().numpy()
+    return moved
+
+
+def _map(
+    work: Callable[[int], tuple[Halves, Halves, float]], seeds: Sequence[int], processes: int
+) -> Iterator[tuple[Halves, Halves, float]]:
+    if processes <= 1:
+        yield from map(work, seeds)
+        return
+    # A fresh interpreter each: torch's threads do not survive a fork.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        yield from pool.map(work, seeds, chunksize=8)
