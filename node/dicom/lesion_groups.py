@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from highdicom.sr import (
+    ContainerContentItem,
+    ContentSequence,
     FindingSite,
     GraphicTypeValues,
     ImageRegion,
@@ -30,10 +32,6 @@ from node.dicom.seg import finding, finding_site, laterality, tracking_identifie
 from node.dicom.series import ImageSeries
 from node.instance import ResultObject
 
-Group: TypeAlias = (
-    PlanarROIMeasurementsAndQualitativeEvaluations
-    | VolumetricROIMeasurementsAndQualitativeEvaluations
-)
 SUV_UNIT: Final = codes.UCUM.StandardizedUptakeValueBodyWeight
 
 
@@ -54,7 +52,7 @@ class Segmented:
 
 def groups(
     segmented: Segmented, predictions: Sequence[Prediction], provenance: Provenance
-) -> list[Group]:
+) -> list[ContainerContentItem]:
     """Return the volumetric group, with the numbers, and a contour on either series.
 
     A viewer that draws no segments finds the lesion by the contour: a Tracking UID that has only
@@ -63,37 +61,27 @@ def groups(
     It also keeps PixelMed's validator from taking TID 1411 groups for TID 1410, as it does in a
     report with exactly one contour.
     """
-    number = segmented.number
-    lesion = segmented.lesion
-    tracking = TrackingIdentifier(
-        uid=tracking_uid(provenance, number), identifier=tracking_identifier(lesion, number)
-    )
-    found: list[Group] = [
+    number, lesion = segmented.number, segmented.lesion
+    identifier = tracking_identifier(lesion, number)
+    tracking = TrackingIdentifier(uid=tracking_uid(provenance, number), identifier=identifier)
+    found = [
         _volumetric(segmented, predictions, tracking),
-        _planar(
-            lesion,
-            segmented.region,
-            segmented.on,
-            tracking,
-            _numbers(
-                (codes.SCT.LongAxis, lesion.longest_axial_diameter_mm, ours.MILLIMETER, None, 1),
-            ),
-        ),
+        _planar(lesion, segmented.region, segmented.on, tracking),
     ]
     if segmented.also_region.mask.any():
         modality = segmented.also_on.modality
         also = TrackingIdentifier(
             uid=provenance.uid(f"lesion {number} on {modality}"),
-            identifier=f"{tracking_identifier(lesion, number)} on {modality}",
+            identifier=f"{identifier} on {modality}",
         )
-        maximum = _numbers((codes.DCM.Suvbw, lesion.suv_max, SUV_UNIT, codes.SCT.Maximum, 2))
-        found.append(_planar(lesion, segmented.also_region, segmented.also_on, also, maximum))
+        found.append(_planar(lesion, segmented.also_region, segmented.also_on, also))
     return found
 
 
 def _volumetric(
     segmented: Segmented, predictions: Sequence[Prediction], tracking: TrackingIdentifier
-) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
+) -> ContainerContentItem:
+    """Return TID 1411: the segment and all numbers."""
     lesion = segmented.lesion
     group = VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=tracking,
@@ -112,34 +100,38 @@ def _volumetric(
         if item.name == codes.SCT.MeasurementMethod:
             # highdicom writes CONTAINS; TID 1419 row 1 asks HAS CONCEPT MOD.
             item.RelationshipType = RelationshipTypeValues.HAS_CONCEPT_MOD.value
-    return group
+    return _container(group)
 
 
 def _planar(
-    lesion: Lesion,
-    region: Region,
-    series: ImageSeries,
-    tracking: TrackingIdentifier,
-    measurements: Sequence[Measurement],
-) -> PlanarROIMeasurementsAndQualitativeEvaluations:
-    """Return the outline in the plane where the region is largest."""
+    lesion: Lesion, region: Region, series: ImageSeries, tracking: TrackingIdentifier
+) -> ContainerContentItem:
+    """Return TID 1410: the outline in the plane where the region is largest."""
     index = key_slice(region.mask)
     plane = series.planes[index]
-    return PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=tracking,
-        referenced_region=ImageRegion(
-            graphic_type=GraphicTypeValues.POLYLINE,
-            graphic_data=outline(region.mask[index]),
-            source_image=SourceImageForRegion(
-                referenced_sop_class_uid=plane.sop_class_uid,
-                referenced_sop_instance_uid=plane.sop_instance_uid,
-                referenced_frame_numbers=None if plane.frame is None else [plane.frame],
+    return _container(
+        PlanarROIMeasurementsAndQualitativeEvaluations(
+            tracking_identifier=tracking,
+            referenced_region=ImageRegion(
+                graphic_type=GraphicTypeValues.POLYLINE,
+                graphic_data=outline(region.mask[index]),
+                source_image=SourceImageForRegion(
+                    referenced_sop_class_uid=plane.sop_class_uid,
+                    referenced_sop_instance_uid=plane.sop_instance_uid,
+                    referenced_frame_numbers=None if plane.frame is None else [plane.frame],
+                ),
             ),
-        ),
-        finding_type=finding(lesion),
-        finding_sites=[_site(lesion)],
-        measurements=measurements,
+            finding_type=finding(lesion),
+            finding_sites=[_site(lesion)],
+            measurements=_on_plane(lesion, series.modality),
+        )
     )
+
+
+def _container(group: ContentSequence) -> ContainerContentItem:
+    container = group[0]
+    assert isinstance(container, ContainerContentItem)
+    return container
 
 
 def percent(fraction: float) -> float:
@@ -159,6 +151,14 @@ def _uptake(lesion: Lesion) -> list[Measurement]:
         (codes.DCM.Suvbw, lesion.suv_peak, SUV_UNIT, codes.DCM.PeakValueWithinROI, 2),
         (codes.DCM.TotalLesionGlycolysis, lesion.tlg_g, ours.GRAM, None, 2),
     )
+
+
+def _on_plane(lesion: Lesion, modality: str) -> list[Measurement]:
+    """Return the number that belongs to a contour: extent on the CT, uptake on the PET."""
+    if modality == "CT":
+        axis = lesion.longest_axial_diameter_mm
+        return _numbers((codes.SCT.LongAxis, axis, ours.MILLIMETER, None, 1))
+    return _numbers((codes.DCM.Suvbw, lesion.suv_max, SUV_UNIT, codes.SCT.Maximum, 2))
 
 
 def _size(lesion: Lesion) -> list[Measurement]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from inference.geometry import Grid, Points, Vector
+from inference.volume import Mask, Voxels
 
 Image: TypeAlias = NDArray[np.float32]
 
@@ -85,7 +86,7 @@ def sagittal_view(grid: Grid, *, step_mm: float) -> View:
 
 
 def sample(
-    voxels: NDArray[np.generic], grid: Grid, view: View, *, order: Literal[0, 1], outside: float
+    voxels: Voxels | Mask, grid: Grid, view: View, *, order: Literal[0, 1], outside: float
 ) -> Image:
     """Return ``voxels`` at every pixel and plane of the view; ``outside`` where there are none."""
     steps = np.stack([view.away, view.down, view.right], axis=1) * view.step_mm
@@ -94,10 +95,11 @@ def sample(
         [grid.to_indices(view.origin + steps[:, i]) - origin for i in range(3)], axis=1
     )
     sampled: Image = ndimage.affine_transform(
-        np.asarray(voxels, dtype=np.float32),
+        voxels.view(np.uint8) if voxels.dtype == np.bool_ else voxels,
         matrix,
         offset=origin,
         output_shape=view.shape,
+        output=np.float32,
         order=order,
         cval=outside,
         prefilter=False,

@@ -2,7 +2,6 @@
 
 import io
 import uuid
-import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -141,16 +140,13 @@ def finish(
     highdicom takes times from the clock and lists itself without a Device UID; both are replaced,
     so that the same run gives the same bytes and every Processing Equipment has its UID.
     """
-    _set_equipment(dataset, provenance)
+    _set_equipment(dataset, subject, provenance)
     _set_times(dataset, subject, provenance.when)
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     dataset.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # A patient's identifiers are written as they came, even where they break their VR.
-        warnings.simplefilter("ignore", UserWarning)
-        dataset.save_as(buffer, enforce_file_format=True)
+    dataset.save_as(buffer, enforce_file_format=True)
     return ResultObject(
         kind=kind,
         sop_class_uid=str(dataset.SOPClassUID),
@@ -162,7 +158,7 @@ def finish(
     )
 
 
-def _set_equipment(dataset: Dataset, provenance: Provenance) -> None:
+def _set_equipment(dataset: Dataset, subject: Dataset, provenance: Provenance) -> None:
     device = provenance.equipment
     dataset.Manufacturer = device.manufacturer
     dataset.ManufacturerModelName = device.model_name
@@ -171,12 +167,28 @@ def _set_equipment(dataset: Dataset, provenance: Provenance) -> None:
     dataset.InstanceCreatorUID = provenance.device_uid
     if device.institution:
         dataset.InstitutionName = device.institution
-    acquisition = [
-        item
-        for item in dataset.get("ContributingEquipmentSequence", [])
-        if item.PurposeOfReferenceCodeSequence[0].CodeValue == codes.DCM.AcquisitionEquipment.value
+    dataset.ContributingEquipmentSequence = [
+        *_acquisition_equipment(subject),
+        *_processing_equipment(provenance),
     ]
-    dataset.ContributingEquipmentSequence = [*acquisition, *_processing_equipment(provenance)]
+
+
+def _acquisition_equipment(subject: Dataset) -> list[Dataset]:
+    """Return the scanner's item, or nothing where the source does not name its manufacturer."""
+    if not subject.get("Manufacturer"):
+        return []
+    return [
+        hd.ContributingEquipment(
+            manufacturer=subject.Manufacturer,
+            purpose_of_reference=codes.DCM.AcquisitionEquipment,
+            manufacturer_model_name=subject.get("ManufacturerModelName"),
+            software_versions=subject.get("SoftwareVersions"),
+            device_serial_number=subject.get("DeviceSerialNumber"),
+            institution_name=subject.get("InstitutionName"),
+            station_name=subject.get("StationName"),
+            contribution_description="Acquisition of the source images",
+        )
+    ]
 
 
 def _processing_equipment(provenance: Provenance) -> list[Dataset]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from inference.findings import Findings, Reason
 from inference.petct import PetCt
@@ -42,6 +43,7 @@ class ResultOptions:
     predecessors: tuple[Predecessor, ...] = ()
 
 
+@source.tolerant()
 def analyzed(  # noqa: PLR0913 - key and time are the run's identity
     choice: Choice,
     petct: PetCt,
@@ -83,6 +85,7 @@ def analyzed(  # noqa: PLR0913 - key and time are the run's identity
     return (*seg, report, *picture)
 
 
+@source.tolerant()
 def refused(
     headers: Sequence[Path],
     reasons: Sequence[Reason],
@@ -94,11 +97,12 @@ def refused(
     """Return a report that says why a study was not analysed, on whatever images it has.
 
     Files that are no DICOM instances, or of another study than the first, are passed over.
-    Raises UnusableStudy where none is left, since a report must name its study.
+    Raises UnusableStudy where there is no image, since a report must name patient and study.
     """
     read = [header for path in headers if (header := source.read_header(path)) is not None]
-    if not read:
-        raise UnusableStudy("NO_INSTANCES", "no readable instance to report on")
+    if not any(_is_image(header) for header in read):
+        raise UnusableStudy("NO_IMAGES", "no readable image to report on")
+    read.sort(key=lambda header: not _is_image(header))  # only images tell all of the patient
     study = [one for one in read if one.StudyInstanceUID == read[0].StudyInstanceUID]
     subject = source.subject(study)
     provenance = Provenance(equipment=equipment, key=key, when=when)
@@ -152,6 +156,10 @@ def _given(choice: Choice, petct: PetCt, findings: Findings) -> list[Dataset]:
         for document in choice.documents
         if document.sop_instance_uid in used
     ]
+
+
+def _is_image(header: Dataset) -> bool:
+    return UID(header.SOPClassUID).name.endswith("Image Storage")
 
 
 def _reference(instance: ResultObject | Predecessor) -> Dataset:

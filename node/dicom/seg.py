@@ -195,13 +195,14 @@ def _decimal(value: float) -> str:
 def _name_true_sources(dataset: Dataset, planes: Sequence[Plane]) -> None:
     """Replace the placeholder of every plane by its instance and, if it has one, its frame."""
     by_placeholder = {_placeholder(plane): plane for plane in planes}
-    instances = _referenced_instances(planes)
-    dataset.SourceImageSequence = instances
+    dataset.SourceImageSequence = _referenced_instances(planes)
     dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence = _referenced_instances(planes)
     for frame in dataset.PerFrameFunctionalGroupsSequence:
         for derivation in frame.DerivationImageSequence:
             for item in derivation.SourceImageSequence:
-                plane = by_placeholder[item.ReferencedSOPInstanceUID]
+                plane = by_placeholder.get(item.ReferencedSOPInstanceUID)
+                if plane is None:
+                    continue  # segments on one plane share the item, and it has its name already
                 item.ReferencedSOPClassUID = plane.sop_class_uid
                 item.ReferencedSOPInstanceUID = plane.sop_instance_uid
                 if plane.frame is not None:

@@ -3,7 +3,8 @@
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Final
@@ -86,12 +87,22 @@ _IDENTITY: Final = (
 )
 
 
+@contextmanager
+def tolerant() -> Iterator[None]:
+    """Silence pydicom about values that break their VR: they are read, judged and written as told.
+
+    A patient's identifiers are passed on as they came, even where they are too long.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
 def read_header(path: Path) -> Dataset | None:
     """Return the cleaned header of one file, or None where it is no DICOM instance."""
     keywords = [*_IDENTITY, *_PATIENT, *_EQUIPMENT]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
+        with tolerant():
             raw = dcmread(path, stop_before_pixels=True, force=True, specific_tags=[*keywords])
             return _cleaned(raw)
     except (OSError, EOFError, InvalidDicomError, *_MALFORMED):

@@ -73,9 +73,7 @@ def measurement_report(
         imaging = ContainerContentItem(
             name=codes.DCM.ImagingMeasurements, relationship_type=RelationshipTypeValues.CONTAINS
         )
-        imaging.ContentSequence = ContentSequence(
-            [*algorithm_template(provenance), *(group[0] for group in measured)]
-        )
+        imaging.ContentSequence = ContentSequence([*algorithm_template(provenance), *measured])
         containers.append(imaging)
     else:
         evaluations = [*_algorithm(provenance), *evaluations]

@@ -1,0 +1,411 @@
+"""Reports are TID 1500 and say what was found, what was not, and why not."""
+
+import io
+from dataclasses import replace
+
+import highdicom as hd
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from inference.findings import Reason
+from node.dicom import codes as ours
+from node.dicom import results
+from node.instance import ResultKind
+from tests import made_study
+
+UCUM = {"g/ml{SUVbw}", "ml", "g", "mm", "%"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return made_study.study(tmp_path_factory.mktemp("sr"))
+
+
+def report_of(made, **options):
+    objects = results.analyzed(
+        made.choice,
+        made.petct,
+        made.findings,
+        equipment=made_study.EQUIPMENT,
+        key="k",
+        when=made_study.WHEN,
+        options=results.ResultOptions(key_image=False, **options),
+    )
+    one = next(one for one in objects if one.kind is ResultKind.REPORT)
+    return dcmread(io.BytesIO(one.part10))
+
+
+@pytest.fixture(scope="module")
+def report(made):
+    return report_of(made)
+
+
+@pytest.fixture(scope="module")
+def refusal(made):
+    (one,) = results.refused(
+        made.choice.ct.paths,
+        [Reason(code="NO_PET", meaning="the study holds no PET series")],
+        equipment=made_study.EQUIPMENT,
+        key="k",
+        when=made_study.WHEN,
+    )
+    return dcmread(io.BytesIO(one.part10))
+
+
+def items(item):
+    """All content items below one, in order."""
+    for child in item.get("ContentSequence", []):
+        yield child
+        yield from items(child)
+
+
+def concept(item):
+    name = item.ConceptNameCodeSequence[0]
+    return name.CodeValue, name.CodingSchemeDesignator
+
+
+def named(ds, code):
+    return [item for item in items(ds) if concept(item) == (code.value, code.scheme_designator)]
+
+
+def values(ds, code):
+    """The values of all items of a name: text, or the code value of a code."""
+    return [
+        item.get("TextValue") or item.ConceptCodeSequence[0].CodeValue for item in named(ds, code)
+    ]
+
+
+def groups(ds):
+    return named(ds, codes.DCM.MeasurementGroup)
+
+
+# The eight faults that no validator sees, one by one.
+
+
+def test_every_group_has_a_tracking_identifier_and_a_tracking_uid(report):
+    for group in groups(report):
+        assert len(named(group, codes.DCM.TrackingIdentifier)) == 1
+        assert len(named(group, codes.DCM.TrackingUniqueIdentifier)) == 1
+
+
+def test_every_number_has_a_ucum_unit(report):
+    units = {
+        (unit.CodeValue, unit.CodingSchemeDesignator)
+        for item in items(report)
+        if item.ValueType == "NUM"
+        for unit in item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence
+    }
+
+    assert units == {(value, "UCUM") for value in UCUM}
+
+
+def test_every_standard_code_carries_the_meaning_of_the_standard(report, refusal):
+    known = {}
+    for scheme in (codes.DCM, codes.SCT):
+        for code in (getattr(scheme, name) for name in scheme.dir()):
+            meanings = known.setdefault((code.scheme_designator, code.value), set())
+            meanings |= {code.meaning.lower(), code.meaning.lower().removesuffix(" (attribute)")}
+    checked = 0
+    for ds in (report, refusal):
+        for item in [ds, *items(ds)]:
+            for keyword in ("ConceptNameCodeSequence", "ConceptCodeSequence"):
+                for code in item.get(keyword, []):
+                    key = (code.CodingSchemeDesignator, code.CodeValue)
+                    if key in known:
+                        # Capitals and SNOMED's suffixes differ between the standard's own tables.
+                        assert code.CodeMeaning.lower() in known[key]
+                        checked += 1
+    assert checked > 30
+
+
+def test_every_code_is_of_a_scheme_that_is_standard_or_declared(report, refusal):
+    for ds in (report, refusal):
+        used = {
+            code.CodingSchemeDesignator
+            for item in [ds, *items(ds)]
+            for keyword in ("ConceptNameCodeSequence", "ConceptCodeSequence")
+            for code in item.get(keyword, [])
+        }
+        declared = {one.CodingSchemeDesignator for one in ds.CodingSchemeIdentificationSequence}
+        assert used - declared <= {"DCM", "SCT", "UCUM", "UMLS", "RFC5646"}
+        assert declared == {"99PETCTNODE"}
+
+
+def test_the_report_and_its_evidence_are_of_the_study_of_the_images(report, refusal):
+    for ds in (report, refusal):
+        assert ds.StudyInstanceUID == made_study.STUDY_UID
+        (study,) = ds.CurrentRequestedProcedureEvidenceSequence
+        assert study.StudyInstanceUID == made_study.STUDY_UID
+        assert "PertinentOtherEvidenceSequence" not in ds
+
+
+def test_the_root_is_an_imaging_measurement_report_by_template_1500(report, refusal):
+    for ds in (report, refusal):
+        assert concept(ds) == ("126000", "DCM")
+        assert ds.ContentTemplateSequence[0].TemplateIdentifier == "1500"
+        assert ds.ContentTemplateSequence[0].MappingResource == "DCMR"
+
+
+def test_the_procedure_reported_is_the_imaging_and_not_the_algorithm(report, refusal):
+    assert values(report, codes.DCM.ProcedureReported) == ["443271005"]  # FDG PET/CT
+    assert values(refusal, codes.DCM.ProcedureReported) == ["363679005"]  # imaging procedure
+
+
+def test_the_observer_is_a_device(report, refusal):
+    for ds in (report, refusal):
+        assert values(ds, codes.DCM.ObserverType) == [codes.DCM.Device.value]
+        assert values(ds, codes.DCM.DeviceObserverModelName) == ["petct-node"]
+
+
+# What is found.
+
+
+def test_a_reader_gets_the_numbers_of_the_lesion(report):
+    """suv_max 18.123456 is worth two decimals, the diameter of 41.26 mm one."""
+    content = hd.sr.srread(_buffer(report)).content
+    (group,) = content.get_volumetric_roi_measurement_groups()
+    numbers = {
+        (one.name.meaning, one.derivation.meaning if one.derivation else None): one.value
+        for one in group.get_measurements()
+    }
+
+    assert numbers == {
+        ("SUVbw", "Maximum"): 18.12,
+        ("SUVbw", "Mean"): 12.5,
+        ("SUVbw", "Peak Value Within ROI"): 15.75,
+        ("Metabolic Volume", None): 20.0,
+        ("Total Lesion Glycolysis", None): 250.0,
+        ("Volume", None): 33.51,
+        ("Diameter", "Maximum"): 41.3,
+        ("Probability of occult N1 metastasis", None): 62.3,
+        ("Cut-off for occult N1 metastasis", None): 50.0,
+        ("Probability of occult N2 metastasis", None): 12.5,
+        ("Cut-off for occult N2 metastasis", None): 40.0,
+    }
+
+
+def test_a_number_that_could_not_be_had_is_left_out(made):
+    findings = made_study.findings(made_study.lesion(suv_peak=None, tlg_g=float("nan")))
+
+    ds = report_of(replace(made, findings=findings))
+
+    derivations = values(ds, codes.DCM.Derivation)
+    assert codes.DCM.PeakValueWithinROI.value not in derivations
+    assert not named(ds, codes.DCM.TotalLesionGlycolysis)
+
+
+def test_the_volume_and_the_first_contour_have_one_tracking_uid_and_the_segment_too(made, report):
+    volumetric, on_ct, on_pet = groups(report)
+    uids = [named(group, codes.DCM.TrackingUniqueIdentifier)[0].UID for group in groups(report)]
+    segment = named(volumetric, codes.DCM.ReferencedSegment)[0].ReferencedSOPSequence[0]
+
+    assert [g.ContentTemplateSequence[0].TemplateIdentifier for g in groups(report)] == [
+        "1411",
+        "1410",
+        "1410",
+    ]
+    assert uids[0] == uids[1]
+    assert uids[2] != uids[0]
+    assert segment.ReferencedSegmentNumber == 1
+    assert _image(on_ct).ReferencedSOPInstanceUID.startswith("2.25.1100.")
+    assert _image(on_pet).ReferencedSOPInstanceUID.startswith("2.25.1200.")
+
+
+def test_the_contour_encloses_the_largest_slice_of_the_lesion(made, report):
+    """The centre, LPS (60, 10), is at column (60 + 158) / 4 + 0.5, row (10 + 158) / 4 + 0.5."""
+    group = groups(report)[1]
+    (scoord,) = named(group, codes.DCM.ImageRegion)
+    points = np.reshape(scoord.GraphicData, (-1, 2))
+    x, y = points.T
+    mask = made.findings.lesions[0].on_ct.mask
+    area = abs(float(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]))) / 2
+
+    assert scoord.GraphicType == "POLYLINE"
+    assert len(points) > 5
+    assert area == np.count_nonzero(mask, axis=(1, 2)).max()
+    assert np.allclose(points[:-1].mean(axis=0), [55, 42.5], atol=0.5)
+
+
+def test_a_finding_has_its_site_and_side_and_the_way_its_region_came_about(report):
+    (group,) = hd.sr.srread(_buffer(report)).content.get_volumetric_roi_measurement_groups()
+
+    assert group.finding_type == codes.SCT.NeoplasmPrimary
+    assert group.finding_sites[0].value == codes.SCT.Lung
+    assert group.finding_sites[0].laterality == codes.SCT.Left
+    assert values(report, codes.SCT.MeasurementMethod) == ["REGION_THRESHOLD"]
+
+
+@pytest.mark.parametrize(
+    ("laterality", "site", "side"),
+    [("right", "Lung", "Right"), ("midline", "Thorax", None), (None, "Lung", None)],
+)
+def test_the_side_is_told_only_where_there_is_one(made, laterality, site, side):
+    findings = made_study.findings(made_study.lesion(laterality=laterality))
+
+    ds = report_of(replace(made, findings=findings))
+
+    (first, *_) = named(ds, codes.SCT.FindingSite)
+    assert first.ConceptCodeSequence[0].CodeMeaning == site
+    sides = [item.ConceptCodeSequence[0].CodeMeaning for item in first.get("ContentSequence", [])]
+    assert sides == ([side] if side else [])
+
+
+def test_predictions_stand_as_categories_and_in_words_too(report):
+    assert values(report, ours.category("occult_n1")) == [codes.SCT.HighRisk.value]
+    assert values(report, ours.category("occult_n2")) == [codes.SCT.LowRisk.value]
+    assert values(report, ours.NODAL_RISK) == [codes.SCT.HighRisk.value]
+    assert values(report, ours.PREDICTION) == [
+        "Probability of occult N1 metastasis 62.3 %: high, above the cut-off of 50.0 %",
+        "Probability of occult N2 metastasis 12.5 %: low, not above the cut-off of 40.0 %",
+    ]
+
+
+def test_warnings_from_every_stage_are_told_once_with_their_code(made):
+    repeated = made_study.findings(made_study.lesion()).warnings[0]
+    other = Reason(code="SERIES_TWO", meaning="the study holds two PET series")
+    changed = replace(
+        made,
+        choice=replace(made.choice, warnings=(other,)),
+        petct=replace(made.petct, warnings=(repeated,)),
+    )
+
+    ds = report_of(changed)
+
+    assert values(ds, ours.WARNING) == [
+        "SERIES_TWO",
+        "SERIES_TWO: the study holds two PET series",
+        "UPTAKE_LONG",
+        "UPTAKE_LONG: uptake of 158 min, more than 90 min",
+    ]
+
+
+def test_a_reason_of_many_words_is_whole_in_the_text_and_cut_in_the_code():
+    reason = Reason(code="LONG", meaning="x" * 80)
+
+    assert ours.of_reason(reason) == Code("LONG", "99PETCTNODE", "x" * 61 + "...")
+
+
+def test_a_study_that_the_model_does_not_cover_says_so(made):
+    reason = Reason(code="SLICES_THICK", meaning="CT slices of 10 mm")
+    findings = made_study.findings(
+        made_study.lesion(), predictions=(), applicable=False, inapplicable=(reason,)
+    )
+
+    ds = report_of(replace(made, findings=findings))
+
+    assert values(ds, ours.APPLICABILITY) == ["NOT_APPLICABLE"]
+    assert values(ds, ours.INAPPLICABLE_REASON)[0] == "SLICES_THICK"
+    assert not named(ds, ours.NODAL_RISK)
+
+
+def test_research_use_and_training_data_are_said_in_every_report(made, report, refusal):
+    assert values(report, ours.INTENDED_USE) == ["Research use only - not for clinical decisions"]
+    assert values(refusal, ours.INTENDED_USE) == values(report, ours.INTENDED_USE)
+    assert values(report, ours.TRAINING_DATA) == [made.findings.bundle.training_data]
+
+
+# What is not found, or not analysed.
+
+
+def test_without_a_lesion_the_report_says_that_the_finding_is_absent(made):
+    ds = report_of(replace(made, findings=made_study.findings(predictions=())))
+
+    assert values(ds, codes.DCM.Finding) == ["373572006"]
+    assert not groups(ds)
+    assert values(ds, ours.OUTCOME) == ["ANALYZED"]
+
+
+def test_a_refusal_gives_each_reason_and_analyses_nothing(refusal):
+    assert values(refusal, ours.OUTCOME) == ["NOT_ANALYZABLE"]
+    assert values(refusal, ours.REFUSAL_REASON) == [
+        "NO_PET",
+        "NO_PET: the study holds no PET series",
+    ]
+    assert not groups(refusal)
+    assert not named(refusal, codes.DCM.Finding)
+
+
+# The document.
+
+
+def test_every_image_and_the_segmentation_are_evidence_once(made, report):
+    (study,) = report.CurrentRequestedProcedureEvidenceSequence
+    cited = {
+        series.SeriesInstanceUID: [s.ReferencedSOPInstanceUID for s in series.ReferencedSOPSequence]
+        for series in study.ReferencedSeriesSequence
+    }
+    segment = named(report, codes.DCM.ReferencedSegment)[0].ReferencedSOPSequence[0]
+
+    assert len(cited) == len(study.ReferencedSeriesSequence) == 3
+    for series in (made.choice.ct, made.choice.pet):
+        assert cited[series.series_instance_uid] == [p.sop_instance_uid for p in series.planes]
+    assert [segment.ReferencedSOPInstanceUID] in cited.values()
+
+
+def test_it_is_complete_preliminary_and_unverified(report, refusal):
+    for ds in (report, refusal):
+        assert ds.CompletionFlag == "COMPLETE"
+        assert ds.PreliminaryFlag == "PRELIMINARY"
+        assert ds.VerificationFlag == "UNVERIFIED"
+
+
+def test_every_container_is_separate(report):
+    containers = [item for item in [report, *items(report)] if item.ValueType == "CONTAINER"]
+
+    assert len(containers) == 6
+    assert {item.ContinuityOfContent for item in containers} == {"SEPARATE"}
+
+
+def test_patient_and_study_are_those_of_the_images(report):
+    assert str(report.PatientName) == "Phantom^Round"
+    assert report.PatientID == "P1"
+    assert (report.StudyID, report.AccessionNumber) == ("S1", "A1")
+    assert report.SpecificCharacterSet == "ISO_IR 192"
+    assert "ProcedureCodeSequence" not in report
+
+
+def test_a_name_that_is_not_latin_reaches_the_report(tmp_path):
+    name = "Wang^XiaoDong=王^小东"
+    made = made_study.study(tmp_path, PatientName=name)
+
+    assert str(report_of(made).PatientName) == name
+
+
+def test_a_new_version_names_its_predecessor(made):
+    before = results.Predecessor(
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
+        sop_instance_uid="2.25.9",
+        series_instance_uid="2.25.8",
+        study_instance_uid=made_study.STUDY_UID,
+    )
+
+    ds = report_of(made, predecessors=(before,))
+
+    series = ds.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0]
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "2.25.9"
+
+
+def test_a_frame_of_a_multiframe_source_is_named_in_the_contour(made):
+    ds = report_of(made_study.multiframe(made))
+
+    image = _image(groups(ds)[1])
+
+    assert image.ReferencedSOPInstanceUID == "2.25.1101"
+    mask = made.findings.lesions[0].on_ct.mask
+    index = int(np.argmax(np.count_nonzero(mask, axis=(1, 2))))
+    assert image.ReferencedFrameNumber == 20 - index
+
+
+def _image(group):
+    (scoord,) = named(group, codes.DCM.ImageRegion)
+    return scoord.ContentSequence[0].ReferencedSOPSequence[0]
+
+
+def _buffer(ds):
+    buffer = io.BytesIO()
+    ds.save_as(buffer)
+    buffer.seek(0)
+    return buffer

@@ -1,0 +1,84 @@
+"""Result objects on disk, and the judges: software of others that says what is wrong with them."""
+
+import io
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from inference.findings import Reason
+from node.dicom import results
+from tests import made_study
+
+Judge = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def judge() -> Judge:
+    """Runs a program on files and gives what it says; skips where the program is absent."""
+
+    def run(*command: str | Path) -> str:
+        name = str(command[0])
+        beside = Path(sys.executable).parent / name
+        program = shutil.which(name) or (str(beside) if beside.exists() else None)
+        if program is None:
+            pytest.skip(f"{name} is not installed; scripts/system-packages.sh installs it")
+        done = subprocess.run(
+            [program, *map(str, command[1:])],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=120,
+        )
+        return done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> made_study.MadeStudy:
+    """The study that the results are about, on disk."""
+    return made_study.study(tmp_path_factory.mktemp("source"))
+
+
+@pytest.fixture(scope="session")
+def written(made, tmp_path_factory) -> dict[str, Path]:
+    """Every kind of object that we write, by name."""
+    folder = tmp_path_factory.mktemp("results")
+    common = {"equipment": made_study.EQUIPMENT, "key": "k", "when": made_study.WHEN}
+    second = made_study.lesion(label="node", on_ct=made_study.ball(made_study.CT_GRID, (50, 0, 0)))
+    both = made_study.findings(made_study.lesion(), second)
+    reason = Reason(code="SLICES_THICK", meaning="CT slices of 10 mm")
+    negative = made_study.findings(predictions=(), applicable=False, inapplicable=(reason,))
+    cases = {
+        "one": (made, {}),
+        "two": (replace(made, findings=both), {"segmentation_grid": "PET"}),
+        "frames": (made_study.multiframe(made), {}),
+        "negative": (replace(made, findings=negative), {}),
+    }
+    paths = {}
+    for name, (study, options) in cases.items():
+        for one in results.analyzed(
+            study.choice,
+            study.petct,
+            study.findings,
+            options=results.ResultOptions(**options),
+            **common,
+        ):
+            paths[f"{name} {one.kind.value}"] = folder / f"{name}_{one.kind.value}.dcm"
+            paths[f"{name} {one.kind.value}"].write_bytes(one.part10)
+    (refusal,) = results.refused(made.choice.ct.paths, [reason], **common)
+    paths["refusal SR"] = folder / "refusal_SR.dcm"
+    paths["refusal SR"].write_bytes(refusal.part10)
+    return paths
+
+
+@pytest.fixture
+def read() -> Callable[[Path], io.BytesIO]:
+    """The bytes of a file, ready to be parsed."""
+    return lambda path: io.BytesIO(path.read_bytes())

@@ -1,0 +1,122 @@
+"""What programs that we did not write say of the objects that we did."""
+
+import json
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+REPORTS = ["one SR", "two SR", "frames SR", "negative SR", "refusal SR"]
+SEGMENTATIONS = ["one SEG", "two SEG", "frames SEG"]
+KEY_IMAGES = ["one SC", "negative SC"]
+PIXELMED = Path("/usr/share/java/pixelmed.jar")
+# The JDK's limits on XPath, which the validator's compiled rules exceed, and a quick start.
+JAVA = [
+    "-Djdk.xml.xpathExprGrpLimit=0",
+    "-Djdk.xml.xpathExprOpLimit=0",
+    "-Djdk.xml.xpathTotalOpLimit=0",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+]
+
+
+def errors(said: str) -> list[str]:
+    return [line for line in said.splitlines() if line.startswith("Error")]
+
+
+@pytest.mark.parametrize("name", [*REPORTS, *SEGMENTATIONS, *KEY_IMAGES])
+def test_dciodvfy_finds_no_error(judge, written, name):
+    said = judge("dciodvfy", written[name])
+
+    assert errors(said) == []
+    assert any(word in said for word in ("SR", "Segmentation", "SCImage")), said[:200]
+
+
+def test_dcentvfy_finds_patient_and_study_the_same_as_in_the_source(judge, made, written):
+    sources = [made.choice.ct.paths[0], made.choice.pet.paths[0]]
+
+    said = judge("dcentvfy", *sources, written["one SEG"], written["one SR"], written["one SC"])
+
+    # It counts the Accession Number to the series in one IOD and to the study in the other.
+    assert [line for line in said.splitlines() if "<AccessionNumber>" not in line] == []
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_dsrdump_reads_the_content_tree(judge, written, name):
+    said = judge("dsrdump", written[name])
+
+    assert not [line for line in said.splitlines() if line.startswith(("E:", "F:"))]
+    assert "Imaging Measurement Report" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["one SR", "negative SR", "refusal SR"])
+def test_pixelmed_finds_no_error_in_the_template(judge, written, name):
+    if not PIXELMED.exists():
+        pytest.skip("libpixelmed-java is not installed; scripts/system-packages.sh installs it")
+    said = judge(
+        "java", *JAVA, "-cp", PIXELMED, "com.pixelmed.validate.DicomSRValidator", written[name]
+    )
+
+    assert "Root Template Validation Complete" in said
+    assert errors(said) == []
+
+
+@pytest.mark.parametrize("name", SEGMENTATIONS)
+def test_dcmqi_reads_the_voxels_where_we_put_them(judge, written, made, tmp_path, name):
+    lesion = made.findings.lesions[0]
+    region = lesion.on_pet if name.startswith("two") else lesion.on_ct
+
+    judge(
+        "segimage2itkimage",
+        *("--inputDICOM", written[name]),
+        *("--outputDirectory", tmp_path),
+        *("--prefix", "p", "--outputType", "nrrd"),
+    )
+
+    image = sitk.ReadImage(str(tmp_path / "p-1.nrrd"))
+    found = np.argwhere(sitk.GetArrayFromImage(image))
+    assert len(found) == region.voxel_count
+    where = np.array([image.TransformIndexToPhysicalPoint(tuple(map(int, f[::-1]))) for f in found])
+    ours = region.grid.to_patient(np.argwhere(region.mask))
+    assert np.allclose(where.mean(axis=0), ours.mean(axis=0), atol=1e-3)
+    assert np.allclose(where.min(axis=0), ours.min(axis=0), atol=1e-3)
+
+
+def test_dcmqi_reads_the_numbers_of_the_lesion(judge, written, tmp_path):
+    target = tmp_path / "report.json"
+
+    judge("tid1500reader", "--inputDICOM", written["one SR"], "--outputMetadata", target)
+
+    group = json.loads(target.read_text())["Measurements"][0]
+    numbers = {
+        (item["quantity"]["CodeMeaning"], item.get("derivationModifier", {}).get("CodeMeaning")): (
+            float(item["value"]),
+            item["units"]["CodeValue"],
+        )
+        for item in group["measurementItems"]
+    }
+    assert group["TrackingIdentifier"] == "primary 1"
+    assert group["ReferencedSegment"] == 1
+    assert group["Finding"]["CodeMeaning"] == "Neoplasm, Primary"
+    assert numbers["SUVbw", "Maximum"] == (18.12, "g/ml{SUVbw}")
+    assert numbers["SUVbw", "Mean"] == (12.5, "g/ml{SUVbw}")
+    assert numbers["SUVbw", "Peak Value Within ROI"] == (15.75, "g/ml{SUVbw}")
+    assert numbers["Metabolic Volume", None] == (20.0, "ml")
+    assert numbers["Total Lesion Glycolysis", None] == (250.0, "g")
+    assert numbers["Volume", None] == (33.51, "ml")
+    assert numbers["Diameter", "Maximum"] == (41.3, "mm")
+    assert numbers["Probability of occult N1 metastasis", None] == (62.3, "%")
+
+
+def test_highdicom_reads_report_and_segmentation_as_the_same_lesion(read, written):
+    report = hd.sr.srread(read(written["one SR"]))
+    segment = hd.seg.segread(read(written["one SEG"])).SegmentSequence[0]
+
+    (group,) = report.content.get_volumetric_roi_measurement_groups()
+
+    assert group.tracking_uid == segment.TrackingUID
+    assert group.tracking_identifier == segment.TrackingID
+    assert len(report.content.get_planar_roi_measurement_groups()) == 2
