@@ -92,7 +92,9 @@ def save(folder: Path, datasets: Sequence[Dataset]) -> list[Path]:
     return paths
 
 
-def series(make: Callable[[int, str], Dataset], uid: str, planes: int = 5, **values: Any) -> list[Dataset]:
+def series(
+    make: Callable[[int, str], Dataset], uid: str, planes: int = 5, **values: Any
+) -> list[Dataset]:
     """Planes of one series, each with the same changed attributes; None removes one."""
     datasets = [make(index, uid) for index in range(planes)]
     for ds in datasets:
