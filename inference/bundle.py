@@ -55,15 +55,14 @@ def load(path: Path) -> Bundle:
     """
     card_path = path / CARD
     try:
-        raw = loads(card_path.read_text(encoding="utf-8"))
-        card = decode(Card, raw)
+        card = decode(Card, loads(card_path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, Malformed) as error:
         raise BundleUnusable(f"{card_path}: {error}") from error
     _check_names(card_path, card.files)
     _check_listed(path, card.files)
     for name, digest in card.files.items():
         _check_digest(path / name, digest)
-    return Bundle(folder=path, card=card, digest=_digest(canonical(raw)))
+    return Bundle(folder=path, card=card, digest=_digest(canonical(encode(card))))
 
 
 def save(folder: Path, card: Card, networks: Mapping[str, bytes]) -> Bundle:
