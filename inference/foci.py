@@ -28,6 +28,9 @@ SHELL_MM = 9.0
 """What lies this near to a focus, somewhat more than PET resolves, tells where it is."""
 LUNG_CONTACT = 0.4
 """A focus lies in the lung from this share of lung around it: half in the pleura has a half."""
+BORDER_CONTACT = 0.2
+"""With less lung, but this much around it, a focus may still have grown into wall or diaphragm."""
+BORDER_MOST_ML = 400.0
 HEART_SHARE = 0.6
 HEART_CONTACT = 0.5
 """The free wall of the heart has lung around a third of it; a tumour that leans on it, more."""
@@ -36,7 +39,7 @@ MEDIASTINAL_MOST_ML = 150.0
 MEDIASTINAL_HALF_WIDTH_MM = 60.0
 """Mediastinal and hilar nodes (stations 2 to 10) lie this near to the midline."""
 CONTRAST = 1.5
-"""A mediastinal focus peaks at this many times the uptake around it; noise in liver does not."""
+"""A focus outside the lung peaks at this many times what surrounds it; noise in liver does not."""
 LEVEL_WITH_LUNG = 0.4
 """A slice is of the chest where lung fills at least this part of what it fills at its widest."""
 GAP_MM = 10.0
@@ -49,6 +52,7 @@ class Place(StrEnum):
     """Where a focus lies, judged by the CT around it."""
 
     LUNG = "lung"
+    BORDER = "border of the lung"
     MEDIASTINUM = "mediastinum"
     HEART = "heart"
     OUTSIDE = "tissue around or below the lungs"
@@ -57,7 +61,7 @@ class Place(StrEnum):
     @property
     def of_lesions(self) -> bool:
         """Whether raised uptake there is taken for a lesion."""
-        return self in (Place.LUNG, Place.MEDIASTINUM)
+        return self in (Place.LUNG, Place.BORDER, Place.MEDIASTINUM)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,6 +110,8 @@ class _Basin:
     position: Index
     place: Place
     lung_contact: float
+    joinable: bool
+    """Whether a lesion may grow into it: a small part of one may lie in the chest wall."""
 
 
 def find_foci(
@@ -126,31 +132,30 @@ def find_foci(
     if scene is None or origin is None:
         return ()
     labels, basins = _basins(scene, threshold_fraction * suv_min)
-    free: Mask = np.isin(labels, [b.number for b in basins if b.place.of_lesions])
+    free: Mask = np.isin(labels, [b.number for b in basins if b.joinable])
     foci = []
-    for basin in sorted(basins, key=lambda b: -b.peak):
-        if basin.peak < suv_min or not scene.cavity[basin.position]:
+    for basin in sorted(basins, key=lambda b: (not b.place.of_lesions, -b.peak)):
+        too_faint = basin.peak < suv_min or not scene.cavity[basin.position]
+        within_another = basin.joinable and not free[basin.position]
+        if too_faint or within_another:
             continue
-        if not basin.place.of_lesions:
-            part, _ = _grow(scene, labels == basin.number, basin.position, threshold_fraction)
-            place, contact = basin.place, basin.lung_contact
-        elif free[basin.position]:
-            part, background = _grow(scene, free, basin.position, threshold_fraction)
+        domain = free if basin.place.of_lesions else labels == basin.number
+        part = _grow(scene, domain, basin.position, threshold_fraction)
+        place, contact = basin.place, basin.lung_contact
+        if basin.place.of_lesions:
             free[part.box] &= ~part.mask
             place, contact = _place(scene, part)
-            if place is Place.MEDIASTINUM and basin.peak < CONTRAST * background:
-                place = Place.DIFFUSE
-        else:
-            continue  # within a hotter lesion
+        if place in (Place.BORDER, Place.MEDIASTINUM) and not _stands_out(scene, part):
+            place = Place.DIFFUSE
         foci.append(
             Focus(
                 region=_on(pet.grid, part, origin),
-                suv_max=basin.peak,
+                suv_max=float(scene.suv[part.box][part.mask].max()),
                 place=place,
                 lung_contact=contact,
             )
         )
-    return tuple(foci)
+    return tuple(sorted(foci, key=lambda focus: -focus.suv_max))
 
 
 def _scene(pet: Volume, thorax: Thorax) -> tuple[_Scene | None, Box | None]:
@@ -207,8 +212,11 @@ def _basins(scene: _Scene, floor: float) -> tuple[Labels, list[_Basin]]:
         uptake = np.where(own, scene.suv[box], 0)
         at = np.unravel_index(int(uptake.argmax()), uptake.shape)
         peak = float(uptake[at])
-        place, contact = _place(scene, _Part(mask=_joined(uptake >= 0.5 * peak, at), box=box))
+        hot = _Part(mask=_joined(uptake >= 0.5 * peak, at), box=box)
+        place, contact = _place(scene, hot)
         slices, rows, columns = (int(i) + b.start for i, b in zip(at, box, strict=True))
+        small = np.count_nonzero(hot.mask) * scene.grid.voxel_volume_ml <= MEDIASTINAL_MOST_ML
+        nearby = place is Place.OUTSIDE and small and scene.cavity[slices, rows, columns]
         basins.append(
             _Basin(
                 number=number,
@@ -216,6 +224,7 @@ def _basins(scene: _Scene, floor: float) -> tuple[Labels, list[_Basin]]:
                 position=(slices, rows, columns),
                 place=place,
                 lung_contact=contact,
+                joinable=place.of_lesions or bool(nearby),
             )
         )
     return labels, basins
@@ -232,8 +241,8 @@ def _place(scene: _Scene, part: _Part) -> tuple[Place, float]:
     distance = ndimage.distance_transform_edt(~mask, sampling=scene.grid.spacing)
     shell = (distance > 0) & (distance <= SHELL_MM)
     contact = float(scene.lungs[box][shell].mean()) if shell.any() else 0.0
-    in_heart, in_mediastinum = (
-        float(organ[box][mask].mean()) for organ in (scene.heart, scene.mediastinum)
+    in_heart, in_cavity, in_mediastinum = (
+        float(organ[box][mask].mean()) for organ in (scene.heart, scene.cavity, scene.mediastinum)
     )
     volume_ml = int(np.count_nonzero(mask)) * scene.grid.voxel_volume_ml
     place = Place.MEDIASTINUM
@@ -241,37 +250,47 @@ def _place(scene: _Scene, part: _Part) -> tuple[Place, float]:
         place = Place.HEART
     elif contact >= LUNG_CONTACT:
         place = Place.LUNG
+    elif contact >= BORDER_CONTACT and in_cavity >= 0.5 and volume_ml <= BORDER_MOST_ML:
+        place = Place.BORDER
     elif in_mediastinum < 0.5 or volume_ml > MEDIASTINAL_MOST_ML:
         place = Place.OUTSIDE
     return place, contact
 
 
-def _grow(scene: _Scene, domain: Mask, position: Index, fraction: float) -> tuple[_Part, float]:
-    """Return what is joined to ``position`` above the threshold, gaps filled, and the background.
-
-    Only voxels of ``domain`` are taken.
-    """
+def _grow(scene: _Scene, domain: Mask, position: Index, fraction: float) -> _Part:
+    """Return what is joined to ``position`` in ``domain`` above the threshold, gaps filled."""
     z, y, x = (slice(i, i + 1) for i in position)
     box = _widened((z, y, x), FOLLOWED_MM, scene.grid)
     at = tuple(i - b.start for i, b in zip(position, box, strict=True))
     suv, allowed = scene.suv[box], domain[box]
     peak = float(suv[at])
-    background = _background(suv, _joined(allowed & (suv >= fraction * peak), at), scene.grid)
+    plain = _joined(allowed & (suv >= fraction * peak), at)
+    around = _surroundings(plain, scene.grid)
+    background = float(np.median(suv[around])) if around.any() else 0.0
     threshold = background + fraction * (peak - background)
     part = _joined(allowed & (suv >= threshold), at)
     gaps = _closed(part, scene.grid) & allowed & (suv >= GAP_FRACTION * threshold)
     filled: Mask = ndimage.binary_fill_holes(part | gaps)
-    return _Part(mask=filled, box=box), background
+    return _Part(mask=filled, box=box)
 
 
-def _background(suv: Voxels, part: Mask, grid: Grid) -> float:
-    """Return the median uptake 9 to 18 mm away, beyond the lesion's own blur."""
+def _stands_out(scene: _Scene, part: _Part) -> bool:
+    """Tell whether a focus is well above most of what surrounds it, as noise in liver is not."""
+    suv = scene.suv[part.box]
+    around = _surroundings(part.mask, scene.grid)
+    level = float(np.percentile(suv[around], 80)) if around.any() else 0.0
+    return float(suv[part.mask].max()) >= CONTRAST * level
+
+
+def _surroundings(part: Mask, grid: Grid) -> Mask:
+    """Return what is 9 to 18 mm away: beyond the blur of the lesion itself."""
     inner = bounding_box(part)
     assert inner is not None  # it holds the peak
     box = _widened(inner, 2 * SHELL_MM, grid, shape=part.shape)
     distance = ndimage.distance_transform_edt(~part[box], sampling=grid.spacing)
-    around = (distance > SHELL_MM) & (distance <= 2 * SHELL_MM)
-    return float(np.median(suv[box][around])) if around.any() else 0.0
+    around: Mask = np.zeros_like(part)
+    around[box] = (distance > SHELL_MM) & (distance <= 2 * SHELL_MM)
+    return around
 
 
 def _closed(part: Mask, grid: Grid) -> Mask:

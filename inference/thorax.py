@@ -19,7 +19,7 @@ GAS_BELOW_HU = -930.0
 """Air without tissue: airways, bowel; aerated lung holds blood and tissue and is denser."""
 LUNG_LEAST_ML = 150.0
 """Air in the body below this, on either side together, is not taken for lungs."""
-CAVITY_MARGIN_MM = 6.0
+CAVITY_MARGIN_MM = 15.0
 MEDIASTINAL_CORE_MM = 14.0
 """Soft tissue that holds a ball of this radius is organ, not vessel or node."""
 
@@ -289,7 +289,7 @@ def _heart(hu: Voxels, between: Mask, lungs: Mask, middle: float, grid: Grid) ->
     """Return the bulk of soft tissue low in the cavity, from the midline to the left front.
 
     Bulk is what a ball of ``MEDIASTINAL_CORE_MM`` fits into; vessels and nodes fall away. It is
-    sought in the lower two thirds of the lungs' height, in front of their middle to the right,
+    sought in the lower 55 % of the lungs' height, in front of their middle to the right,
     and no further from the midline than a heart reaches: 60 mm to the right, 95 mm to the left.
     """
     soft = between & (hu > -200)
@@ -299,7 +299,7 @@ def _heart(hu: Voxels, between: Mask, lungs: Mask, middle: float, grid: Grid) ->
     box = bounding_box(lungs)
     assert box is not None  # the caller has found lungs
     slices, rows, columns = (np.arange(n) for n in hu.shape)
-    low = slices < box[0].start + 0.67 * (box[0].stop - box[0].start)
+    low = slices < box[0].start + 0.55 * (box[0].stop - box[0].start)
     front = rows < box[1].start + 0.72 * (box[1].stop - box[1].start)
     across_mm = (columns - middle) * grid.spacing[2]
     near = (across_mm > -60) & (across_mm < 95)
