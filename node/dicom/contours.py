@@ -131,7 +131,7 @@ def _from_seg(
         except _Left as left:
             yield left.reason
             continue
-        own = segments.region(dataset, segment)
+        own = segments.region(dataset, segment, image_step_mm=target.spacing[0])
         frame_uid = target.frame_of_reference_uid
         own = replace(own, grid=replace(own.grid, frame_of_reference_uid=frame_uid))
         if not _is_part_of(own.grid, target):

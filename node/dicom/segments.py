@@ -12,12 +12,12 @@ from pydicom.sr.coding import Code
 from inference.geometry import Grid
 from inference.volume import Mask, Region
 from node.dicom.attributes import Attributes, codes, frame_headers, items, number, text
-from node.dicom.geometry import PlaneGeometry, heights, plane_geometry
+from node.dicom.geometry import PlaneGeometry, Positions, heights, plane_geometry
 from node.dicom.rtstruct import References
 
 HALF = 0.5
 """A voxel belongs to a fractional segment from this part on."""
-_OFF_LATTICE = 0.25
+_OFF_LATTICE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,10 +57,12 @@ def references(dataset: Dataset) -> References:
     )
 
 
-def region(dataset: Dataset, segment: Segment) -> Region:
+def region(dataset: Dataset, segment: Segment, *, image_step_mm: float | None = None) -> Region:
     """Return one segment on its own lattice; raise ValueError where its frames make none.
 
-    Frames may be sparse and in any order: what no frame holds is outside the segment.
+    Frames may be sparse and in any order: what no frame holds is outside the segment. How far
+    planes are apart is told by the first of these that fits the frames: Spacing Between Slices,
+    ``image_step_mm`` of the images that were segmented, Slice Thickness, the smallest gap.
     """
     pixels: NDArray[np.generic] = pixel_array(dataset)
     if pixels.ndim == 2:
@@ -76,7 +78,10 @@ def region(dataset: Dataset, segment: Segment) -> Region:
             masks.append(_member(frame, segment.number, kind, dataset))
     if not planes:
         raise ValueError(f"segment {segment.number} has no frame")
-    return _stacked(planes, masks, _stated_step(frame_headers(dataset)[0]))
+    header = frame_headers(dataset)[0]
+    thickness_mm = number(header, "SliceThickness")
+    steps = (number(header, "SpacingBetweenSlices"), image_step_mm, thickness_mm)
+    return _stacked(planes, masks, [step for step in steps if step is not None and step > 0])
 
 
 def _number_of(header: Attributes) -> int:
@@ -94,21 +99,19 @@ def _member(frame: NDArray[np.generic], segment: int, kind: str, dataset: Datase
     return member
 
 
-def _stated_step(header: Attributes) -> float:
-    return number(header, "SpacingBetweenSlices") or number(header, "SliceThickness") or 1.0
-
-
-def _stacked(planes: Sequence[PlaneGeometry], masks: Sequence[Mask], stated_mm: float) -> Region:
+def _stacked(
+    planes: Sequence[PlaneGeometry], masks: Sequence[Mask], steps_mm: Sequence[float]
+) -> Region:
     first = planes[0]
     if not all(first.is_parallel_to(plane) for plane in planes):
         raise ValueError("the frames of the Segmentation are not parallel")
     places = heights(planes)
     gaps = np.diff(np.unique(np.round(places, 3)))
-    step_mm = float(gaps.min()) if gaps.size else abs(stated_mm)
-    steps = (places - places.min()) / step_mm
-    indices = np.rint(steps).astype(int)
-    if np.abs(steps - indices).max() > _OFF_LATTICE:
+    smallest = [float(gaps.min())] if gaps.size else [1.0]
+    step_mm = next((step for step in (*steps_mm, *smallest) if _fits(places, step)), None)
+    if step_mm is None:
         raise ValueError("the frames of the Segmentation are not evenly spaced")
+    indices = np.rint((places - places.min()) / step_mm).astype(int)
     mask: Mask = np.zeros((int(indices.max()) + 1, *first.shape), np.bool_)
     for index, member in zip(indices, masks, strict=True):
         mask[index] |= member
@@ -120,3 +123,11 @@ def _stacked(planes: Sequence[PlaneGeometry], masks: Sequence[Mask], stated_mm: 
         frame_of_reference_uid=first.frame_of_reference_uid,
     )
     return Region(mask=mask, grid=grid)
+
+
+def _fits(places: Positions, step_mm: float) -> bool:
+    """Tell whether places are whole steps apart, and no two that differ are the same step."""
+    steps = (places - places.min()) / step_mm
+    whole = np.rint(steps)
+    distinct = np.unique(np.round(places, 3)).size
+    return bool(np.abs(steps - whole).max() <= _OFF_LATTICE) and np.unique(whole).size == distinct
