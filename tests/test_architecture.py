@@ -1,0 +1,24 @@
+"""What no linter checks of the shape of the code."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("node", "inference", "training", "db")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_has_at_most_400_lines_and_opens_with_its_duty(module):
+    lines = module.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 400
+    if "migrations" not in module.parts:
+        assert lines[0].startswith('"""')
+
+
+def test_no_dicom_file_lies_in_the_repository():
+    """A file with DICM at byte 128 could hold a patient; tests draw theirs or find them outside."""
+    folders = [ROOT / name for name in (*PACKAGES, "tests", "docs", "scripts")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert [str(path) for path in files if path.read_bytes()[128:132] == b"DICM"] == []
