@@ -1,0 +1,244 @@
+import subprocess
+import threading
+import time
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from db import deliveries, instances, jobs, studies
+from db.deliveries import DeliveryState
+from db.engine import reading, writing
+from db.jobs import JobState, Outcome, Readiness
+from db.results import Result
+from node.config import Peer
+from node.delivery import Backoff, Outbox
+from node.errors import PeerUnavailable
+from node.instance import ResultKind, ResultObject
+from node.net import scu
+from node.net.part10 import part10
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
+BACKOFF = Backoff(first=timedelta(seconds=5), longest=timedelta(seconds=600))
+
+# pynetdicom 3.0.4 leaves the socket of a refused connection to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+
+@pytest.fixture
+def owe(engine, store, intake, arrival, data_set, clock):
+    """Makes a job whose results are owed to the destinations."""
+
+    def make(*uids, destinations=("pacs",)):
+        intake.receive(arrival("1.2.3.9"))
+        with writing(engine) as connection:
+            job_id = jobs.enqueue(
+                connection,
+                studies.find(connection, "1.2.3"),
+                instances.to_analyze(connection, "1.2.3"),
+                bundle_digest="sha256:b",
+                readiness=Readiness(why_ready="QUIET"),
+                now=clock.now,
+            )
+            job = jobs.claim(connection, worker="w", now=clock.now, lease=timedelta(minutes=1))
+            made = [kept(uid, job_id) for uid in uids]
+            outcome = Outcome(state=JobState.DONE, results=made, destinations=destinations)
+            assert jobs.conclude(connection, job, outcome, now=clock.now)
+
+    def kept(uid, job_id):
+        kind = {"sop_class_uid": CT, "sop_instance_uid": uid, "transfer_syntax_uid": EXPLICIT}
+        of = {"series_instance_uid": "1.2.3.8", "study_instance_uid": "1.2.3"}
+        content = part10(data_set(uid), **kind)
+        stored = store.put_result(
+            ResultObject(kind=ResultKind.REPORT, part10=content, **kind, **of)
+        )
+        return Result(
+            job_id=job_id, kind="SR", path=stored.path, sha256=stored.sha256, **kind, **of
+        )
+
+    return make
+
+
+@pytest.fixture
+def outbox(engine, store):
+    made = []
+
+    def make(send, **destinations):
+        made.append(Outbox(engine, store, destinations, send=send, backoff=BACKOFF))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def states(engine):
+    with reading(engine) as connection:
+        return {
+            (one.destination, one.sop_instance_uid): one
+            for one in deliveries.of_study(connection, "1.2.3")
+        }
+
+
+def peer(title="PACS", port=104):
+    return Peer(ae_title=title, host="127.0.0.1", port=port)
+
+
+def answer_all(status):
+    def send(_peer, objects):
+        return [scu.Sent(sop_instance_uid=one.sop_instance_uid, status=status) for one in objects]
+
+    return send
+
+
+@pytest.mark.associations
+def test_a_pacs_that_is_down_gets_its_results_when_it_is_up(
+    engine, owe, outbox, clock, free_port, tmp_path
+):
+    send = partial(scu.send, calling_ae_title="NODE", timeout_s=5)
+    box = outbox(send, pacs=peer(port=free_port))
+    owe("2.25.1", "2.25.2")
+
+    assert box.deliver(clock.now) == 0
+    waiting = states(engine)["pacs", "2.25.1"]
+    assert waiting.state is DeliveryState.OWED
+    assert f"127.0.0.1:{free_port}" in waiting.last_error
+    assert waiting.due_at == clock.now + timedelta(seconds=5)
+
+    folder = tmp_path / "pacs"
+    folder.mkdir()
+    command = ["storescp", "-od", str(folder), "+xa", str(free_port)]
+    with subprocess.Popen(command) as storescp:
+        for _ in range(100):
+            if box.deliver(clock.forward(600)):
+                break
+            time.sleep(0.05)
+        storescp.kill()
+
+    assert {one.state for one in states(engine).values()} == {DeliveryState.SENT}
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_what_was_sent_is_not_sent_again(engine, owe, outbox, clock):
+    owe("2.25.1")
+    sent = []
+
+    def send(_peer, objects):
+        sent.extend(objects)
+        return answer_all(0x0000)(_peer, objects)
+
+    box = outbox(send, pacs=peer())
+    assert box.deliver(clock.now) == 1
+    assert box.deliver(clock.forward(3600)) == 0
+
+    assert [one.sop_instance_uid for one in sent] == ["2.25.1"]
+    assert states(engine)["pacs", "2.25.1"].sent_at is not None
+
+
+def test_a_crash_before_the_mark_sends_the_same_object_again(engine, owe, outbox, clock):
+    owe("2.25.1")
+    sent = []
+
+    def send_and_die(_peer, objects):
+        sent.extend(one.sop_instance_uid for one in objects)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        outbox(send_and_die, pacs=peer()).deliver(clock.now)
+
+    assert outbox(answer_all(0x0000), pacs=peer()).deliver(clock.now) == 1
+    assert sent == ["2.25.1"]
+
+
+def test_a_warning_counts_as_sent_and_is_kept(engine, owe, outbox, clock):
+    owe("2.25.1")
+
+    outbox(answer_all(0xB000), pacs=peer()).deliver(clock.now)
+
+    delivery = states(engine)["pacs", "2.25.1"]
+    assert (delivery.state, delivery.last_error) == (DeliveryState.SENT, "status 0xB000")
+
+
+@pytest.mark.parametrize("status", [0xA700, 0xA900, 0xC000, 0x0122, None])
+def test_a_refusal_is_kept_and_tried_again(engine, owe, outbox, clock, status):
+    owe("2.25.1")
+
+    outbox(answer_all(status), pacs=peer()).deliver(clock.now)
+
+    delivery = states(engine)["pacs", "2.25.1"]
+    assert (delivery.state, delivery.attempts) == (DeliveryState.OWED, 1)
+    assert delivery.last_error == ("no answer" if status is None else f"status 0x{status:04X}")
+    assert outbox(answer_all(0x0000), pacs=peer()).deliver(clock.forward(5)) == 1
+
+
+def test_the_pauses_double_up_to_the_longest_and_never_end():
+    """5, 10, 20, ... 320, 600, 600 s."""
+    pauses = [BACKOFF.after(failures).total_seconds() for failures in range(1, 10)]
+
+    assert pauses == [5, 10, 20, 40, 80, 160, 320, 600, 600]
+    assert BACKOFF.after(10_000) == timedelta(seconds=600)
+
+
+def test_one_object_that_is_refused_does_not_hold_up_the_next(engine, owe, outbox, clock):
+    owe("2.25.1", "2.25.2")
+
+    def send(_peer, objects):
+        return [
+            scu.Sent(
+                sop_instance_uid=one.sop_instance_uid,
+                status=0xA900 if one.sop_instance_uid == "2.25.1" else 0x0000,
+            )
+            for one in objects
+        ]
+
+    assert outbox(send, pacs=peer()).deliver(clock.now) == 1
+    assert states(engine)["pacs", "2.25.1"].state is DeliveryState.OWED
+    assert states(engine)["pacs", "2.25.2"].state is DeliveryState.SENT
+
+
+def test_a_destination_that_is_down_does_not_hold_up_another(engine, owe, outbox, clock):
+    owe("2.25.1", destinations=("archive", "pacs"))
+
+    def send(to, objects):
+        if to.ae_title == "ARCHIVE":
+            raise PeerUnavailable("ARCHIVE is down")
+        return answer_all(0x0000)(to, objects)
+
+    box = outbox(send, archive=peer("ARCHIVE"), pacs=peer())
+
+    assert box.deliver(clock.now) == 1
+    assert states(engine)["archive", "2.25.1"].last_error == "ARCHIVE is down"
+    assert states(engine)["pacs", "2.25.1"].state is DeliveryState.SENT
+
+
+def test_a_destination_that_hangs_is_left_alone_and_the_others_are_served(
+    engine, owe, outbox, clock, monkeypatch
+):
+    monkeypatch.setattr("node.delivery.ROUND_S", 0.2)
+    owe("2.25.1", destinations=("archive", "pacs"))
+    hangs = threading.Event()
+    calls = []
+
+    def send(to, objects):
+        calls.append(to.ae_title)
+        if to.ae_title == "ARCHIVE":
+            hangs.wait(20)
+        return answer_all(0x0000)(to, objects)
+
+    box = outbox(send, archive=peer("ARCHIVE"), pacs=peer())
+    assert box.deliver(clock.now) == 1
+    assert box.deliver(clock.now) == 0
+    hangs.set()
+    box.close()
+
+    assert sorted(calls) == ["ARCHIVE", "PACS"]
+    assert {one.state for one in states(engine).values()} == {DeliveryState.SENT}
+
+
+def test_a_destination_that_is_not_configured_any_more_is_visible(engine, owe, outbox, clock):
+    owe("2.25.1", destinations=("gone",))
+
+    assert outbox(answer_all(0x0000)).deliver(clock.now) == 0
+
+    assert "not configured" in states(engine)["gone", "2.25.1"].last_error

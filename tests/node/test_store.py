@@ -1,0 +1,172 @@
+import errno
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.errors import Conflicting, NotUnderstood, OutOfResources
+from node.instance import ReceivedInstance, ResultKind, ResultObject
+from node.store import Store
+
+
+def received(uid="1.2.3.1.1", content=b"bytes", **changes):
+    return replace(
+        ReceivedInstance(
+            sop_class_uid="1.2.840.10008.5.1.4.1.1.2",
+            sop_instance_uid=uid,
+            study_instance_uid="1.2.3",
+            series_instance_uid="1.2.3.1",
+            transfer_syntax_uid="1.2.840.10008.1.2.1",
+            modality="CT",
+            part10=content,
+            calling_ae_title="PACS",
+            association="a",
+            received_at=datetime(2026, 3, 1, tzinfo=UTC),
+        ),
+        **changes,
+    )
+
+
+def files(store):
+    return [path for path in store.root.rglob("*") if path.is_file()]
+
+
+def test_what_was_put_is_read_back_with_its_digest(store):
+    stored = store.put(received(content=b"as it came"))
+
+    assert store.read(stored.path) == b"as it came"
+    assert stored.sha256 == hashlib.sha256(b"as it came").hexdigest()
+    assert stored.size == 10
+
+
+def test_the_same_bytes_again_change_nothing(store):
+    first = store.put(received())
+    changed_at = store.path(first.path).stat().st_mtime_ns
+
+    assert store.put(received()) == first
+    assert store.path(first.path).stat().st_mtime_ns == changed_at
+    assert len(files(store)) == 1
+
+
+def test_other_bytes_never_overwrite_the_first(store):
+    first = store.put(received(content=b"first"))
+
+    with pytest.raises(Conflicting):
+        store.put(received(content=b"other"))
+
+    assert store.read(first.path) == b"first"
+    assert len(files(store)) == 1
+
+
+def test_of_many_at_once_one_is_kept_and_the_others_conflict(store):
+    contents = [bytes([n]) * 1000 for n in range(8)]
+
+    def put(content):
+        try:
+            store.put(received(content=content))
+        except Conflicting:
+            return None
+        return content
+
+    with ThreadPoolExecutor(8) as pool:
+        kept = [content for content in pool.map(put, contents) if content is not None]
+
+    (path,) = files(store)
+    assert kept == [path.read_bytes()]
+
+
+def test_quarantine_keeps_bytes_under_their_own_digest(store):
+    stored = store.quarantine(b"other")
+
+    assert store.read(stored.path) == b"other"
+    assert store.quarantine(b"other") == stored
+    assert stored.path.startswith("quarantine/")
+
+
+def test_the_file_and_every_folder_above_it_are_synced(store, monkeypatch):
+    """A name is on disk when the folder that holds it was synced after the name was made."""
+    synced = []
+    fsync = os.fsync
+
+    def record(descriptor):
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    path = store.path(store.put(received()).path)
+
+    assert synced[-1] == str(path.parent)
+    assert synced[-2].startswith(str(path.parent / path.stem))  # the file, before it had its name
+    above = [str(folder) for folder in path.parents]
+    for folder in above[: above.index(str(store.root)) + 2]:
+        assert folder in synced
+
+
+def test_nothing_is_taken_below_the_watermark(tmp_path):
+    store = Store(tmp_path, free_bytes_min=2**62)
+
+    with pytest.raises(OutOfResources, match="would stay free"):
+        store.put(received())
+
+    assert files(store) == []
+
+
+def test_results_may_use_what_the_watermark_keeps_free(tmp_path):
+    store = Store(tmp_path, free_bytes_min=2**62)
+    made = ResultObject(
+        kind=ResultKind.REPORT,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
+        sop_instance_uid="2.25.1",
+        series_instance_uid="2.25.2",
+        study_instance_uid="1.2.3",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        part10=b"report",
+    )
+
+    assert store.read(store.put_result(made).path) == b"report"
+
+
+def test_a_full_disk_leaves_nothing_behind(store, monkeypatch):
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store.put(received())
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(OutOfResources, match="No space left"):
+        store.put(received("1.2.3.1.2"))
+
+    assert len(files(store)) == 1
+
+
+@pytest.mark.parametrize(
+    "uid", ["", "../../etc/passwd", "1.2/3", "1..2", "1.2\n", "1" * 65, "\u0661"]
+)
+@pytest.mark.parametrize("name", ["sop_instance_uid", "series_instance_uid", "study_instance_uid"])
+def test_what_is_no_uid_never_becomes_a_path(store, uid, name):
+    with pytest.raises(NotUnderstood):
+        store.put(received(**{name: uid}))
+
+    assert files(store) == []
+
+
+@given(parts=st.lists(st.integers(min_value=0, max_value=10**12), min_size=1, max_size=4))
+def test_every_uid_has_a_place_inside_the_root(parts, tmp_path_factory):
+    store = Store(tmp_path_factory.getbasetemp() / "uids", free_bytes_min=0)
+    uid = ".".join(map(str, parts))
+
+    stored = store.put(received(sop_instance_uid=uid, content=uid.encode()))
+
+    assert store.path(stored.path).is_relative_to(store.root)
+    assert store.read(stored.path) == uid.encode()
+
+
+def test_a_path_that_leads_out_of_the_store_is_a_bug(store):
+    with pytest.raises(ValueError, match="leads out"):
+        store.read("../node.sqlite3")
