@@ -32,6 +32,9 @@ class _Choice:
     """A region taken for a lesion, and why."""
 
     region: Region
+    """On the PET's grid."""
+    drawn: Region
+    """The same on the grid that it was found or drawn on: what its size is measured on."""
     source: RegionSource
     explanation: str
 
@@ -46,7 +49,9 @@ def locate(petct: PetCt, rules: LesionRules) -> tuple[Lesion, ...]:
 
     A lesion found by threshold ends at ``threshold_fraction`` of the way from the uptake around it
     to its SUVmax, holes filled; that is the 41 % isocontour where there is nothing around, and
-    tighter where there is. The metabolic volume is its voxels at or above the fraction of SUVmax.
+    tighter where there is. A region that was drawn keeps its own grid for volume, diameters and
+    place; its uptake is measured where it lies on the PET. The metabolic volume of either holds
+    its voxels at or above the fraction of SUVmax.
     """
     thorax = find_thorax(petct.ct)
     foci = find_foci(
@@ -72,6 +77,7 @@ def _choose(given: _Choice | None, foci: tuple[Focus, ...]) -> list[_Choice]:
     primary = max(lesions, key=lambda f: (f.place is Place.LUNG, f.burden_g))
     first = _Choice(
         region=primary.region,
+        drawn=primary.region,
         source=RegionSource.PET_THRESHOLD,
         explanation=_why(primary, len(lesions), passed_over),
     )
@@ -97,6 +103,7 @@ def _why(primary: Focus, count: int, passed_over: list[Focus]) -> str:
 def _further(focus: Focus) -> _Choice:
     return _Choice(
         region=focus.region,
+        drawn=focus.region,
         source=RegionSource.PET_THRESHOLD,
         explanation=f"a further avid focus in the {focus.place}: SUVmax {focus.suv_max:.1f}",
     )
@@ -106,11 +113,13 @@ def _given(petct: PetCt) -> _Choice | None:
     for given in petct.given:
         region = region_onto(given.region, petct.pet.grid)
         if region.voxel_count:
-            return _Choice(region=region, source=given.source, explanation=_drawn(given))
+            return _Choice(
+                region=region, drawn=given.region, source=given.source, explanation=_origin(given)
+            )
     return None
 
 
-def _drawn(given: GivenRegion) -> str:
+def _origin(given: GivenRegion) -> str:
     return f'drawn before: the region "{given.name}" of the {given.source} that came with the study'
 
 
@@ -118,23 +127,22 @@ def _lesion(
     petct: PetCt, choice: _Choice, *, label: str, rules: LesionRules, thorax: Thorax
 ) -> Lesion:
     found = measure(choice.region, petct.pet, threshold_fraction=rules.threshold_fraction)
-    on_ct = region_onto(choice.region, petct.ct.grid)
-    axial_mm, longest_mm = diameters(choice.region)
+    axial_mm, longest_mm = diameters(choice.drawn)
     return Lesion(
         label=label,
         source=str(choice.source),
         on_pet=choice.region,
-        on_ct=on_ct,
+        on_ct=region_onto(choice.drawn, petct.ct.grid),
         suv_max=found.suv_max,
         suv_mean=found.suv_mean,
         suv_peak=found.suv_peak,
         mtv_ml=found.mtv_ml,
         tlg_g=found.tlg_g,
-        volume_ml=choice.region.volume_ml,
+        volume_ml=choice.drawn.volume_ml,
         longest_axial_diameter_mm=axial_mm,
         longest_diameter_mm=longest_mm,
-        centroid_lps_mm=centroid(choice.region),
+        centroid_lps_mm=centroid(choice.drawn),
         suv_max_lps_mm=found.suv_max_lps_mm,
-        laterality=laterality(choice.region, thorax.left_lung, thorax.right_lung),
+        laterality=laterality(choice.drawn, thorax.left_lung, thorax.right_lung),
         explanation=choice.explanation,
     )
