@@ -76,15 +76,20 @@ def _inside(polygons: Sequence[Points], shape: tuple[int, ...]) -> Mask:
     the pixel at the crossing and all right of it change sides.
     """
     rows, columns = shape
+    starts = np.concatenate(polygons)
+    ends = np.concatenate([np.roll(points, -1, axis=0) for points in polygons])
+    first, last = (
+        np.clip(np.ceil(which(starts[:, 0], ends[:, 0])).astype(np.int64), 0, rows)
+        for which in (np.minimum, np.maximum)
+    )
+    crossings = last - first
+    edge = np.repeat(np.arange(len(starts)), crossings)
+    row = (
+        np.arange(edge.size) - np.repeat(np.cumsum(crossings) - crossings, crossings) + first[edge]
+    )
+    step = ends[edge] - starts[edge]
+    column = starts[edge, 1] + (row - starts[edge, 0]) * step[:, 1] / step[:, 0]
     flips = np.zeros((rows, columns + 1), np.int64)
-    for points in polygons:
-        ends = np.roll(points, -1, axis=0)
-        for (row, column), (end_row, end_column) in zip(points, ends, strict=True):
-            low, high = sorted((row, end_row))
-            crossed = np.arange(max(int(np.ceil(low)), 0), min(int(np.ceil(high)), rows))
-            if crossed.size:
-                slope = (end_column - column) / (end_row - row)
-                at = np.ceil(column + (crossed - row) * slope).astype(np.int64)
-                np.add.at(flips, (crossed, np.clip(at, 0, columns)), 1)
+    np.add.at(flips, (row, np.clip(np.ceil(column), 0, columns).astype(np.int64)), 1)
     inside: Mask = (np.cumsum(flips[:, :columns], axis=1) % 2).astype(np.bool_)
     return inside

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
@@ -88,7 +89,20 @@ def _series_of(dataset: Dataset) -> Iterator[tuple[str, str]]:
 def _polygons(contours: tuple[Dataset, ...]) -> Iterator[Points]:
     for contour in contours:
         if text(contour, "ContourGeometricType") in {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"}:
-            coordinates = numbers(contour, "ContourData")
-            if coordinates and len(coordinates) % 3 == 0:
-                points: Points = np.asarray(coordinates).reshape(-1, 3)
-                yield points
+            coordinates = _coordinates(contour)
+            if coordinates.size and coordinates.size % 3 == 0:
+                yield coordinates.reshape(-1, 3)
+
+
+def _coordinates(contour: Dataset) -> Points:
+    """Return Contour Data as numbers, straight from its bytes: there can be a million of them."""
+    raw: object = contour.get_item("ContourData")
+    found: Points
+    if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes):
+        try:
+            found = np.asarray(raw.value.strip(b" \0").split(b"\\"), dtype=np.float64)
+        except ValueError:
+            found = np.zeros(0)
+    else:
+        found = np.asarray(numbers(contour, "ContourData"), dtype=np.float64)
+    return found if np.all(np.isfinite(found)) else np.zeros(0)
