@@ -17,8 +17,10 @@ COARSE_MM = 4.0
 AIR_BELOW_HU = -400.0
 GAS_BELOW_HU = -930.0
 """Air without tissue: airways, bowel; aerated lung holds blood and tissue and is denser."""
-LUNG_LEAST_ML = 150.0
+LUNG_LEAST_ML = 300.0
 """Air in the body below this, on either side together, is not taken for lungs."""
+LUNG_LEAST_RADIUS_MM = 12.0
+"""Lung is somewhere this deep at least; air between the back and the table is not."""
 CAVITY_MARGIN_MM = 15.0
 MEDIASTINAL_CORE_MM = 14.0
 """Soft tissue that holds a ball of this radius is organ, not vessel or node."""
@@ -61,7 +63,8 @@ class Thorax:
 def find_thorax(ct: Volume) -> Thorax:
     """Find body, lungs, cavity and heart in HU of any orientation and spacing.
 
-    A CT that shows no lungs (a crop, a limb, a head, nothing but air) gives empty regions.
+    A CT that shows no lungs (a crop, a limb, a head, nothing but air) gives empty regions. Lung
+    that reaches the edge of the slices is not told from the air of the room.
     """
     if ct.quantity is not Quantity.HU:
         raise ValueError(f"a thorax is found in {Quantity.HU}, got {ct.quantity}")
@@ -196,7 +199,11 @@ def _lungs(hu: Voxels, body: Mask, grid: Grid) -> Mask:
     index = np.arange(1, count + 1)
     volumes = ndimage.sum_labels(air, labels, index) * grid.voxel_volume_ml
     means = ndimage.mean(hu, labels, index)
-    lung = (means > GAS_BELOW_HU) & (volumes > 0.1 * volumes.max())
+    steps = max(1, round(LUNG_LEAST_RADIUS_MM / max(grid.spacing[1:])))
+    in_slice = ndimage.generate_binary_structure(3, 1) & (np.arange(3) == 1)[:, None, None]
+    thick = ndimage.maximum(ndimage.binary_erosion(air, in_slice, steps), labels, index)
+    lung = (means > GAS_BELOW_HU) & (np.asarray(thick) > 0)
+    lung &= volumes > 0.1 * volumes[lung].max(initial=0.0)
     if volumes[lung].sum() < LUNG_LEAST_ML:
         return nothing
     kept: Mask = np.isin(labels, index[lung])

@@ -83,6 +83,18 @@ def test_gas_below_the_lungs_is_not_lung(two_lungs):
     assert found.lung_volume_ml == pytest.approx(1608, rel=0.05)
 
 
+def test_air_between_back_and_table_is_not_lung():
+    """A limb on a curved table: 16 mm of air, 600 ml of it, closed in at both edges."""
+    grid = axial_grid(shape=(60, 60, 60), spacing=(4.0, 3.0, 3.0))
+    hu = np.full(grid.shape, 40.0, np.float32)
+    hu[:, 40:45, 2:58] = -700.0
+    hu[:, 50:] = -1000.0
+
+    found = find_thorax(Volume(voxels=hu, grid=grid, quantity=Quantity.HU))
+
+    assert found.lung_volume_ml == 0
+
+
 @pytest.mark.parametrize("name", ["small", "feet-first", "oblique"])
 def test_every_orientation_shows_the_same_lungs(name):
     phantom = random_phantom(1)
