@@ -20,6 +20,7 @@ from node.dicom.provenance import RESEARCH_USE
 SIDE: Final = 1024
 _PANEL: Final = 500
 _TOP: Final = 56
+_LINE: Final = 26
 _SUV_SHOWN: Final = 10.0
 _MIP_STEP_MM: Final = 4.0
 _WINDOW: Final = (-160.0, 240.0)
@@ -52,7 +53,8 @@ def render(petct: PetCt, findings: Findings) -> Pixels:
     _heading(draw, lesion)
     _colour_bar(canvas, draw, fused=lesion is not None)
     _lines(draw, (16, _TOP + _PANEL + 60), _measures(lesion), _font(19))
-    _lines(draw, (SIDE // 2 + 16, _TOP + _PANEL + 60), _judgement(findings), _font(19))
+    said = [*_judgement(findings), *_cautions(petct, findings)]
+    _lines(draw, (SIDE // 2 + 16, _TOP + _PANEL + 60), said, _font(19))
     _footer(draw, findings)
     return np.asarray(canvas, dtype=np.uint8)
 
@@ -168,6 +170,14 @@ def _judgement(findings: Findings) -> list[tuple[str, tuple[int, int, int]]]:
     return lines
 
 
+def _cautions(petct: PetCt, findings: Findings) -> list[tuple[str, tuple[int, int, int]]]:
+    """Return how many further lesions there are, then every warning; the report has them whole."""
+    further = len(findings.lesions) - 1
+    lines = [(f"{further} further lesion(s): see the report", _INK)] if further > 0 else []
+    warnings = dict.fromkeys((*petct.warnings, *findings.warnings))
+    return lines + [(f"{one.code}: {one.meaning}", _GREY) for one in warnings]
+
+
 def _prediction(one: Prediction) -> str:
     level = "HIGH" if one.high else "low"
     name = task_label(one.task)
@@ -184,7 +194,8 @@ def _footer(draw: ImageDraw.ImageDraw, findings: Findings) -> None:
         (bundle.training_data, _WARN),
         (f"{bundle.name} {bundle.version}, {bundle.digest[:19]}", _GREY),
     ]
-    _lines(draw, (16, SIDE - 150), [line for line in said if line[0]], _font(18), width=SIDE - 32)
+    shown = [line for line in said if line[0]]
+    _lines(draw, (16, SIDE - 150), shown, _font(18), width=SIDE - 32, bottom=SIDE)
 
 
 def _lines(
@@ -194,13 +205,20 @@ def _lines(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     *,
     width: int = SIDE // 2 - 32,
+    bottom: int = SIDE - 170,
 ) -> None:
-    """Write lines below each other, each broken at blanks to fit ``width`` pixels."""
+    """Write lines below each other, each broken at blanks to fit ``width`` pixels.
+
+    What does not fit above ``bottom`` is left out, and dots say so.
+    """
+    parts = [(part, colour) for line, colour in lines for part in _broken(line, font, width)]
     x, y = corner
-    for line, colour in lines:
-        for part in _broken(line, font, width):
-            draw.text((x, y), part, colour, font)
-            y += 26
+    room = (bottom - y) // _LINE
+    if len(parts) > room:
+        parts = [*parts[: room - 1], ("...", _INK)]
+    for part, colour in parts:
+        draw.text((x, y), part, colour, font)
+        y += _LINE
 
 
 def _broken(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:

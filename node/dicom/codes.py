@@ -22,6 +22,7 @@ LUNG: Final[Code] = codes.SCT.Lung
 THORAX: Final[Code] = codes.SCT.Thorax
 MILLIMETER: Final = Code("mm", "UCUM", "millimeter")
 MILLILITER: Final = Code("ml", "UCUM", "milliliter")
+PERCENT: Final = Code("%", "UCUM", "Percent")
 GRAM: Final = Code("g", "UCUM", "gram")
 CLINICAL_FINDING_ABSENT: Final = Code("373572006", "SCT", "Clinical finding absent")
 QUALITATIVE_EVALUATIONS: Final = Code("C0034375", "UMLS", "Qualitative Evaluations")

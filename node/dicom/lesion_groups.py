@@ -94,7 +94,7 @@ def _volumetric(
         finding_type=finding(lesion),
         finding_sites=[_site(lesion)],
         method=ours.REGION_METHODS.get(lesion.source),
-        measurements=[*_uptake(lesion), *_predicted(predictions), *_size(lesion)],
+        measurements=_measurements(lesion, predictions),
     )
     for item in group[0].ContentSequence:
         if item.name == codes.SCT.MeasurementMethod:
@@ -143,13 +143,23 @@ def _site(lesion: Lesion) -> FindingSite:
     return FindingSite(anatomic_location=finding_site(lesion), laterality=laterality(lesion))
 
 
-def _uptake(lesion: Lesion) -> list[Measurement]:
+def _measurements(lesion: Lesion, predictions: Sequence[Prediction]) -> list[Measurement]:
+    """Return all numbers; first those to be read by people, since OHIF shows only five."""
+    probabilities = [
+        (ours.probability(p.task), 100 * p.probability, ours.PERCENT, None, 1) for p in predictions
+    ]
+    cutoffs = [(ours.cutoff(p.task), 100 * p.cutoff, ours.PERCENT, None, 1) for p in predictions]
+    longest = lesion.longest_diameter_mm
     return _numbers(
         (codes.DCM.Suvbw, lesion.suv_max, SUV_UNIT, codes.SCT.Maximum, 2),
         (codes.DCM.MetabolicVolume, lesion.mtv_ml, ours.MILLILITER, None, 2),
+        *probabilities,
+        (codes.DCM.TotalLesionGlycolysis, lesion.tlg_g, ours.GRAM, None, 2),
         (codes.DCM.Suvbw, lesion.suv_mean, SUV_UNIT, codes.SCT.Mean, 2),
         (codes.DCM.Suvbw, lesion.suv_peak, SUV_UNIT, codes.DCM.PeakValueWithinROI, 2),
-        (codes.DCM.TotalLesionGlycolysis, lesion.tlg_g, ours.GRAM, None, 2),
+        (codes.SCT.Volume, lesion.volume_ml, ours.MILLILITER, None, 2),
+        (codes.SCT.Diameter, longest, ours.MILLIMETER, codes.SCT.Maximum, 1),
+        *cutoffs,
     )
 
 
@@ -159,31 +169,6 @@ def _on_plane(lesion: Lesion, modality: str) -> list[Measurement]:
         axis = lesion.longest_axial_diameter_mm
         return _numbers((codes.SCT.LongAxis, axis, ours.MILLIMETER, None, 1))
     return _numbers((codes.DCM.Suvbw, lesion.suv_max, SUV_UNIT, codes.SCT.Maximum, 2))
-
-
-def _size(lesion: Lesion) -> list[Measurement]:
-    """Return volume and extent; the long axis, within an axial plane, is the contour's number."""
-    return _numbers(
-        (codes.SCT.Volume, lesion.volume_ml, ours.MILLILITER, None, 2),
-        (
-            codes.SCT.Diameter,
-            lesion.longest_diameter_mm,
-            ours.MILLIMETER,
-            codes.SCT.Maximum,
-            1,
-        ),
-    )
-
-
-def _predicted(predictions: Sequence[Prediction]) -> list[Measurement]:
-    rows = []
-    for prediction in predictions:
-        task = prediction.task
-        rows += [
-            (ours.probability(task), 100 * prediction.probability, codes.UCUM.Percent, None, 1),
-            (ours.cutoff(task), 100 * prediction.cutoff, codes.UCUM.Percent, None, 1),
-        ]
-    return _numbers(*rows)
 
 
 def _numbers(

@@ -33,6 +33,9 @@ from node.dicom.provenance import (
 from node.instance import ResultKind, ResultObject
 
 SERIES_NUMBER: Final = 9901
+# OHIF draws the contours of an Imaging Measurement Report (126000), and stays black over one that
+# has none; under any other title of CID 7021 it shows the text.
+TEXT_ONLY_TITLE: Final = codes.DCM.OncologyMeasurementReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +79,11 @@ def measurement_report(
         imaging.ContentSequence = ContentSequence([*algorithm_template(provenance), *measured])
         containers.append(imaging)
     else:
-        evaluations = [*_algorithm(provenance), *evaluations]
+        evaluations += _algorithm(provenance)
     containers.append(_evaluations(evaluations))
     return _document(
         containers,
+        title=codes.DCM.ImagingMeasurementReport if measured else TEXT_ONLY_TITLE,
         procedure=codes.SCT.PETCTFDGImagingOfWholeBody,
         evidence=evidence,
         provenance=provenance,
@@ -91,13 +95,14 @@ def refusal_report(
 ) -> ResultObject:
     """Return a report that says that the study was not analysed, with every coded reason."""
     evaluations = [
-        *_algorithm(provenance),
         _code(ours.OUTCOME, ours.NOT_ANALYZABLE),
         *_reasons(ours.REFUSAL_REASON, reasons),
         _text(ours.INTENDED_USE, RESEARCH_USE),
+        *_algorithm(provenance),
     ]
     return _document(
         [_evaluations(evaluations)],
+        title=TEXT_ONLY_TITLE,
         procedure=codes.SCT.ImagingProcedure,
         evidence=evidence,
         provenance=provenance,
@@ -107,11 +112,12 @@ def refusal_report(
 def _document(
     containers: Sequence[ContainerContentItem],
     *,
+    title: Code,
     procedure: Code,
     evidence: Evidence,
     provenance: Provenance,
 ) -> ResultObject:
-    root = ContainerContentItem(name=codes.DCM.ImagingMeasurementReport, template_id="1500")
+    root = ContainerContentItem(name=title, template_id="1500")
     observer = ObservationContext(
         observer_device_context=ObserverContext(
             observer_type=codes.DCM.Device,

@@ -94,6 +94,8 @@ def test_every_number_that_changes_changes_the_picture():
         made_study.findings(made_study.lesion(suv_max=3.0)),
         made_study.findings(made_study.lesion(suv_peak=None)),
         made_study.findings(made_study.lesion(), predictions=()),
+        made_study.findings(made_study.lesion(), warnings=()),
+        made_study.findings(made_study.lesion(), made_study.lesion(label="node")),
         made_study.findings(made_study.lesion(), applicable=False, inapplicable=(reason,)),
         replace(
             made_study.findings(made_study.lesion()),
@@ -101,6 +103,17 @@ def test_every_number_that_changes_changes_the_picture():
         ),
     ):
         assert not np.array_equal(render(data, findings)[600:], plain[600:])
+
+
+def test_text_that_is_too_long_stays_above_the_statement_of_use():
+    data = made_study.petct()
+    many = tuple(Reason(code=f"WARNING_{n}", meaning="a long warning " * 6) for n in range(30))
+
+    first = render(data, made_study.findings(made_study.lesion(), warnings=()))
+    second = render(data, made_study.findings(made_study.lesion(), warnings=many))
+
+    assert not np.array_equal(first[600:860], second[600:860])
+    assert np.array_equal(first[860:], second[860:])
 
 
 def test_as_an_instance_it_is_a_secondary_capture_without_identity_in_its_pixels(tmp_path):

@@ -142,9 +142,11 @@ def test_the_report_and_its_evidence_are_of_the_study_of_the_images(report, refu
         assert "PertinentOtherEvidenceSequence" not in ds
 
 
-def test_the_root_is_an_imaging_measurement_report_by_template_1500(report, refusal):
+def test_the_root_has_a_title_of_the_template_and_its_identifier(report, refusal):
+    """Imaging Measurement Report; Oncology Measurement Report where there is only text to show."""
+    assert concept(report) == ("126000", "DCM")
+    assert concept(refusal) == ("126001", "DCM")
     for ds in (report, refusal):
-        assert concept(ds) == ("126000", "DCM")
         assert ds.ContentTemplateSequence[0].TemplateIdentifier == "1500"
         assert ds.ContentTemplateSequence[0].MappingResource == "DCMR"
 
@@ -185,6 +187,18 @@ def test_a_reader_gets_the_numbers_of_the_lesion(report):
         ("Probability of occult N2 metastasis", None): 12.5,
         ("Cut-off for occult N2 metastasis", None): 40.0,
     }
+
+
+def test_the_first_five_numbers_are_those_that_a_viewer_shows(report):
+    numbers = [item for item in items(groups(report)[0]) if item.ValueType == "NUM"]
+
+    assert [n.ConceptNameCodeSequence[0].CodeMeaning for n in numbers[:5]] == [
+        "SUVbw",
+        "Metabolic Volume",
+        "Probability of occult N1 metastasis",
+        "Probability of occult N2 metastasis",
+        "Total Lesion Glycolysis",
+    ]
 
 
 def test_a_number_that_could_not_be_had_is_left_out(made):
@@ -314,6 +328,7 @@ def test_without_a_lesion_the_report_says_that_the_finding_is_absent(made):
     ds = report_of(replace(made, findings=made_study.findings(predictions=())))
 
     assert values(ds, codes.DCM.Finding) == ["373572006"]
+    assert concept(ds) == ("126001", "DCM")
     assert not groups(ds)
     assert values(ds, ours.OUTCOME) == ["ANALYZED"]
 
