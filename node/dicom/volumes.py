@@ -64,8 +64,8 @@ def load(choice: Choice, *, contour_names: Sequence[str], contour_codes: Sequenc
 
 
 def _read(series: ImageSeries) -> _Stack:
-    """Read every file once; its pixel bytes go as soon as they are rescaled."""
-    stored: list[Voxels] = []
+    """Read every file once; its pixels go straight into the volume, rescaled."""
+    voxels: Voxels = np.empty((0, 0, 0), np.float32)
     headers: list[Attributes] = []
     first: Dataset | None = None
     for path, planes in groupby(series.planes, key=lambda plane: plane.path):
@@ -73,17 +73,20 @@ def _read(series: ImageSeries) -> _Stack:
             dataset = dcmread(path)
             frames = _decoded(dataset)
         except UNREADABLE as error:
-            raise unusable("PIXELS_BAD", f"{series.modality} of {type(error).__name__}") from error
-        first = dataset if first is None else first
+            raise unusable("PIXELS_BAD", f"{series.modality}, {type(error).__name__}") from error
+        if first is None:
+            first = dataset
+            voxels = np.empty((len(series.planes), *frames.shape[1:]), np.float32)
+        elif frames.shape[1:] != voxels.shape[1:]:
+            raise unusable("SLICES_DIFFER")
         for plane, header in _planes(dataset, tuple(planes)):
-            stored.append(_rescaled(frames[(plane.frame or 1) - 1], header, series.modality))
+            stored = frames[(plane.frame or 1) - 1]
+            _rescale(stored, header, modality=series.modality, out=voxels[len(headers)])
             headers.append(header)
     assert first is not None, "a series has planes"
     places = [geometry.plane_geometry(header) for header in headers]
     grid = geometry.lattice([place for place in places if place is not None])
-    if any(voxels.shape != grid.shape[1:] for voxels in stored):
-        raise unusable("PIXELS_BAD", "pixels do not fit Rows and Columns")
-    return _Stack(voxels=np.stack(stored), headers=tuple(headers), dataset=first, grid=grid)
+    return _Stack(voxels=voxels, headers=tuple(headers), dataset=first, grid=grid)
 
 
 def _decoded(dataset: Dataset) -> NDArray[np.generic]:
@@ -92,7 +95,10 @@ def _decoded(dataset: Dataset) -> NDArray[np.generic]:
     for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"):
         if keyword in dataset:
             delattr(dataset, keyword)
-    return pixels if (number(dataset, "NumberOfFrames") or 1) > 1 else pixels[None]
+    frames = pixels if (number(dataset, "NumberOfFrames") or 1) > 1 else pixels[None]
+    if frames.ndim != 3 or len(frames) < len(frame_headers(dataset)):
+        raise ValueError("the pixels are no stack of grey frames that each have a header")
+    return frames
 
 
 def _planes(dataset: Dataset, planes: Sequence[Plane]) -> Iterator[tuple[Plane, Attributes]]:
@@ -101,17 +107,17 @@ def _planes(dataset: Dataset, planes: Sequence[Plane]) -> Iterator[tuple[Plane, 
         yield plane, headers[(plane.frame or 1) - 1]
 
 
-def _rescaled(stored: NDArray[np.generic], header: Attributes, modality: str) -> Voxels:
+def _rescale(
+    stored: NDArray[np.generic], header: Attributes, *, modality: str, out: Voxels
+) -> None:
     """Apply the plane's own slope and intercept; CT padding becomes air."""
     slope, intercept = number(header, "RescaleSlope"), number(header, "RescaleIntercept")
     if not slope:
         raise unusable("SUV_UNITS" if modality == "PT" else "CT_NOT_HU", "no rescale slope")
-    voxels = stored.astype(np.float32)
-    voxels *= np.float32(slope)
-    voxels += np.float32(intercept or 0.0)
+    np.multiply(stored, np.float32(slope), out=out, casting="unsafe")
+    out += np.float32(intercept or 0.0)
     if modality == "CT":
-        voxels[_padding(stored, header)] = AIR_HU
-    return voxels
+        out[_padding(stored, header)] = AIR_HU
 
 
 def _padding(stored: NDArray[np.generic], header: Attributes) -> NDArray[np.bool_]:

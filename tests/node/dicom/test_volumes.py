@@ -11,6 +11,7 @@ from inference.volume import Quantity
 from node.config import Selection
 from node.dicom.series import choose
 from node.dicom.volumes import load
+from node.errors import UnusableStudy
 from tests.node.dicom.minimal import code, ct_plane, pet_plane, radiopharmaceutical, save, series
 
 NAMES = Selection().contour_names
@@ -189,6 +190,16 @@ def test_an_enhanced_pet_is_read_frame_by_frame(tmp_path):
     assert np.allclose(petct.pet.voxels[:, 0, 0], expected, rtol=1e-6)
     assert petct.pet_facts.decay_reference == "DECAY_CORRECTION_DATETIME"
     assert petct.pet_facts.uptake_min == pytest.approx(62)
+
+
+def test_more_frame_headers_than_frames_are_refused(tmp_path):
+    ds = enhanced_pet()
+    ds.NumberOfFrames = 4
+    ds.PixelData = ds.PixelData[: 4 * 128]
+    choice = choose(save(tmp_path, [ds, *series(ct_plane, "1.2.3.3")]))
+
+    with pytest.raises(UnusableStudy, match="PIXELS_BAD"):
+        load(choice, contour_names=(), contour_codes=())
 
 
 def test_a_legacy_converted_pet_keeps_its_attributes_in_the_unassigned_groups(tmp_path):
