@@ -38,7 +38,7 @@ def read(folder: Path, modality: str, quantity: Quantity) -> Volume:
 
 
 def test_a_slab_of_chest_shows_both_lungs(test_data):
-    """LIDC-IDRI-0314: 32 mm through the hila; each lung about 100 cm2 wide there, their middles 115 mm apart."""
+    """LIDC-IDRI-0314: 32 mm through the hila; two lungs of about 100 cm2, 115 mm apart."""
     thorax = find_thorax(
         read(test_data / "lidc-idri-0314-chest-ct-subset" / "ct", "CT", Quantity.HU)
     )
