@@ -1,18 +1,18 @@
 """The whole of inference in one function: a calibrated PET/CT in, findings out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from inference.applicability import Applicability, judge
+from inference.applicability import judge
 from inference.bundle import Bundle
 from inference.engine import Engine
 from inference.findings import Findings, Lesion, Prediction, Reason
 from inference.lesion import LesionRules, locate
 from inference.petct import PetCt
 from inference.predict import predict
-from inference.thorax import find_thorax
+from inference.thorax import Thorax, find_thorax
 from inference.volume import Region
 
 
@@ -33,12 +33,20 @@ def analyze(
     and by ``inapplicable``, where the bundle's card does not cover the study.
     """
     started = clock()
-    lesions = locate(petct, rules)
+    thorax = find_thorax(petct.ct)
+    lesions = locate(petct, rules, thorax)
     located = clock()
     inapplicable: tuple[Reason, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     if lesions:
-        verdict = _judge(petct, lesions[0], model.bundle)
+        lesions = tuple(_placed(lesion, thorax) for lesion in lesions)
+        verdict = judge(
+            petct,
+            lesions[0],
+            model.bundle,
+            lung_volume_ml=thorax.lung_volume_ml,
+            lesion_in_thorax=lesions[0].site == "thorax",
+        )
         inapplicable = verdict.reasons
         if not verdict.withhold:
             predictions = predict(petct, lesions[0], model.bundle, model.engines)
@@ -57,15 +65,9 @@ def analyze(
     )
 
 
-def _judge(petct: PetCt, lesion: Lesion, bundle: Bundle) -> Applicability:
-    thorax = find_thorax(petct.ct)
-    return judge(
-        petct,
-        lesion,
-        bundle,
-        lung_volume_ml=thorax.lung_volume_ml,
-        lesion_in_thorax=share_within(lesion.on_pet, thorax.cavity) >= 0.5,
-    )
+def _placed(lesion: Lesion, thorax: Thorax) -> Lesion:
+    inside = share_within(lesion.on_pet, thorax.cavity) >= 0.5
+    return replace(lesion, site="thorax" if inside else None)
 
 
 def share_within(region: Region, other: Region) -> float:

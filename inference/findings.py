@@ -45,6 +45,8 @@ class Lesion:
     suv_max_lps_mm: Vector
     laterality: str | None
     """``left``, ``right``, ``midline``, or None where it cannot be told."""
+    site: str | None = None
+    """``thorax`` where most of it lies in the thoracic cavity; None where the CT does not tell."""
     explanation: str = ""
     """Why this lesion was chosen, in one sentence."""
 

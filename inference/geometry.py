@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from itertools import product
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -91,12 +92,9 @@ class Grid:
         """Tell whether both lattices have the same voxels, to ``tolerance_mm`` at every corner."""
         if self.shape != other.shape:
             return False
-        far: Any = np.asarray(self.shape) - 1
-        corners = [np.zeros(3), far]
-        return all(
-            bool(np.all(np.abs(self.to_patient(c) - other.to_patient(c)) <= tolerance_mm))
-            for c in corners
-        )
+        corners = np.array(list(product(*((0, side - 1) for side in self.shape))))
+        apart = np.abs(self.to_patient(corners) - other.to_patient(corners))
+        return bool(np.all(apart <= tolerance_mm))
 
 
 def axial_grid(

@@ -39,7 +39,7 @@ class _Choice:
     explanation: str
 
 
-def locate(petct: PetCt, rules: LesionRules) -> tuple[Lesion, ...]:
+def locate(petct: PetCt, rules: LesionRules, thorax: Thorax | None = None) -> tuple[Lesion, ...]:
     """Return the primary tumour first, then further avid foci of the chest, the hottest first.
 
     A region that came with the study is the primary whatever it takes up; the first of ``given``
@@ -51,9 +51,9 @@ def locate(petct: PetCt, rules: LesionRules) -> tuple[Lesion, ...]:
     to its SUVmax, holes filled; that is the 41 % isocontour where there is nothing around, and
     tighter where there is. A region that was drawn keeps its own grid for volume, diameters and
     place; its uptake is measured where it lies on the PET. The metabolic volume of either holds
-    its voxels at or above the fraction of SUVmax.
+    its voxels at or above the fraction of SUVmax. ``thorax`` is found in the CT if not given.
     """
-    thorax = find_thorax(petct.ct)
+    thorax = thorax or find_thorax(petct.ct)
     foci = find_foci(
         petct.pet, thorax, suv_min=rules.suv_min, threshold_fraction=rules.threshold_fraction
     )

@@ -119,9 +119,12 @@ def _analyzed(
 def _refused(study: StudyOnDisk, recipe: Recipe, reason: Reason, *, when: datetime) -> Conclusion:
     objects: tuple[ResultObject, ...] = ()
     if recipe.refusals:
-        objects = results.refused(
-            study.paths, (reason,), equipment=recipe.equipment, key=study.key, when=when
-        )
+        try:
+            objects = results.refused(
+                study.paths, (reason,), equipment=recipe.equipment, key=study.key, when=when
+            )
+        except UnusableStudy as without_images:
+            logger.warning("no report on the refusal: %s", without_images.reason.meaning)
     return Conclusion(
         study_instance_uid=study.study_instance_uid,
         reasons=(reason,),

@@ -64,6 +64,7 @@ def lesion(ct: Grid = CT_GRID, pet: Grid = PET_GRID, **changes) -> Lesion:
         "centroid_lps_mm": CENTRE,
         "suv_max_lps_mm": CENTRE,
         "laterality": "left",
+        "site": "thorax",
         "explanation": "It has the highest uptake inside the lungs.",
     }
     return Lesion(**{**values, **changes})

@@ -92,7 +92,7 @@ def _volumetric(
             source_series=SourceSeriesForSegmentation(segmented.on.series_instance_uid),
         ),
         finding_type=finding(lesion),
-        finding_sites=[_site(lesion)],
+        finding_sites=_sites(lesion),
         method=ours.REGION_METHODS.get(lesion.source),
         measurements=_measurements(lesion, predictions),
     )
@@ -122,7 +122,7 @@ def _planar(
                 ),
             ),
             finding_type=finding(lesion),
-            finding_sites=[_site(lesion)],
+            finding_sites=_sites(lesion),
             measurements=_on_plane(lesion, series.modality),
         )
     )
@@ -139,8 +139,11 @@ def percent(fraction: float) -> float:
     return round(100 * fraction, 1)
 
 
-def _site(lesion: Lesion) -> FindingSite:
-    return FindingSite(anatomic_location=finding_site(lesion), laterality=laterality(lesion))
+def _sites(lesion: Lesion) -> list[FindingSite] | None:
+    site = finding_site(lesion)
+    if site is None:
+        return None
+    return [FindingSite(anatomic_location=site, laterality=laterality(lesion))]
 
 
 def _measurements(lesion: Lesion, predictions: Sequence[Prediction]) -> list[Measurement]:

@@ -40,8 +40,10 @@ _LATERALITY: Final = {"left": codes.SCT.Left, "right": codes.SCT.Right}
 _GIVEN: Final = ("RTSTRUCT", "SEG")
 
 
-def finding_site(lesion: Lesion) -> Code:
-    """Return the lung, or the thorax for a lesion in the midline, which is in neither lung."""
+def finding_site(lesion: Lesion) -> Code | None:
+    """Return the lung, the thorax for what lies in its midline, or None outside of the thorax."""
+    if lesion.site != "thorax":
+        return None
     return ours.THORAX if lesion.laterality == "midline" else ours.LUNG
 
 
@@ -125,6 +127,7 @@ def _extent(regions: Sequence[Region]) -> tuple[int, int]:
 
 def _description(lesion: Lesion, number: int, provenance: Provenance) -> SegmentDescription:
     given = lesion.source in _GIVEN
+    site = finding_site(lesion)
     description = SegmentDescription(
         segment_number=number,
         segment_label=tracking_identifier(lesion, number),
@@ -137,13 +140,13 @@ def _description(lesion: Lesion, number: int, provenance: Provenance) -> Segment
         algorithm_identification=algorithm_sequence(provenance),
         tracking_uid=tracking_uid(provenance, number),
         tracking_id=tracking_identifier(lesion, number),
-        anatomic_regions=[finding_site(lesion)],
+        anatomic_regions=None if site is None else [site],
         display_color=CIELabColor.from_rgb(*_COLOURS[(number - 1) % len(_COLOURS)]),
     )
     if lesion.explanation:
         description.SegmentDescription = lesion.explanation[:1024]
     side = laterality(lesion)
-    if side is not None:
+    if side is not None and site is not None:
         description.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [
             hd.sr.CodedConcept.from_code(side)
         ]

@@ -1,5 +1,6 @@
 """What ``make demo`` shows is what happened: objects over the wire, a tumour where it was drawn."""
 
+import io
 import json
 
 import numpy as np
@@ -14,7 +15,7 @@ pytestmark = [pytest.mark.associations, pytest.mark.slow]
 
 
 def test_the_demonstration_leaves_report_segmentation_and_picture(tmp_path):
-    console = Console(record=True, width=100, quiet=False, file=(tmp_path / "screen").open("w"))
+    console = Console(record=True, width=100, file=io.StringIO())
 
     assert demo.demo(tmp_path / "out", console) == 0
 

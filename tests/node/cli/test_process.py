@@ -95,6 +95,17 @@ def test_several_studies_write_one_folder_each(test_data, tmp_path, console):
     assert all(document["reasons"] for document in documents)
 
 
+def test_a_study_without_images_is_refused_without_a_report(test_data, tmp_path, console):
+    source = test_data / "highdicom-test-files" / "sr_document.dcm"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "sr.dcm").symlink_to(source.resolve())
+
+    assert process(tmp_path / "in", tmp_path / "out", Settings(), console) == 0
+
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["findings.json"]
+    assert _findings(tmp_path / "out")["reasons"][0]["code"] == "PET_MISSING"
+
+
 def test_a_folder_without_dicom_is_an_error(tmp_path, capsys):
     (tmp_path / "readme.txt").write_text("nothing here")
 

@@ -1,6 +1,7 @@
 """Segmentations hold the lesions' voxels and name the planes that they lie on."""
 
 import io
+from dataclasses import replace
 
 import highdicom as hd
 import numpy as np
@@ -85,6 +86,13 @@ def test_it_may_be_on_the_grid_of_the_pet(made):
 
     assert (read.Rows, read.Columns) == made_study.PET_GRID.shape[1:]
     assert read.ReferencedSeriesSequence[0].SeriesInstanceUID == "2.25.1200"
+
+
+def test_a_segment_outside_the_thorax_names_no_region(made):
+    findings = made_study.findings(made_study.lesion(site=None))
+    segment = dataset(segmentation_of(replace(made, findings=findings))).SegmentSequence[0]
+
+    assert "AnatomicRegionSequence" not in segment
 
 
 def test_a_segment_tells_what_it_is_where_and_who_found_it(made):

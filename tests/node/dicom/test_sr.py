@@ -267,6 +267,12 @@ def test_the_side_is_told_only_where_there_is_one(made, laterality, site, side):
     assert sides == ([side] if side else [])
 
 
+def test_a_lesion_outside_the_thorax_has_no_site(made):
+    findings = made_study.findings(made_study.lesion(site=None))
+
+    assert named(report_of(replace(made, findings=findings)), codes.SCT.FindingSite) == []
+
+
 def test_predictions_stand_as_categories_and_in_words_too(report):
     assert values(report, ours.category("occult_n1")) == [codes.SCT.HighRisk.value]
     assert values(report, ours.category("occult_n2")) == [codes.SCT.LowRisk.value]
