@@ -19,12 +19,18 @@ def connect(url: str) -> Engine:
     """Open ``url``; on SQLite: write-ahead log, every commit on disk, foreign keys enforced."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_size=8, max_overflow=24, pool_pre_ping=True)
+        return create_engine(
+            parsed, pool_size=8, max_overflow=24, pool_pre_ping=True, hide_parameters=True
+        )
     if parsed.database in {None, "", ":memory:"}:
         raise ValueError("the node's memory must outlive the process: name a file, not :memory:")
     Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        parsed, pool_size=8, max_overflow=24, connect_args={"timeout": BUSY_TIMEOUT_S}
+        parsed,
+        pool_size=8,
+        max_overflow=24,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        hide_parameters=True,
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
