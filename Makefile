@@ -1,9 +1,14 @@
 # The stable commands of this project; each sets up what it needs first.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null 2>&1 && { echo $$p; break; }; done)
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+# One dot for each package that pip collects, so that a long installation is seen to go on.
+DOTS := awk '/^(Collecting|Installing|Processing)/ { printf "."; fflush() } END { print " done" }'
 # Tests share few cores: libraries that start threads of their own are held to one each.
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
@@ -16,11 +21,11 @@ $(STAMP): pyproject.toml requirements.lock
 	@echo "setup: installing Python packages into $(VENV) (some minutes on a fresh machine)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check 'pip>=25' 'setuptools>=77' wheel
-	@echo "setup: $(TORCH)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check $(TORCH)
-	@echo "setup: the packages of requirements.lock"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@printf 'setup: $(TORCH) '
+	@$(PIP) $(TORCH) | $(DOTS)
+	@printf 'setup: requirements.lock '
+	@$(PIP) -r requirements.lock | $(DOTS)
+	@$(PIP) -q --no-build-isolation --no-deps -e .
 	@touch $(STAMP)
 
 demo: setup
