@@ -73,13 +73,14 @@ def test_whatever_was_answered_with_success_survives_a_kill(killable, parcel, da
     objects = [parcel(data_set(f"1.{n}"), f"1.{n}") for n in range(400)]
 
     def kill_in_the_midst():
-        while len(list(root.rglob("*.dcm"))) < 20:
+        deadline = time.monotonic() + 20
+        while len(list(root.rglob("*.dcm"))) < 20 and time.monotonic() < deadline:
             time.sleep(0.01)
         node.kill()
 
     assassin = threading.Thread(target=kill_in_the_midst)
     assassin.start()
-    answers = scu.send(peer, objects, calling_ae_title="PACS", timeout_s=2)
+    answers = scu.send(peer, objects, calling_ae_title="PACS", timeout_s=5)
     assassin.join()
 
     safe = [one for one, answer in zip(objects, answers, strict=True) if answer.taken]
