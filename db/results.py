@@ -43,6 +43,16 @@ def owe(
             )
 
 
+def find(connection: Connection, sop_instance_uid: str) -> Result | None:
+    """Return the result object, or None where no job that ended made it."""
+    row = (
+        connection.execute(select(results).where(results.c.sop_instance_uid == sop_instance_uid))
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else Result(**row)
+
+
 def is_ours(connection: Connection, sop_instance_uid: str) -> bool:
     """Whether we made the object ourselves, so that it is no news when a PACS routes it back."""
     found = connection.execute(

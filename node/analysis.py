@@ -32,6 +32,14 @@ class Recipe:
     refusals: bool
     """Whether a refused study yields a report that says so."""
 
+    def key(self, study_instance_uid: str, instance_set_digest: str) -> str:
+        """Return what the UIDs of a study's results derive from.
+
+        The same instances, bundle and software give the same UIDs; any other makes new objects.
+        """
+        bundle, software = self.model.bundle.digest, self.equipment.software_version
+        return f"{study_instance_uid} {instance_set_digest} {bundle} {software}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Conclusion:

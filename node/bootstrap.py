@@ -201,6 +201,7 @@ def running_node(settings: Settings) -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(engine.dispose)
         stack.callback(assembler.close)
+        stack.callback(outbox.close)
         crew = stack.enter_context(Crew(settings))
         scheduler = schedule.start(
             {

@@ -63,6 +63,8 @@ def configure(level: str, *, stream: TextIO = sys.stderr) -> None:
     logging.captureWarnings(capture=True)
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Under load APScheduler warns of every tick that it leaves out; the next one does the work.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
 def without_patient(text: str) -> str:

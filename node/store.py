@@ -8,7 +8,8 @@ import hashlib
 import os
 import re
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -60,10 +61,22 @@ class Store:
         return self._keep(name, instance.part10, watermark=self._free_bytes_min)
 
     def put_result(self, made: ResultObject) -> Stored:
-        """Keep an object that we made, also beyond the watermark: it is small and was hard work."""
+        """Keep an object that we made, also beyond the watermark: it is small and was hard work.
+
+        What lies there from a run that did not come to its end is replaced.
+        """
         series = _series(made.study_instance_uid, made.series_instance_uid)
         name = f"results/{series}/{_digest(made.sop_instance_uid)}.dcm"
-        return self._keep(name, made.part10, watermark=0)
+        target = self._root / name
+        try:
+            self._folders.make(target.parent)
+            with _part(target, made.part10) as part:
+                part.replace(target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            raise OutOfResources(f"cannot store {name}: {error.strerror}") from error
+        digest = hashlib.sha256(made.part10).hexdigest()
+        return Stored(path=name, sha256=digest, size=len(made.part10))
 
     def quarantine(self, part10: bytes) -> Stored:
         """Keep bytes aside that conflict with what is stored, named by their own digest."""
@@ -129,23 +142,31 @@ class _Folders:
 
 def _write(target: Path, content: bytes) -> bool:
     """Write a file that survives a power cut as a whole; False if there is one of that name."""
-    part = target.with_name(f"{target.stem}.{uuid4().hex}.part")
     is_new = not target.exists()
+    if is_new:
+        with _part(target, content) as part:
+            try:
+                # Unlike a rename, a link fails where another association has stored the same UID.
+                target.hardlink_to(part)
+            except FileExistsError:
+                is_new = False
+    _sync_folder(target.parent)
+    return is_new
+
+
+@contextmanager
+def _part(target: Path, content: bytes) -> Iterator[Path]:
+    """Write a file beside the target, bytes on disk; it is gone after the block."""
+    part = target.with_name(f"{target.stem}.{uuid4().hex}.part")
     try:
-        if is_new:
-            with part.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            # Unlike a rename, a link fails where another association has stored the same UID.
-            target.hardlink_to(part)
-    except FileExistsError:
-        is_new = False
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield part
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-    _sync_folder(target.parent)
-    return is_new
 
 
 def _sync_folder(folder: Path) -> None:

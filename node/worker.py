@@ -83,7 +83,7 @@ class Worker:
         study = StudyOnDisk(
             study_instance_uid=job.study_instance_uid,
             paths=[self.store.path(instance.path) for instance in chosen],
-            key=f"{job.study_instance_uid} {job.instance_set_digest} {job.bundle_digest}",
+            key=self.recipe.key(job.study_instance_uid, job.instance_set_digest),
             warnings=tuple(Reason(code=w["code"], meaning=w["meaning"]) for w in job.warnings),
             predecessors=tuple(
                 Predecessor(
@@ -96,7 +96,8 @@ class Worker:
                 if report.kind == ResultKind.REPORT
             ),
         )
-        conclusion = conclude(study, self.recipe, when=self.clock.now(), clock=self.clock.seconds)
+        # Dated by the job, not by the run: a job that runs again makes the same bytes.
+        conclusion = conclude(study, self.recipe, when=job.created_at, clock=self.clock.seconds)
         return Outcome(
             state=JobState.REFUSED if conclusion.refused else JobState.DONE,
             findings=conclusion.document,
@@ -106,6 +107,11 @@ class Worker:
         )
 
     def _stored(self, job: Job, made: ResultObject) -> Result:
+        """Store an object; one that is registered already stays as it is, for it may be sent."""
+        with reading(self.database) as connection:
+            known = results.find(connection, made.sop_instance_uid)
+        if known is not None:
+            return known
         stored = self.store.put_result(made)
         return Result(
             sop_instance_uid=made.sop_instance_uid,

@@ -40,9 +40,7 @@ def print_document(document: Mapping[str, Any], console: Console) -> None:
 def _print_lesion(lesion: Mapping[str, Any], console: Console) -> None:
     x, y, z = lesion["centroid_lps_mm"]
     side = f"{lesion['laterality']}, " if lesion["laterality"] else ""
-    console.print(
-        f"[bold]{lesion['label']}[/]: {side}centre at {x:.0f}, {y:.0f}, {z:.0f} mm (LPS)"
-    )
+    console.print(f"[bold]{lesion['label']}[/]: {side}centre at {x:.0f}, {y:.0f}, {z:.0f} mm (LPS)")
     table = Table(show_header=False)
     for name, key, unit, digits in MEASURES:
         value = lesion[key]

@@ -51,7 +51,7 @@ def process_study(
 ) -> Conclusion:
     """Bring one study to its outcome."""
     digest = instance_set_digest(files, console)
-    key = f"{study} {digest} {recipe.model.bundle.identity.digest}"
+    key = recipe.key(study, digest)
     with console.status(f"analysing {len(files)} files of study {study}"):
         return conclude(
             StudyOnDisk(study_instance_uid=study, paths=files, key=key),

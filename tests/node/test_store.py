@@ -170,3 +170,21 @@ def test_every_uid_has_a_place_inside_the_root(parts, tmp_path_factory):
 def test_a_path_that_leads_out_of_the_store_is_a_bug(store):
     with pytest.raises(ValueError, match="leads out"):
         store.read("../node.sqlite3")
+
+
+def test_a_result_of_a_run_that_was_cut_off_is_replaced(store):
+    made = ResultObject(
+        kind=ResultKind.REPORT,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
+        sop_instance_uid="2.25.1",
+        series_instance_uid="2.25.2",
+        study_instance_uid="2.25.3",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        part10=b"first",
+    )
+    store.put_result(made)
+
+    stored = store.put_result(replace(made, part10=b"second"))
+
+    assert store.read(stored.path) == b"second"
+    assert list(store.root.rglob("*.part")) == []

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,10 @@ def _arrival(file: Path) -> Arrival:
     )
 
 
+def _modality(file: Path) -> str:
+    return str(dcmread(file, stop_before_pixels=True).Modality)
+
+
 @pytest.fixture
 def bench(settings_of, recipe):
     bench = Bench(settings_of(), recipe)
@@ -124,8 +129,7 @@ def test_a_study_becomes_findings_and_three_objects_owed_to_the_destination(benc
 def test_a_study_without_pet_is_refused_with_its_code_and_a_report_that_says_so(
     bench, phantom_files
 ):
-    ct = [f for f in phantom_files if dcmread(f, stop_before_pixels=True).Modality == "CT"]
-    bench.take_in(ct)
+    bench.take_in([f for f in phantom_files if _modality(f) == "CT"])
 
     job = bench.worker.work()
 
@@ -147,6 +151,43 @@ def test_the_job_of_a_worker_that_vanished_goes_to_another(bench, phantom_files)
     assert job.id == job_id
     assert bench.job(job.study_instance_uid).state is JobState.DONE
     assert len(bench.made(job_id)) == 3
+
+
+def test_a_refused_study_that_is_tried_again_in_vain_is_refused_again(bench, phantom_files):
+    bench.take_in([f for f in phantom_files if _modality(f) == "PT"])
+    first = bench.worker.work()
+    (report,) = bench.made(first.id)
+
+    bench.now += timedelta(hours=1)
+    with writing(bench.engine) as connection:
+        jobs.retry(connection, first.study_instance_uid, now=bench.now)
+    bench.worker.work()
+
+    assert bench.job(first.study_instance_uid).state is JobState.REFUSED
+    assert bench.made(first.id) == [report]
+
+
+def test_a_worker_killed_after_it_stored_its_results_costs_nothing(
+    bench, phantom_files, monkeypatch
+):
+    job_id = bench.take_in(phantom_files)
+
+    def die(*_, **__):
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "conclude", die)
+        with pytest.raises(SystemExit):
+            bench.worker.work()
+    assert bench.made(job_id) == []
+
+    bench.now += LEASE + timedelta(seconds=1)
+    job = bench.named("second").work()
+
+    assert bench.job(job.study_instance_uid).state is JobState.DONE
+    made = bench.made(job_id)
+    assert len(made) == 3
+    assert all(sha256(bench.store.read(one.path)).hexdigest() == one.sha256 for one in made)
 
 
 def test_what_fails_is_tried_again_and_ends_in_a_visible_failure(bench, phantom_files, monkeypatch):
