@@ -113,7 +113,7 @@ class Workers(Section):
     """Processes that analyse studies."""
 
     processes: int = Field(default=1, ge=0, le=64)
-    lease_s: Seconds = 300
+    lease_s: Annotated[float, Field(ge=1)] = 60
     attempts: int = Field(default=3, ge=1)
 
 
