@@ -8,10 +8,11 @@ from inference.volume import Quantity, Region, Volume
 
 
 class RegionSource(StrEnum):
-    """Who drew a region, in falling order of trust."""
+    """Where a region comes from, in falling order of trust."""
 
     RTSTRUCT = "RTSTRUCT"
     SEG = "SEG"
+    SR = "SR"
     NETWORK = "network"
     PET_THRESHOLD = "pet-threshold"
 
@@ -25,6 +26,10 @@ class GivenRegion:
     name: str
     series_instance_uid: str
     sop_instance_uid: str
+    origin: str = ""
+    """Who drew it and why it was taken, to stand behind a semicolon."""
+    marks_only: bool = False
+    """It lies on one plane or is a point: it shows which focus is meant, not how large it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,6 +50,7 @@ TRAINING_DATA: Final = _private("TRAINING_DATA", "Data that the model was traine
 REGION_METHODS: Final = {
     "RTSTRUCT": _private("REGION_RTSTRUCT", "Region taken from an RT Structure Set"),
     "SEG": _private("REGION_SEG", "Region taken from a Segmentation"),
+    "SR": _private("REGION_SR", "Region taken from a structured report"),
     "network": _private("REGION_NETWORK", "Region found by a segmentation network"),
     "pet-threshold": _private("REGION_THRESHOLD", "Region found by a threshold in the PET"),
 }

@@ -37,7 +37,7 @@ SERIES_NUMBER: Final = 9902
 # Bold hues that stay apart for readers who see red and green alike (after Wong).
 _COLOURS: Final = ((213, 94, 0), (0, 114, 178), (240, 228, 66), (0, 158, 115), (204, 121, 167))
 _LATERALITY: Final = {"left": codes.SCT.Left, "right": codes.SCT.Right}
-_GIVEN: Final = ("RTSTRUCT", "SEG")
+_GIVEN: Final = ("RTSTRUCT", "SEG", "SR")
 
 
 def finding_site(lesion: Lesion) -> Code | None:
