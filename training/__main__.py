@@ -17,6 +17,7 @@ from inference.phantom import SCANNERS, draw, random_phantom, tumour_region
 from training.build import build
 from training.cohort import COVARIATES, covariates_of, labels_of, risk_of
 from training.evaluate import evaluate
+from training.export import ExportDiffers
 from training.material import Resources
 from training.progress import Track
 from training.recipe import Recipe, RecipeUnusable
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         given.run(given)
-    except (RecipeUnusable, InferenceError, FileExistsError, ValueError) as error:
+    except (RecipeUnusable, InferenceError, ExportDiffers, OSError) as error:
         Console(stderr=True).print(f"petct-train: {error}", style="red", markup=False)
         return 1
     return 0

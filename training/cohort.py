@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from inference.anatomy import hilum
 from inference.phantom import Phantom, Tumour, random_phantom
 from training.images import Floats, Images
-from training.recipe import Risk, weights
+from training.recipe import RecipeUnusable, Risk, weights
 
 Indices: TypeAlias = NDArray[np.intp]
 Labels: TypeAlias = NDArray[np.bool_]
@@ -91,6 +91,16 @@ def phantom_cohort(risks: Sequence[Risk], images: Images, *, first: int) -> Coho
         risks=np.asarray(probabilities),
         labels=np.asarray(labels),
     )
+
+
+def require_both_classes(labels: Labels, names: Sequence[str], part: str) -> None:
+    """Raise ``RecipeUnusable`` where a task has fewer than two cases of either class."""
+    for name, positive in zip(names, labels.sum(axis=0), strict=True):
+        if not 2 <= positive <= len(labels) - 2:
+            raise RecipeUnusable(
+                f"{part}: {int(positive)} of {len(labels)} phantoms are positive for {name}; "
+                "two of each class are needed, so draw more"
+            )
 
 
 def split(labels: Labels, share: float, rng: np.random.Generator) -> tuple[Indices, Indices]:

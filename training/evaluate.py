@@ -7,10 +7,10 @@ from inference.bundle import Bundle
 from inference.card import Auroc, Inputs
 from inference.engine import Engine
 from inference.preprocess import normalise
-from training.cohort import phantom_cohort
+from training.cohort import phantom_cohort, require_both_classes
 from training.images import Drawing, Floats, Halves, draw_images
 from training.progress import Track
-from training.recipe import Recipe
+from training.recipe import Recipe, RecipeUnusable
 from training.statistics import auroc_interval
 
 
@@ -21,8 +21,8 @@ def evaluate(bundle: Bundle, recipe: Recipe, *, threads: int, track: Track) -> t
     """
     asked = recipe.cohort
     if [task.name for task in recipe.tasks] != [task.name for task in bundle.tasks]:
-        raise ValueError("the recipe's tasks are not the bundle's")
-    first = asked.first_seed + asked.training
+        raise RecipeUnusable("the recipe's tasks are not the bundle's")
+    first = asked.test_first_seed
     drawing = Drawing(
         scanners=asked.scanners,
         inputs=bundle.card.inputs,
@@ -37,6 +37,7 @@ def evaluate(bundle: Bundle, recipe: Recipe, *, threads: int, track: Track) -> t
             advance=lambda: advance(""),
         )
     cohort = phantom_cohort([task.risk for task in recipe.tasks], images, first=first)
+    require_both_classes(cohort.labels, [task.name for task in recipe.tasks], "test")
     rows = []
     for index, task in enumerate(bundle.tasks):
         engine = onnx_engine.open_engine(bundle.onnx_path(task), threads=threads)

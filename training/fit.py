@@ -13,7 +13,7 @@ from training.augment import jitter_intensities
 from training.cohort import Indices, Labels
 from training.images import Floats, Halves, Images
 from training.losses import deep_loss
-from training.recipe import AugmentationRecipe, FitRecipe
+from training.recipe import AugmentationRecipe, FitRecipe, Optimiser
 from training.statistics import auroc
 
 Epoch = Callable[[int, float, float], None]
@@ -49,20 +49,16 @@ class Trainer:
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            network = build()
+            # Channels last is a fifth faster on a CPU; it changes no shape.
+            network = build().to(memory_format=torch.channels_last)
             generator = torch.Generator().manual_seed(self.seed)
             self._descend(network, examples, generator, report)
-        return network.eval()
+        return network.to(memory_format=torch.contiguous_format).eval()
 
     def _descend(
         self, network: nn.Module, examples: Examples, generator: torch.Generator, report: Epoch
     ) -> None:
-        optimiser = torch.optim.SGD(
-            network.parameters(),
-            lr=self.fit.learning_rate,
-            momentum=self.fit.momentum,
-            weight_decay=self.fit.weight_decay,
-        )
+        optimiser = optimiser_of(network, self.fit)
         held_out = examples.validation
         best, best_epoch = -1.0, -1
         weights: dict[str, Tensor] = {}
@@ -97,10 +93,8 @@ class Trainer:
         )
         order = examples.training[drawn.numpy()]
         losses = []
-        for start in range(0, len(order) - 1, self.fit.batch):
+        for start in range(0, len(order) - 1, self.fit.batch):  # a batch norm needs two
             chosen = order[start : start + self.fit.batch]
-            if len(chosen) < 2:  # a batch norm needs two
-                continue
             pet, ct = self._augmented(examples.images, chosen, generator)
             labels = torch.from_numpy(examples.labels[chosen].astype(np.int64))
             loss = deep_loss(
@@ -123,6 +117,23 @@ class Trainer:
         variant = torch.randint(variants, (len(chosen),), generator=generator).numpy()
         planes = torch.from_numpy(images.moved[chosen, variant]).float()
         return as_inputs(jitter_intensities(planes, self.augmentation, generator), self.inputs)
+
+
+def optimiser_of(network: nn.Module, recipe: FitRecipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser over all weights."""
+    if recipe.optimiser is Optimiser.SGD:
+        return torch.optim.SGD(
+            network.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+    return torch.optim.AdamW(
+        network.parameters(),
+        lr=recipe.learning_rate,
+        betas=(recipe.momentum, 0.999),
+        weight_decay=recipe.weight_decay,
+    )
 
 
 def rate_at(epoch: int, recipe: FitRecipe) -> float:
@@ -148,7 +159,9 @@ def balancing_weights(labels: Labels) -> Tensor:
 def as_inputs(planes: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
     """Clip and normalise ``(n, modality, plane, row, column)`` as serving does; PET, then CT."""
     pet, ct = (
-        (planes[:, index].clamp(*channel.clip) - channel.mean) / channel.sd
+        ((planes[:, index].clamp(*channel.clip) - channel.mean) / channel.sd).contiguous(
+            memory_format=torch.channels_last
+        )
         for index, channel in enumerate((inputs.pet, inputs.ct))
     )
     return pet, ct

@@ -11,7 +11,7 @@ from inference import anatomy, phantom, preprocess, resample, scanner, shapes
 from inference.card import Inputs
 from inference.codec import canonical, encode
 from training import augment, images
-from training.cohort import Cohort, Indices, phantom_cohort, split
+from training.cohort import Cohort, Indices, phantom_cohort, require_both_classes, split
 from training.fit import fitted_inputs
 from training.images import Drawing, Images, draw_images, unit_inputs
 from training.progress import Track
@@ -50,20 +50,23 @@ def material(recipe: Recipe, resources: Resources, track: Track) -> Material:
         variants=recipe.augmentation.variants,
     )
     risks = [task.risk for task in recipe.tasks]
-    first, last = asked.first_seed, asked.first_seed + asked.training
-    pool = phantom_cohort(
-        risks, _images(range(first, last), drawing, resources, track), first=first
-    )
-    unmoved = replace(drawing, variants=0)
-    unseen = _images(range(last, last + asked.test), unmoved, resources, track)
+    first, unseen = asked.first_seed, asked.test_first_seed
+    seeds, test_seeds = range(first, first + asked.training), range(unseen, unseen + asked.test)
+    pool = phantom_cohort(risks, _images(seeds, drawing, resources, track), first=first)
+    unmoved = _images(test_seeds, replace(drawing, variants=0), resources, track)
     rng = np.random.default_rng(recipe.seed)
     training, validation = split(pool.labels, asked.validation_share, rng)
+    test = phantom_cohort(risks, unmoved, first=unseen)
+    names = [task.name for task in recipe.tasks]
+    require_both_classes(pool.labels[training], names, "training")
+    require_both_classes(pool.labels[validation], names, "validation")
+    require_both_classes(test.labels, names, "test")
     return Material(
         inputs=fitted_inputs(pool.images.planes[training], unit),
         pool=pool,
         training=training,
         validation=validation,
-        test=phantom_cohort(risks, unseen, first=last),
+        test=test,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import yaml
@@ -19,7 +20,9 @@ class PhantomCohort:
     """How many phantoms are drawn, and on which scanners."""
 
     first_seed: int
-    """The phantoms' seeds count up from here: training, then test."""
+    """Seeds of the training phantoms count up from here."""
+    test_first_seed: int
+    """Seeds of the test phantoms count up from here, and never meet those of training."""
     training: int
     """Phantoms to train with; ``validation_share`` of them choose the epoch and calibrate."""
     validation_share: float
@@ -27,6 +30,10 @@ class PhantomCohort:
     """Phantoms that no training run ever sees."""
     scanners: tuple[str, ...]
     """Names of ``inference.phantom.SCANNERS``; each phantom is drawn on one of them."""
+
+    def __post_init__(self) -> None:
+        if self.test_first_seed < self.first_seed + self.training:
+            raise ValueError("test_first_seed lies among the seeds of training")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +107,18 @@ class AugmentationRecipe:
     """SD of added noise, itself drawn evenly from 0 to this."""
 
 
+class Optimiser(StrEnum):
+    """How weights follow their gradients."""
+
+    SGD = "sgd"
+    ADAMW = "adamw"
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitRecipe:
-    """Stochastic gradient descent with momentum on the focal loss."""
+    """Stochastic gradient descent on the focal loss."""
+
+    optimiser: Optimiser
 
     epochs: int
     patience: int
@@ -111,6 +127,7 @@ class FitRecipe:
     learning_rate: float
     """After the warm-up; it falls along half a cosine to zero at the last epoch."""
     momentum: float
+    """Of SGD; of AdamW the first of its two."""
     weight_decay: float
     warm_up_epochs: int
     """The learning rate rises from a tenth along these."""

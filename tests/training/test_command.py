@@ -83,6 +83,13 @@ def test_a_bundle_is_never_written_over_another(recipe_path, tmp_path, capsys):
     assert "is there already" in capsys.readouterr().err
 
 
+def test_too_few_phantoms_to_judge_by_are_refused_in_words(capsys):
+    arguments = [str(default_path()), "--cases", "2", "--threads", "1", "--quiet"]
+
+    assert main(["evaluate", *arguments]) == 1
+    assert "two of each class are needed" in capsys.readouterr().err
+
+
 def test_show_prints_what_the_card_says_of_the_bundles_worth(capsys):
     assert main(["show", str(default_path())]) == 0
 

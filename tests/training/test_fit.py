@@ -15,6 +15,7 @@ from training.fit import (
 )
 from training.images import Drawing, Images, draw_images
 from training.networks import Fusion, Single
+from training.recipe import Optimiser
 from training.statistics import auroc
 
 
@@ -158,6 +159,7 @@ def test_a_step_is_never_longer_than_the_clipped_gradient(trainer, examples, tin
     """Without momentum and decay, one step of one batch moves by at most rate times norm."""
     fit = replace(
         tiny_recipe.fit,
+        optimiser=Optimiser.SGD,
         epochs=1,
         batch=64,
         momentum=0.0,

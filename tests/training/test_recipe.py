@@ -26,6 +26,7 @@ def test_the_shipped_recipe_loads_and_stays_away_from_the_demos_seeds(shipped_re
     [
         (lambda r: r["fit"].update(learning_rat=0.1), r"unknown key fit\.learning_rat"),
         (lambda r: r["fit"].pop("momentum"), r"missing key fit\.momentum"),
+        (lambda r: r["cohort"].update(test_first_seed=1_000_010), "cohort: test_first_seed lies"),
         (lambda r: r["tasks"][1]["risk"].update(size="big"), r"tasks\[1\]\.risk\.size"),
     ],
 )
