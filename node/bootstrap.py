@@ -109,7 +109,6 @@ def build_recipe(settings: Settings) -> Recipe:
         selection=settings.selection,
         equipment=Equipment(
             manufacturer=settings.results.manufacturer,
-            model_name="petct-node",
             software_version=software_version(),
             device_serial_number=settings.results.device_serial_number,
             institution=settings.results.institution,

@@ -13,8 +13,10 @@ from inference.findings import BundleIdentity, Findings, Lesion, Prediction, Rea
 from inference.geometry import Grid, axial_grid
 from inference.petct import CtFacts, PetCt, PetFacts
 from inference.volume import Quantity, Region, Volume
+from node.dicom import results
 from node.dicom.provenance import Equipment
 from node.dicom.series import Choice, ImageSeries, Plane
+from node.instance import ResultObject
 
 STUDY_UID = "2.25.1001"
 FRAME_UID = "2.25.1002"
@@ -130,6 +132,19 @@ def study(folder: Path, **header) -> MadeStudy:
         study_instance_uid=STUDY_UID, pet=pet, ct=ct, documents=(), explanation=("the only PET",)
     )
     return MadeStudy(choice=choice, petct=data, findings=findings(lesion()))
+
+
+def analyzed(made: MadeStudy, **options) -> tuple[ResultObject, ...]:
+    """Every result object of the study; ``options`` are those of ``ResultOptions``."""
+    return results.analyzed(
+        made.choice,
+        made.petct,
+        made.findings,
+        equipment=EQUIPMENT,
+        key="k",
+        when=WHEN,
+        options=results.ResultOptions(**options),
+    )
 
 
 def multiframe(made: MadeStudy) -> MadeStudy:

@@ -14,10 +14,14 @@ from pydicom.uid import UID
 from pydicom.valuerep import DT
 
 from inference.findings import Findings
+from node.implementation import (
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    MODEL_NAME,
+)
 from node.instance import ResultKind, ResultObject
 
 _NAMESPACE: Final = uuid.UUID("6b2f6f0e-7d0b-5c1e-9a55-0c1f4a7f2d10")
-IMPLEMENTATION_VERSION_NAME: Final = "PETCT_NODE"
 RESEARCH_USE: Final = "Research use only - not for clinical decisions"
 
 
@@ -26,7 +30,7 @@ class Equipment:
     """The device that we are, as PS3.3 C.7.5.1 and C.7.5.2 (Enhanced General Equipment) ask it."""
 
     manufacturer: str
-    model_name: str = "petct-node"
+    model_name: str = MODEL_NAME
     software_version: str
     device_serial_number: str
     institution: str = ""
@@ -72,9 +76,6 @@ class Provenance:
 def derived_uid(*parts: str) -> str:
     """Return the UID of a name-based UUID (PS3.5 B.2); equal parts give equal UIDs."""
     return f"2.25.{uuid.uuid5(_NAMESPACE, chr(10).join(parts)).int}"
-
-
-IMPLEMENTATION_CLASS_UID: Final = derived_uid("implementation class", "1")
 
 
 def of_findings(

@@ -9,7 +9,7 @@ from pynetdicom.presentation import PresentationContext
 
 from node.config import Peer
 from node.errors import PeerUnavailable
-from node.net.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.net.wire import acknowledge_at_once, send_at_once
 
 

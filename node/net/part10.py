@@ -2,10 +2,7 @@
 
 import struct
 
-# Both stand in every file that is stored. They must never change: the same data set sent again
-# after an upgrade has to give the same bytes, or it would look like another object.
-IMPLEMENTATION_CLASS_UID = "2.25.246129305129541327263183415146498021837"
-IMPLEMENTATION_VERSION_NAME = "PETCTNODE"
+from node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 
 def part10(

@@ -18,9 +18,10 @@ from typing_extensions import override
 
 from node.config import Listener as Policy
 from node.errors import NotUnderstood, OutOfResources, Refused
+from node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.instance import Arrival
 from node.net import syntaxes
-from node.net.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, part10
+from node.net.part10 import part10
 from node.net.wire import acknowledge_at_once, send_at_once
 
 logger = logging.getLogger(__name__)
