@@ -44,6 +44,10 @@ fmt: setup
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+# Options go in BENCH: make bench BENCH="--quick --write-docs".
+bench: setup
+	@$(BIN)/python -m tests.bench $(BENCH)
+
 gpu: setup
 	$(BIN)/python -m pytest -q -m "gpu or tensorrt"
 

@@ -1,0 +1,65 @@
+"""Starts receivers as processes, counts their CPU time, and ends what it started."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+STOP_S = 20
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+def environment(*, nodelay: bool) -> dict[str, str]:
+    """Return our environment with DCMTK's switch against Nagle's algorithm set or absent."""
+    known = {name: value for name, value in os.environ.items() if name != "TCP_NODELAY"}
+    return {**known, "TCP_NODELAY": "1"} if nodelay else known
+
+
+@contextmanager
+def running(
+    command: Sequence[str], log: Path, env: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process for the length of the block."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=dict(env), cwd=ROOT)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU time of a process and of all that it started, the dead included (proc(5))."""
+    parents, ticks = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            parents[int(entry.name)] = int(fields[1])
+            # User and system time, its own and that of the children it has waited for.
+            ticks[int(entry.name)] = sum(int(field) for field in fields[11:15])
+    return sum(ticks[one] for one in ticks if _descends(one, pid, parents)) / TICKS_PER_S
+
+
+def _descends(pid: int, ancestor: int, parents: Mapping[int, int]) -> bool:
+    while pid in parents:
+        if pid == ancestor:
+            return True
+        pid = parents[pid]
+    return False
