@@ -12,10 +12,11 @@ DOTS := awk '/^(Collecting|Installing|Processing)/ { printf "."; fflush() } END 
 # Tests share few cores: libraries that start threads of their own are held to one each.
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: setup demo test check bench gpu fmt bundle clean
+.PHONY: setup demo test test-viewers check bench gpu fmt bundle clean
 
 setup: $(STAMP)
 	@scripts/system-packages.sh
+	@scripts/node-packages.sh $(BIN)
 
 $(STAMP): pyproject.toml requirements.lock
 	@echo "setup: installing Python packages into $(VENV) (some minutes on a fresh machine)"
@@ -32,7 +33,13 @@ demo: setup
 	@$(BIN)/petct-node demo --out demo-output
 
 test: setup
-	$(THREADS) $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not gpu and not tensorrt"
+	$(THREADS) $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not gpu and not tensorrt and not viewers"
+
+# Opens our results in OHIF, in a browser; screenshots go to viewers-output/.
+test-viewers: setup
+	@scripts/system-packages.sh viewers
+	@scripts/ohif.sh
+	$(THREADS) $(BIN)/python -m pytest -q -m viewers tests/viewers
 
 check: setup
 	$(BIN)/ruff check .
@@ -52,4 +59,4 @@ gpu: setup
 	$(BIN)/python -m pytest -q -m "gpu or tensorrt"
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache demo-output var
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache demo-output viewers-output build var tests/node_tools/node_modules

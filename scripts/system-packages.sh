@@ -1,13 +1,19 @@
 #!/bin/sh
 # Installs the Debian packages that the tests judge our results with; needs root, else says what will be skipped.
+# Usage: system-packages.sh [viewers], the second for the tests that open a browser
 set -eu
-packages="orthanc dcmtk dicom3tools libpixelmed-java default-jre-headless"
+case "${1:-}" in
+  "") packages="orthanc dcmtk dicom3tools libpixelmed-java default-jre-headless" ;;
+  viewers) packages="orthanc orthanc-dicomweb nginx-light chromium" ;;
+  *) echo "usage: $0 [viewers]" >&2; exit 2 ;;
+esac
 missing=""
 for package in $packages; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
 done
-# Any Java will do for PixelMed.
+# Any Java will do for PixelMed, any nginx for the viewers.
 if command -v java >/dev/null 2>&1; then missing=$(printf '%s' "$missing" | sed 's/ default-jre-headless//'); fi
+if [ -x /usr/sbin/nginx ]; then missing=$(printf '%s' "$missing" | sed 's/ nginx-light//'); fi
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
   echo "setup: not installed (needs root and apt):$missing; tests that need them are skipped with that reason"
