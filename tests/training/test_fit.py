@@ -11,6 +11,7 @@ from training.fit import (
     balancing_weights,
     fitted_inputs,
     margins,
+    optimiser_of,
     rate_at,
 )
 from training.images import Drawing, Images, draw_images
@@ -129,6 +130,19 @@ def test_the_learning_rate_warms_up_and_falls_along_a_cosine(tiny_recipe):
     assert rate_at(3, fit) == pytest.approx(1.0)
     assert rate_at(13, fit) == pytest.approx(0.5)
     assert 0 < rate_at(22, fit) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind"), [(Optimiser.SGD, torch.optim.SGD), (Optimiser.ADAMW, torch.optim.AdamW)]
+)
+def test_the_recipe_chooses_the_optimiser_and_its_rate(tiny_recipe, choice, kind):
+    fit = replace(tiny_recipe.fit, optimiser=choice, learning_rate=0.25, weight_decay=0.5)
+
+    found = optimiser_of(torch.nn.Linear(2, 2), fit)
+
+    assert type(found) is kind
+    assert found.param_groups[0]["lr"] == 0.25
+    assert found.param_groups[0]["weight_decay"] == 0.5
 
 
 def test_both_classes_are_drawn_equally_often():
