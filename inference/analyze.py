@@ -3,17 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from inference.applicability import judge
 from inference.bundle import Bundle
 from inference.engine import Engine
 from inference.findings import Findings, Lesion, Prediction, Reason
 from inference.lesion import LesionRules, locate
+from inference.measure import share_within
 from inference.petct import PetCt
 from inference.predict import predict
 from inference.thorax import Thorax, find_thorax
-from inference.volume import Region
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +66,3 @@ def analyze(
 def _placed(lesion: Lesion, thorax: Thorax) -> Lesion:
     inside = share_within(lesion.on_pet, thorax.cavity) >= 0.5
     return replace(lesion, site="thorax" if inside else None)
-
-
-def share_within(region: Region, other: Region) -> float:
-    """Return the share of a region's voxel centres that lie in another region, on any grid."""
-    centres = region.grid.to_patient(np.argwhere(region.mask))
-    if not len(centres):
-        return 0.0
-    indices = np.rint(other.grid.to_indices(centres)).astype(int)
-    inside = np.all((indices >= 0) & (indices < other.grid.shape), axis=1)
-    slices, rows, columns = indices[inside].T
-    return float(np.count_nonzero(other.mask[slices, rows, columns]) / len(centres))

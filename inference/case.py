@@ -31,6 +31,8 @@ class _Given:
     name: str
     series_instance_uid: str
     sop_instance_uid: str
+    origin: str = ""
+    marks_only: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +138,8 @@ def _without_mask(given: GivenRegion) -> _Given:
         name=given.name,
         series_instance_uid=given.series_instance_uid,
         sop_instance_uid=given.sop_instance_uid,
+        origin=given.origin,
+        marks_only=given.marks_only,
     )
 
 
@@ -148,4 +152,6 @@ def _with_mask(given: _Given, mask: NDArray[np.generic]) -> GivenRegion:
         name=given.name,
         series_instance_uid=given.series_instance_uid,
         sop_instance_uid=given.sop_instance_uid,
+        origin=given.origin,
+        marks_only=given.marks_only,
     )

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from inference.findings import Lesion
 from inference.foci import Focus, Place, find_foci
-from inference.measure import centroid, diameters, laterality, measure
+from inference.measure import centroid, diameters, laterality, measure, share_within
 from inference.petct import GivenRegion, PetCt, RegionSource
 from inference.resample import region_onto
 from inference.thorax import Thorax, find_thorax
@@ -43,7 +45,8 @@ def locate(petct: PetCt, rules: LesionRules, thorax: Thorax | None = None) -> tu
     """Return the primary tumour first, then further avid foci of the chest, the hottest first.
 
     A region that came with the study is the primary whatever it takes up; the first of ``given``
-    that meets the PET counts. Otherwise it is the focus in the lung that takes up most in all
+    that meets the PET counts. One that only marks a place stands for the avid focus there, and for
+    itself where there is none. Otherwise it is the focus in the lung that takes up most in all
     (SUVmax times volume), or, where no focus lies in the lung, in the mediastinum. Heart, liver and
     what lies below the lungs are passed over. Nothing avid enough, or no lungs to look in: empty.
 
@@ -57,7 +60,7 @@ def locate(petct: PetCt, rules: LesionRules, thorax: Thorax | None = None) -> tu
     foci = find_foci(
         petct.pet, thorax, suv_min=rules.suv_min, threshold_fraction=rules.threshold_fraction
     )
-    choices = _choose(_given(petct), foci)
+    choices = _choose(_given(petct, foci), foci)
     return tuple(
         _lesion(
             petct, choice, label="primary" if n == 0 else f"focus-{n}", rules=rules, thorax=thorax
@@ -109,8 +112,11 @@ def _further(focus: Focus) -> _Choice:
     )
 
 
-def _given(petct: PetCt) -> _Choice | None:
+def _given(petct: PetCt, foci: tuple[Focus, ...]) -> _Choice | None:
     for given in petct.given:
+        marked = _marked(given, foci) if given.marks_only else None
+        if marked is not None:
+            return marked
         region = region_onto(given.region, petct.pet.grid)
         if region.voxel_count:
             return _Choice(
@@ -119,8 +125,26 @@ def _given(petct: PetCt) -> _Choice | None:
     return None
 
 
+def _marked(given: GivenRegion, foci: tuple[Focus, ...]) -> _Choice | None:
+    """Return the focus that holds most of a mark, whatever lies around it: a person chose it."""
+    shares = [share_within(given.region, focus.region) for focus in foci]
+    if not shares or max(shares) == 0:
+        return None
+    focus = foci[int(np.argmax(shares))]
+    return _Choice(
+        region=focus.region,
+        drawn=focus.region,
+        source=RegionSource.PET_THRESHOLD,
+        explanation=(
+            f"the avid focus in the {focus.place} that is marked on one plane; SUVmax "
+            f"{focus.suv_max:.1f}; {_origin(given)}"
+        ),
+    )
+
+
 def _origin(given: GivenRegion) -> str:
-    return f'drawn before: the region "{given.name}" of the {given.source} that came with the study'
+    text = f'drawn before: the region "{given.name}" of the {given.source} that came with the study'
+    return f"{text}; {given.origin}" if given.origin else text
 
 
 def _lesion(

@@ -202,3 +202,14 @@ def _distance_mm(region: Region, point: _Numbers) -> float:
 def _vector(point: Points) -> Vector:
     x, y, z = point
     return float(x), float(y), float(z)
+
+
+def share_within(region: Region, other: Region) -> float:
+    """Return the share of a region's voxel centres that lie in another region, on any grid."""
+    centres = region.grid.to_patient(np.argwhere(region.mask))
+    if not len(centres):
+        return 0.0
+    indices = np.rint(other.grid.to_indices(centres)).astype(int)
+    inside = np.all((indices >= 0) & (indices < other.grid.shape), axis=1)
+    slices, rows, columns = indices[inside].T
+    return float(np.count_nonzero(other.mask[slices, rows, columns]) / len(centres))

@@ -1,134 +1,213 @@
 """Contours and segments of a study that may show the primary tumour, on the images' grids."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
+import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 
 from inference.findings import Reason
 from inference.geometry import Grid
 from inference.petct import GivenRegion, RegionSource
 from inference.resample import region_onto
 from inference.volume import Region
-from node.dicom import polygons, rtstruct, segments
+from node.dicom import foreign_sr, graphics, polygons, rtstruct, segments
 from node.dicom.attributes import UNREADABLE, text
-from node.dicom.naming import Rank, Wanted, rank
+from node.dicom.drawn_on import Images, Left, images_of
+from node.dicom.foreign_sr import Group
+from node.dicom.graphics import Graphic
+from node.dicom.naming import Rank, Wanted, best_rank, in_thorax
+from node.dicom.provenance import Equipment
 from node.dicom.reasons import warning
-from node.dicom.rtstruct import References
-from node.dicom.series import Choice, Document, ImageSeries
+from node.dicom.series import Choice, Document
 
 __all__ = ["Wanted", "given_regions"]
 
+_ORDER = (RegionSource.RTSTRUCT, RegionSource.SEG, RegionSource.SR)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Images:
-    """The grids that contours can be drawn on, and which instances belong to each."""
 
-    pet: Grid
-    ct: Grid
-    pet_uids: frozenset[str]
-    """The series' own UID and those of its instances."""
-    ct_uids: frozenset[str]
-    study_uids: frozenset[str]
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Drawing:
+    """What is said of one region, before anyone looks at its voxels."""
+
+    document: Document
+    source: RegionSource
+    names: tuple[str, ...]
+    """The first is the one that people see."""
+    codes: tuple[Code, ...]
+    sites: tuple[Code, ...] = ()
+    maker: str
+    """Manufacturer and model of what wrote it."""
+    ours: bool
+    automatic: bool
+    """Drawn by an algorithm alone, and no person stands behind it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Match:
-    """One wanted contour on a grid, with what it is ranked by."""
+    """One wanted region on a grid, with what it is ranked by."""
 
     given: GivenRegion
     rank: Rank
     on_ct: bool
+    automatic: bool
 
     @property
-    def key(self) -> tuple[Rank, bool, bool, str, str]:
-        is_seg = self.given.source is RegionSource.SEG
-        return self.rank, is_seg, self.on_ct, self.given.name, self.given.sop_instance_uid
+    def key(self) -> tuple[bool, bool, Rank, int, bool, float, str, str]:
+        given = self.given
+        return (
+            self.automatic,
+            given.marks_only,
+            self.rank,
+            _ORDER.index(given.source),
+            self.on_ct,
+            -given.region.volume_ml,
+            given.name,
+            given.sop_instance_uid,
+        )
 
 
-class _Left(Exception):
-    """A contour is left aside; the study is not."""
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Report:
+    """A structured report, and whether a person stands behind what it says."""
 
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason.meaning)
-        self.reason = reason
+    document: Document
+    dataset: Dataset
+    groups: tuple[Group, ...]
+    confirmed: bool
 
 
 def given_regions(
     choice: Choice, *, pet_grid: Grid, ct_grid: Grid, wanted: Wanted
 ) -> tuple[tuple[GivenRegion, ...], tuple[Reason, ...]]:
-    """Return the wanted contours, best first, and warnings.
+    """Return the wanted regions, best first, and warnings.
 
-    The rank of name or code decides, then a contour before a segment, then one on the PET's grid.
-    A contour is drawn on the grid of the images it refers to. One that refers to images outside
-    the study, lies in another frame of reference or cannot be read is left with a warning.
-    Segments that an algorithm drew alone are left: they would be our own results coming back.
+    What a person drew or confirmed goes before what an algorithm drew alone, a volume before a
+    contour on one plane; then the rank of name or code decides, then a structure set before a
+    segment before a report, one on the PET's grid, the larger one. A region is drawn on the grid of
+    the images it refers to. Left with a warning is one that refers to images outside the study,
+    lies in another frame of reference or cannot be read; one whose coded site is not where a lung
+    tumour arises; an algorithm's that names no such site; and our own results coming back.
     """
-    images = _Images(
-        pet=pet_grid,
-        ct=ct_grid,
-        pet_uids=_uids(choice.pet),
-        ct_uids=_uids(choice.ct),
-        study_uids=choice.sop_instance_uids,
-    )
+    images = images_of(choice, pet=pet_grid, ct=ct_grid)
+    reports, notes = _reports(choice.documents)
     matches: list[_Match] = []
-    notes: list[Reason] = []
     for document in choice.documents:
-        for found in _matches(document, images, wanted):
+        for found in _matches(document, reports, images, wanted):
             if isinstance(found, _Match):
                 matches.append(found)
             else:
                 notes.append(found)
     matches.sort(key=attrgetter("key"))
+    notes += _told_of_choice(matches)
+    given = [match.given for match in matches]
+    if len(given) > 1:
+        how = f"the first of {len(given)} by who drew it, extent, name and code"
+        given[0] = replace(given[0], origin="; ".join(filter(None, (given[0].origin, how))))
+    return tuple(given), tuple(dict.fromkeys(notes))
+
+
+def _told_of_choice(matches: Sequence[_Match]) -> Iterator[Reason]:
+    if not matches:
+        return
+    first = matches[0]
     if len(matches) > 1:
-        notes.append(warning("CONTOUR_SEVERAL", f"{matches[0].given.name!r} of {len(matches)}"))
-    return tuple(match.given for match in matches), tuple(notes)
+        yield warning("CONTOUR_SEVERAL", f"{first.given.name!r} of {len(matches)}")
+    if first.automatic:
+        yield warning("CONTOUR_AUTO", repr(first.given.name))
+    if first.given.marks_only:
+        yield warning("CONTOUR_PLANAR", repr(first.given.name))
 
 
-def _matches(document: Document, images: _Images, wanted: Wanted) -> Iterator[_Match | Reason]:
+def _reports(documents: Sequence[Document]) -> tuple[list[_Report], list[Reason]]:
+    found: list[_Report] = []
+    notes: list[Reason] = []
+    for document in documents:
+        if document.modality != "SR":
+            continue
+        try:
+            dataset = dcmread(document.path, force=True)
+            found.append(
+                _Report(
+                    document=document,
+                    dataset=dataset,
+                    groups=foreign_sr.groups(dataset),
+                    confirmed=foreign_sr.is_confirmed(dataset),
+                )
+            )
+        except UNREADABLE as error:
+            notes.append(_unreadable(document, error))
+    return found, notes
+
+
+def _unreadable(document: Document, error: Exception) -> Reason:
+    return warning("CONTOUR_BAD", f"{document.sop_instance_uid}, {type(error).__name__}")
+
+
+def _matches(
+    document: Document, reports: Sequence[_Report], images: Images, wanted: Wanted
+) -> Iterator[_Match | Reason]:
     try:
         if document.modality == "RTSTRUCT":
             yield from _from_rtstruct(document, dcmread(document.path, force=True), images, wanted)
         elif document.modality == "SEG":
-            yield from _from_seg(document, dcmread(document.path, force=True), images, wanted)
+            dataset = dcmread(document.path, force=True)
+            yield from _from_seg(document, dataset, reports, images, wanted)
+        else:
+            for report in reports:
+                if report.document is document:
+                    yield from _from_report(report, images, wanted)
     except UNREADABLE as error:
-        yield warning("CONTOUR_BAD", f"{document.sop_instance_uid}, {type(error).__name__}")
+        yield _unreadable(document, error)
 
 
 def _from_rtstruct(
-    document: Document, dataset: Dataset, images: _Images, wanted: Wanted
+    document: Document, dataset: Dataset, images: Images, wanted: Wanted
 ) -> Iterator[_Match | Reason]:
+    approved = text(dataset, "ApprovalStatus").upper() == "APPROVED"
     for roi in rtstruct.rois(dataset):
-        ranks = [rank(name, roi.codes, wanted) for name in (roi.name, roi.label) if name]
-        known = [found for found in ranks if found is not None]
-        if not known or ranks[0] is None:
-            continue
+        drawing = _Drawing(
+            document=document,
+            source=RegionSource.RTSTRUCT,
+            names=tuple(name for name in (roi.name, roi.label) if name),
+            codes=roi.codes,
+            maker=_maker(dataset),
+            ours=_is_ours(dataset),
+            automatic=roi.automatic and not approved,
+        )
         try:
-            grid = _grid_of(roi.references(), roi.frame_of_reference_uid, images)
-        except _Left as left:
+            ranked = _screened(drawing, wanted)
+            if ranked is None:
+                continue
+            grid = images.grid_of(roi.references(), roi.frame_of_reference_uid)
+        except Left as left:
             yield left.reason
             continue
         drawn = polygons.draw(roi.polygons(), grid)
         if drawn.dropped:
             yield warning("CONTOUR_DROPPED", f"{roi.name!r}, {drawn.dropped} of its polygons")
-        region = Region(mask=drawn.mask, grid=grid)
-        name = (roi.name, RegionSource.RTSTRUCT)
-        yield from _match(document, region, name, (min(known), grid is images.ct))
+        yield _match(drawing, ranked, Region(mask=drawn.mask, grid=grid), on_ct=grid is images.ct)
 
 
 def _from_seg(
-    document: Document, dataset: Dataset, images: _Images, wanted: Wanted
+    document: Document,
+    dataset: Dataset,
+    reports: Sequence[_Report],
+    images: Images,
+    wanted: Wanted,
 ) -> Iterator[_Match | Reason]:
     for segment in segments.segments(dataset):
-        found = rank(segment.label, segment.codes, wanted)
-        if found is None or segment.automatic:
-            continue
+        drawing = _segment_drawing(document, dataset, segment, reports)
         try:
+            ranked = _screened(drawing, wanted)
+            if ranked is None:
+                continue
             frame = text(dataset, "FrameOfReferenceUID")
-            target = _grid_of(segments.references(dataset), frame, images)
-        except _Left as left:
+            target = images.grid_of(segments.references(dataset), frame)
+        except Left as left:
             yield left.reason
             continue
         own = segments.region(dataset, segment, image_step_mm=target.spacing[0])
@@ -136,50 +215,134 @@ def _from_seg(
         own = replace(own, grid=replace(own.grid, frame_of_reference_uid=frame_uid))
         if not _is_part_of(own.grid, target):
             yield warning("CONTOUR_CARRIED", repr(segment.label))
-        name = (segment.label, RegionSource.SEG)
-        yield from _match(document, region_onto(own, target), name, (found, target is images.ct))
+        yield _match(drawing, ranked, region_onto(own, target), on_ct=target is images.ct)
 
 
-def _match(
-    document: Document, region: Region, name: tuple[str, RegionSource], ranked: tuple[Rank, bool]
+def _segment_drawing(
+    document: Document, dataset: Dataset, segment: segments.Segment, reports: Sequence[_Report]
+) -> _Drawing:
+    """Return what the segment says of itself and what reports say that refer to it."""
+    named = (document.sop_instance_uid, segment.number)
+    told = [
+        (report, group)
+        for report in reports
+        if not _is_ours(report.dataset)
+        for group in report.groups
+        if named in group.segments
+    ]
+    names = (segment.label, *(group.name for _, group in told))
+    return _Drawing(
+        document=document,
+        source=RegionSource.SEG,
+        names=tuple(dict.fromkeys(filter(None, names))),
+        codes=(*segment.codes, *(code for _, group in told for code in group.findings)),
+        sites=(*segment.sites, *(site for _, group in told for site in group.sites)),
+        maker=_maker(dataset),
+        ours=_is_ours(dataset),
+        automatic=segment.automatic and not any(report.confirmed for report, _ in told),
+    )
+
+
+def _from_report(report: _Report, images: Images, wanted: Wanted) -> Iterator[_Match | Reason]:
+    for group in report.groups:
+        if any(uid in images.study_uids for uid, _ in group.segments):
+            continue  # the segment is drawn, under the names of this group
+        drawing = _Drawing(
+            document=report.document,
+            source=RegionSource.SR,
+            names=(group.name,) if group.name else (),
+            codes=group.findings,
+            sites=group.sites,
+            maker=_maker(report.dataset),
+            ours=_is_ours(report.dataset),
+            automatic=not report.confirmed,
+        )
+        try:
+            ranked = _screened(drawing, wanted)
+        except Left as left:
+            yield left.reason
+            continue
+        if ranked is not None:
+            yield from _outlined(group, drawing, ranked, images)
+
+
+def _outlined(
+    group: Group, drawing: _Drawing, ranked: Rank, images: Images
 ) -> Iterator[_Match | Reason]:
-    label, source = name
+    """Yield the outlines of a group: those on the PET together, and those on the CT."""
+    if not group.outlines:
+        yield warning("CONTOUR_NO_SEG", repr(group.name))
+    placed: dict[bool, list[Graphic]] = {}
+    for outline in group.outlines:
+        try:
+            if outline.sop_instance_uid:
+                grid, index = images.plane_of(outline.sop_instance_uid, outline.frame)
+                graphic = graphics.in_patient(outline.graphic, grid, index)
+            else:
+                known = group.references.instances & images.study_uids
+                sources = replace(group.references, instances=known)
+                grid = images.grid_of(sources, outline.frame_of_reference_uid)
+                graphic = outline.graphic
+        except Left as left:
+            yield left.reason
+            continue
+        placed.setdefault(grid is images.ct, []).append(graphic)
+    for on_ct, drawn_there in placed.items():
+        grid = images.ct if on_ct else images.pet
+        drawn = graphics.draw(drawn_there, grid)
+        if drawn.dropped:
+            yield warning("CONTOUR_DROPPED", f"{group.name!r}, {drawn.dropped} of its graphics")
+        yield _match(drawing, ranked, Region(mask=drawn.mask, grid=grid), on_ct=on_ct)
+
+
+def _screened(drawing: _Drawing, wanted: Wanted) -> Rank | None:
+    """Return the rank of a region, None where it is not wanted; raise Left where it is not safe."""
+    ranked = best_rank(drawing.names, drawing.codes, wanted)
+    if ranked is None:
+        return None
+    if drawing.ours:
+        raise Left(warning("CONTOUR_OWN", drawing.document.modality))
+    name = repr(next(iter(drawing.names), ""))
+    inside = in_thorax(drawing.sites)
+    if inside is False:
+        meanings = ", ".join(dict.fromkeys(site.meaning for site in drawing.sites))
+        raise Left(warning("CONTOUR_SITE", f"{name}, {meanings}"))
+    if drawing.automatic and not inside:
+        raise Left(warning("CONTOUR_NO_SITE", f"{name} of {drawing.maker}"))
+    return ranked
+
+
+def _match(drawing: _Drawing, ranked: Rank, region: Region, *, on_ct: bool) -> _Match | Reason:
+    name = next(iter(drawing.names), "")
     if region.voxel_count == 0:
-        yield warning("CONTOUR_EMPTY", repr(label))
-        return
+        return warning("CONTOUR_EMPTY", repr(name))
+    origin = ""
+    if drawing.automatic:
+        origin = f"an algorithm of {drawing.maker} drew it and no person confirmed it"
     given = GivenRegion(
         region=region,
-        source=source,
-        name=label,
-        series_instance_uid=document.series_instance_uid,
-        sop_instance_uid=document.sop_instance_uid,
+        source=drawing.source,
+        name=name,
+        series_instance_uid=drawing.document.series_instance_uid,
+        sop_instance_uid=drawing.document.sop_instance_uid,
+        origin=origin,
+        marks_only=drawing.source is RegionSource.SR and _is_flat(region),
     )
-    yield _Match(given=given, rank=ranked[0], on_ct=ranked[1])
+    return _Match(given=given, rank=ranked, on_ct=on_ct, automatic=drawing.automatic)
 
 
-def _uids(series: ImageSeries) -> frozenset[str]:
-    instances = (plane.sop_instance_uid for plane in series.planes)
-    return frozenset((series.series_instance_uid, *instances))
+def _is_flat(region: Region) -> bool:
+    return int(np.count_nonzero(region.mask.any(axis=(1, 2)))) == 1
 
 
-def _grid_of(referenced: References, frame_uid: str, images: _Images) -> Grid:
-    """Return the grid to draw on: of the images referred to, else the CT's in the same frame.
+def _maker(dataset: Dataset) -> str:
+    parts = (text(dataset, "Manufacturer"), text(dataset, "ManufacturerModelName"))
+    return " ".join(part for part in parts if part) or "an unnamed maker"
 
-    A reference to an instance says more than a frame of reference, which some tools make up. A
-    copy of a series may have got new instance UIDs: then its series and its frame must be right.
-    """
-    if referenced.instances & images.pet_uids:
-        return images.pet
-    if referenced.instances & images.ct_uids:
-        return images.ct
-    known = (referenced.instances | referenced.series) & (
-        images.study_uids | images.pet_uids | images.ct_uids
-    )
-    if referenced.instances and not known:
-        raise _Left(warning("CONTOUR_NO_IMAGE"))
-    if frame_uid != images.ct.frame_of_reference_uid:
-        raise _Left(warning("CONTOUR_FRAME"))
-    return images.pet if referenced.series & images.pet_uids else images.ct
+
+def _is_ours(dataset: Dataset) -> bool:
+    """Tell whether this node's software made an object: an edited copy names the editor's."""
+    return text(dataset, "ManufacturerModelName") == Equipment.model_name
 
 
 def _is_part_of(own: Grid, target: Grid) -> bool:

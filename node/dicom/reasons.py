@@ -58,6 +58,12 @@ WARNINGS: Mapping[str, str] = MappingProxyType(
         "CONTOUR_EMPTY": "A contour holds no voxel",
         "CONTOUR_BAD": "An object with contours cannot be read",
         "CONTOUR_CARRIED": "A segment was carried from its own grid to the image's",
+        "CONTOUR_OWN": "A contour is an earlier result of this node and was left",
+        "CONTOUR_SITE": "A contour is said to lie elsewhere than in the lungs",
+        "CONTOUR_NO_SITE": "A contour of an algorithm names no site in the thorax",
+        "CONTOUR_NO_SEG": "A report names a Segmentation that is not in the study",
+        "CONTOUR_AUTO": "An algorithm drew the contour and no person confirmed it",
+        "CONTOUR_PLANAR": "A contour on one plane marks the tumour, not its size",
     }
 )
 

@@ -32,6 +32,8 @@ class Roi:
     contours: tuple[Dataset, ...]
     series_of: Mapping[str, str]
     """The series of each instance that the structure set refers to."""
+    automatic: bool = False
+    """Drawn by an algorithm alone (ROI Generation Algorithm)."""
 
     def polygons(self) -> tuple[Points, ...]:
         """Return the closed planar contours, ``(n, 3)`` LPS mm each."""
@@ -72,6 +74,7 @@ def rois(dataset: Dataset) -> tuple[Roi, ...]:
                     frame_of_reference_uid=text(roi, "ReferencedFrameOfReferenceUID"),
                     contours=drawn[key],
                     series_of=series_of,
+                    automatic=text(roi, "ROIGenerationAlgorithm").upper() == "AUTOMATIC",
                 )
             )
     return tuple(found)

@@ -29,6 +29,8 @@ class Segment:
     codes: tuple[Code, ...]
     automatic: bool
     """Drawn by an algorithm alone (Segment Algorithm Type)."""
+    sites: tuple[Code, ...] = ()
+    """Anatomic Region."""
 
 
 def segments(dataset: Dataset) -> tuple[Segment, ...]:
@@ -39,6 +41,7 @@ def segments(dataset: Dataset) -> tuple[Segment, ...]:
             label=text(item, "SegmentLabel"),
             codes=codes(item, "SegmentedPropertyTypeCodeSequence"),
             automatic=text(item, "SegmentAlgorithmType").upper() == "AUTOMATIC",
+            sites=codes(item, "AnatomicRegionSequence"),
         )
         for item in items(dataset, "SegmentSequence")
     )

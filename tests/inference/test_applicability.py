@@ -5,11 +5,11 @@ import numpy as np
 import pydicom
 import pytest
 
-from inference.analyze import share_within
 from inference.applicability import judge, share_inside
 from inference.bundle import default_path, load
 from inference.findings import Lesion
 from inference.geometry import Grid, axial_grid
+from inference.measure import share_within
 from inference.petct import CtFacts, PatientFacts, PetCt, PetFacts
 from inference.thorax import find_thorax
 from inference.volume import Quantity, Region, Volume

@@ -160,6 +160,41 @@ def test_a_given_contour_wins_over_a_hotter_focus(hot_heart, on_ct):
     assert primary.volume_ml == contour.volume_ml
 
 
+def mark(grid, centre_lps_mm, radius_mm=8.0):
+    """A disc on the one slice of a grid that is nearest to a place."""
+    points = grid.to_patient(np.moveaxis(np.indices(grid.shape), 0, -1))
+    mask = np.linalg.norm(points - np.asarray(centre_lps_mm), axis=-1) <= radius_mm
+    mask[np.arange(len(mask)) != np.rint(grid.to_indices(centre_lps_mm)[0])] = False
+    return Region(mask=mask, grid=grid)
+
+
+@pytest.mark.parametrize("on_ct", [True, False], ids=["on the CT", "on the PET"])
+def test_a_mark_on_one_plane_chooses_the_focus_that_it_lies_in(hot_heart, on_ct):
+    grid = (hot_heart.ct if on_ct else hot_heart.pet).grid
+    whole = locate(hot_heart, LesionRules())[0]
+    marked = replace(
+        given(mark(grid, TUMOUR.centre_lps_mm), RegionSource.SR), marks_only=True, origin="by hand"
+    )
+
+    primary, *others = locate(replace(hot_heart, given=(marked,)), LesionRules())
+
+    assert others == []
+    assert np.array_equal(primary.on_pet.mask, whole.on_pet.mask)
+    assert primary.source == "pet-threshold"
+    assert "marked on one plane" in primary.explanation
+    assert primary.explanation.endswith('"GTV" of the SR that came with the study; by hand')
+
+
+def test_a_mark_where_nothing_is_avid_stands_for_itself(hot_heart):
+    grid = hot_heart.pet.grid
+    marked = replace(given(mark(grid, (85.0, 20.0, 40.0)), RegionSource.SR), marks_only=True)
+
+    primary = locate(replace(hot_heart, given=(marked,)), LesionRules())[0]
+
+    assert primary.source == "SR"
+    assert np.array_equal(primary.on_pet.mask, marked.region.mask)
+
+
 def test_the_first_given_region_that_meets_the_pet_counts(hot_heart):
     nowhere = Region(mask=np.zeros(hot_heart.pet.grid.shape, bool), grid=hot_heart.pet.grid)
     contour = ball(hot_heart, TUMOUR.centre_lps_mm, 20.0, on_ct=False)
