@@ -1,0 +1,132 @@
+"""The last look at our own objects before they are sent: nothing that fails it leaves the node.
+
+Validators read one object at a time and do not know what it is about. This lint knows the source
+images and all objects of a study together, and so sees what no validator sees.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Final
+
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
+
+from node.dicom import source as source_headers
+from node.dicom.lint import groups, items, numbers, report, tree
+from node.dicom.lint.capture import wrong_capture
+from node.dicom.lint.concepts import undeclared_schemes, unknown_codes
+from node.dicom.lint.evidence import wrong_evidence
+from node.dicom.lint.faults import MEANINGS, Fault, Found, Rule
+from node.dicom.lint.identity import wrong_equipment, wrong_identity
+from node.dicom.lint.images import Source
+from node.dicom.lint.items import Encoded, Item
+from node.dicom.lint.segmentation import wrong_segmentation
+from node.dicom.lint.values import unfit_values
+from node.instance import ResultObject
+
+__all__ = ["MEANINGS", "Fault", "Rule", "Source", "check"]
+
+_MALFORMED: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    NotImplementedError,
+    struct.error,
+)
+
+
+@source_headers.tolerant()
+def check(objects: Sequence[ResultObject], source: Source) -> tuple[Fault, ...]:
+    """Return every fault of the objects that one study's analysis, or refusal, came to.
+
+    They are judged together, since a report and its Segmentation must agree. No fault, no words:
+    an empty tuple means that all may be sent.
+    """
+    read: dict[str, Encoded] = {}
+    faults: list[Fault] = []
+    for made in objects:
+        try:
+            read[made.sop_instance_uid] = encoded = items.read(made.part10)
+        except (InvalidDicomError, EOFError, *_MALFORMED):
+            faults += _faults(made, [(Rule.UNREADABLE, "it is not DICOM")])
+            continue
+        faults += _faults(made, list(unfit_values(encoded.leaves, source)))
+    for made in objects:
+        if made.sop_instance_uid in read:
+            faults += _faults(made, _survived(made, objects, read, source))
+    if len({made.sop_instance_uid for made in objects}) != len(objects):
+        faults += _faults(objects[0], [(Rule.IDENTITY, "two objects have one UID")])
+    return tuple(dict.fromkeys(faults))
+
+
+def _survived(
+    made: ResultObject, objects: Sequence[ResultObject], read: dict[str, Encoded], source: Source
+) -> list[Found]:
+    """Return what is wrong; an object so malformed that it cannot be judged is unreadable."""
+    found: list[Found] = []
+    try:
+        found.extend(_wrong(made, objects, read, source))
+    except _MALFORMED as error:
+        found.append((Rule.UNREADABLE, f"it cannot be judged ({type(error).__name__})"))
+    return found
+
+
+def _wrong(
+    made: ResultObject, objects: Sequence[ResultObject], read: dict[str, Encoded], source: Source
+) -> Iterator[Found]:
+    encoded = read[made.sop_instance_uid]
+    dataset = encoded.item
+    yield from wrong_identity(made, encoded, source)
+    yield from wrong_equipment(dataset)
+    yield from unknown_codes(dataset)
+    yield from undeclared_schemes(dataset)
+    if any(
+        one.series_instance_uid == made.series_instance_uid and one.kind != made.kind
+        for one in objects
+    ):
+        yield Rule.IDENTITY, "objects of two kinds share a series"
+    if made.sop_class_uid == SegmentationStorage:
+        yield from wrong_segmentation(encoded, source)
+    elif made.sop_class_uid == SecondaryCaptureImageStorage:
+        yield from wrong_capture(encoded, source)
+    elif made.sop_class_uid == Comprehensive3DSRStorage:
+        segmentations = {
+            one.sop_instance_uid: read[one.sop_instance_uid].item
+            for one in objects
+            if one.sop_class_uid == SegmentationStorage and one.sop_instance_uid in read
+        }
+        classes = {one.sop_instance_uid: one.sop_class_uid for one in objects}
+        yield from _wrong_report(dataset, source, segmentations, classes)
+
+
+def _wrong_report(
+    dataset: Item, source: Source, segmentations: dict[str, Item], classes: dict[str, str]
+) -> Iterator[Found]:
+    root = tree.read(dataset)
+    yield from chain(
+        report.broken_template(dataset, root),
+        report.unequal_equipment(dataset, root),
+        report.unsaid(root),
+        numbers.wrong_units(root),
+        numbers.wrong_numbers(root),
+        groups.wrong_tracking(root, segmentations),
+        groups.missing_segments(root, segmentations),
+        groups.not_drawn(root),
+        groups.wrong_contours(root, source, segmentations),
+        wrong_evidence(dataset, root, source, classes),
+    )
+
+
+def _faults(made: ResultObject, found: Sequence[Found]) -> list[Fault]:
+    return [
+        Fault(rule=rule, detail=detail, sop_instance_uid=made.sop_instance_uid)
+        for rule, detail in found
+    ]

@@ -1,0 +1,161 @@
+"""Whether a Segmentation lies voxel for voxel on its source, names it and can be drawn."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from pydicom.uid import ExplicitVRLittleEndian
+
+from node.dicom.lint import segments
+from node.dicom.lint.faults import Found, Rule
+from node.dicom.lint.identity import own_equipment
+from node.dicom.lint.images import Source, SourceSeries
+from node.dicom.lint.items import Encoded, Item, numbers, whole
+
+_TOLERANCE_MM: Final = 0.01
+_TYPE_1: Final = (
+    "SegmentLabel",
+    "SegmentAlgorithmType",
+    "SegmentedPropertyCategoryCodeSequence",
+    "SegmentedPropertyTypeCodeSequence",
+)
+_AUTOMATIC: Final = frozenset({"AUTOMATIC", "SEMIAUTOMATIC"})
+
+
+def wrong_segmentation(read: Encoded, source: Source) -> Iterator[Found]:
+    """Yield everything that makes a Segmentation wrong or invisible."""
+    dataset = read.item
+    yield from _wrong_form(dataset, read.meta)
+    yield from _wrong_segments(dataset)
+    frames = segments.frames_of(dataset)
+    yield from _wrong_frames(dataset, frames)
+    series = [one.get("SeriesInstanceUID") for one in dataset.get("ReferencedSeriesSequence", [])]
+    on = source.series.get(str(series[0])) if len(series) == 1 else None
+    if on is None:
+        yield Rule.VIEWER, "it does not refer to one series of the source"
+        return
+    yield from _wrong_references(dataset, frames, on)
+    yield from _wrong_geometry(dataset, frames, on)
+
+
+def _wrong_form(dataset: Item, meta: Item) -> Iterator[Found]:
+    """Yield what no viewer, or not every viewer, draws."""
+    if dataset.get("SegmentationType") != "BINARY":
+        yield Rule.VIEWER, "it is not BINARY"
+    if meta.get("TransferSyntaxUID") != ExplicitVRLittleEndian:
+        yield Rule.VIEWER, "it is not in Explicit VR Little Endian"
+    bits = [dataset.get(keyword) for keyword in ("BitsAllocated", "BitsStored", "HighBit")]
+    if bits != [1, 1, 0] or dataset.get("SamplesPerPixel") != 1:
+        yield Rule.PIXELS, "it has not one bit a voxel"
+    if dataset.get("PhotometricInterpretation") != "MONOCHROME2":
+        yield Rule.PIXELS, "its pixels are not MONOCHROME2"
+    shown = segments.occupied(dataset)
+    if shown is None:
+        yield Rule.PIXELS, "Pixel Data does not fit rows, columns and frames"
+    elif not all(shown):
+        yield Rule.PIXELS, "a frame is empty"
+
+
+def _wrong_segments(dataset: Item) -> Iterator[Found]:
+    described = dataset.get("SegmentSequence", None) or []
+    counted = [one.get("SegmentNumber") for one in described]
+    if not counted or counted != list(range(1, len(counted) + 1)):
+        yield Rule.PIXELS, "segments are not numbered from 1 by 1"
+    uids = [one.get("TrackingUID") for one in described]
+    if not all(one.get("TrackingID") and one.get("TrackingUID") for one in described):
+        yield Rule.TRACKING, "a segment is not tracked"
+    elif len(set(uids)) != len(uids):
+        yield Rule.TRACKING, "two segments are tracked as one lesion"
+    for one in described:
+        yield from _wrong_segment(one, own_equipment(dataset))
+
+
+def _wrong_segment(segment: Item, device: Item) -> Iterator[Found]:
+    for keyword in _TYPE_1:
+        if not segment.get(keyword):
+            yield Rule.TEMPLATE, f"a segment lacks {keyword}"
+    if len(numbers(segment, "RecommendedDisplayCIELabValue")) != 3:
+        yield Rule.VIEWER, "a segment has no colour"
+    yield from _wrong_algorithm(segment, device)
+
+
+def _wrong_algorithm(segment: Item, device: Item) -> Iterator[Found]:
+    by_algorithm = segment.get("SegmentAlgorithmType") in _AUTOMATIC
+    if by_algorithm and not segment.get("SegmentAlgorithmName"):
+        yield Rule.EQUIPMENT, "a segment does not name its algorithm"
+    for item in segment.get("SegmentationAlgorithmIdentificationSequence", None) or [{}]:
+        for keyword, other in (
+            ("AlgorithmSource", "Manufacturer"),
+            ("AlgorithmName", "ManufacturerModelName"),
+            ("AlgorithmVersion", "SoftwareVersions"),
+        ):
+            if str(item.get(keyword)) != str(device.get(other)):
+                yield Rule.EQUIPMENT, f"{keyword} differs from Contributing Equipment"
+        if not item.get("AlgorithmFamilyCodeSequence"):
+            yield Rule.EQUIPMENT, "AlgorithmFamilyCodeSequence is absent"
+
+
+def _wrong_frames(dataset: Item, frames: list[segments.Frame]) -> Iterator[Found]:
+    if whole(dataset, "NumberOfFrames") != len(frames):
+        yield Rule.PIXELS, "there are not as many frames as descriptions of frames"
+    shown = Counter(frame.segment for frame in frames)
+    if set(shown) != set(segments.tracking_of(dataset)):
+        yield Rule.PIXELS, "frames and segments do not name each other"
+    if any(count > 1 for count in Counter((f.segment, f.position) for f in frames).values()):
+        yield Rule.PIXELS, "a segment has two frames at one place"
+    for item in dataset.get("PerFrameFunctionalGroupsSequence", []):
+        if not all(one.get("DimensionIndexValues") for one in item.get("FrameContentSequence", [])):
+            yield Rule.PIXELS, "a frame has no index"
+            return
+
+
+def _wrong_references(
+    dataset: Item, frames: list[segments.Frame], on: SourceSeries
+) -> Iterator[Found]:
+    """Yield where frames and header do not cite the planes that they were made from."""
+    if any(frame.source is None for frame in frames):
+        yield Rule.VIEWER, "a frame does not derive from one source plane"
+    cited = {frame.source[0] for frame in frames if frame.source is not None}
+    (referenced,) = dataset["ReferencedSeriesSequence"]
+    told = {
+        item.get("ReferencedSOPInstanceUID"): item.get("ReferencedSOPClassUID")
+        for item in referenced.get("ReferencedInstanceSequence", [])
+    }
+    if cited - set(told):
+        yield Rule.EVIDENCE, "a source plane is not among the referenced instances"
+    if any(on.classes.get(str(uid)) != sop_class for uid, sop_class in told.items()):
+        yield Rule.EVIDENCE, "a referenced instance is none of the series, or of another class"
+
+
+def _wrong_geometry(
+    dataset: Item, frames: list[segments.Frame], on: SourceSeries
+) -> Iterator[Found]:
+    """Yield where voxels are not the source's voxels."""
+    grid = on.grid
+    if dataset.get("FrameOfReferenceUID") != grid.frame_of_reference_uid:
+        yield Rule.GEOMETRY, "the frame of reference is another"
+    if (dataset.get("Rows"), dataset.get("Columns")) != grid.shape[1:]:
+        yield Rule.GEOMETRY, "rows and columns differ from the source's"
+    for shared in dataset.get("SharedFunctionalGroupsSequence", None) or [{}]:
+        orientation = _values(shared, "PlaneOrientationSequence", "ImageOrientationPatient")
+        if not _close(orientation, (*grid.direction[2], *grid.direction[1]), 1e-4):
+            yield Rule.GEOMETRY, "the orientation is not the source's"
+        spacing = _values(shared, "PixelMeasuresSequence", "PixelSpacing")
+        if not _close(spacing, grid.spacing[1:], 1e-4):
+            yield Rule.GEOMETRY, "the pixel spacing is not the source's"
+    for frame in frames:
+        plane = on.planes.get(frame.source) if frame.source is not None else None
+        if plane is None or not _close(frame.position, plane.position, _TOLERANCE_MM):
+            yield Rule.GEOMETRY, "a frame does not lie on the plane that it derives from"
+            return
+
+
+def _values(groups: Item, sequence: str, keyword: str) -> tuple[float, ...]:
+    for item in groups.get(sequence, []):
+        return numbers(item, keyword)
+    return ()
+
+
+def _close(ours: tuple[float, ...], theirs: tuple[float, ...], tolerance: float) -> bool:
+    return len(ours) == len(theirs) and bool(np.allclose(ours, theirs, rtol=0, atol=tolerance))
