@@ -12,6 +12,10 @@ from inference.errors import BundleUnusable
 from inference.findings import BundleIdentity
 
 CARD = "card.json"
+CALIBRATION = (
+    "Probabilities are the networks' margins after Platt scaling, fitted on the bundle's own "
+    "validation data; they hold for cases like those it was trained on"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,7 @@ class Bundle:
             version=self.card.version,
             digest=self.digest,
             training_data=self.card.training_data,
+            calibration=CALIBRATION,
         )
 
     @property

@@ -47,6 +47,8 @@ class Lesion:
     """``left``, ``right``, ``midline``, or None where it cannot be told."""
     site: str | None = None
     """``thorax`` where most of it lies in the thoracic cavity; None where the CT does not tell."""
+    place: str | None = None
+    """``lung``, ``border of the lung`` or ``mediastinum`` by the CT around it; None where drawn."""
     explanation: str = ""
     """Why this lesion was chosen, in one sentence."""
 
@@ -75,6 +77,8 @@ class BundleIdentity:
     """``sha256:`` and 64 hex digits over the whole bundle."""
     training_data: str = ""
     """One sentence on what it was trained on; shown wherever a prediction is shown."""
+    calibration: str = ""
+    """One sentence on how its scores became probabilities, and for whom these hold."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -39,6 +39,7 @@ class _Choice:
     """The same on the grid that it was found or drawn on: what its size is measured on."""
     source: RegionSource
     explanation: str
+    place: Place | None = None
 
 
 def locate(petct: PetCt, rules: LesionRules, thorax: Thorax | None = None) -> tuple[Lesion, ...]:
@@ -83,6 +84,7 @@ def _choose(given: _Choice | None, foci: tuple[Focus, ...]) -> list[_Choice]:
         drawn=primary.region,
         source=RegionSource.PET_THRESHOLD,
         explanation=_why(primary, len(lesions), passed_over),
+        place=primary.place,
     )
     return [first, *(_further(f) for f in lesions if f is not primary)]
 
@@ -109,6 +111,7 @@ def _further(focus: Focus) -> _Choice:
         drawn=focus.region,
         source=RegionSource.PET_THRESHOLD,
         explanation=f"a further avid focus in the {focus.place}: SUVmax {focus.suv_max:.1f}",
+        place=focus.place,
     )
 
 
@@ -168,5 +171,6 @@ def _lesion(
         centroid_lps_mm=centroid(choice.drawn),
         suv_max_lps_mm=found.suv_max_lps_mm,
         laterality=laterality(choice.drawn, thorax.left_lung, thorax.right_lung),
+        place=None if choice.place is None else str(choice.place),
         explanation=choice.explanation,
     )

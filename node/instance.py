@@ -29,6 +29,10 @@ class ResultKind(StrEnum):
     REPORT = "SR"
     SEGMENTATION = "SEG"
     KEY_IMAGE = "SC"
+    EDITABLE = "SR-EDIT"
+    """A report of lines that a reader may move: OHIF makes measurements of its own from them."""
+    REJECTION = "KOS"
+    """A Key Object Selection that withdraws the results of an earlier version (IHE IOCM)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -105,7 +105,7 @@ def test_every_reason_why_a_study_waits_is_listed():
 
 def test_every_private_code_is_listed_with_its_meaning():
     known = [one for one in vars(codes).values() if isinstance(one, Code)]
-    known += codes.REGION_METHODS.values()
+    known += [*codes.REGION_METHODS.values(), *codes.DECAY_RULES.values()]
     for task in ("occult_n1", "occult_n2"):
         known += [codes.probability(task), codes.cutoff(task), codes.category(task)]
 

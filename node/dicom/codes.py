@@ -18,12 +18,19 @@ HIGH_RISK: Final[Code] = codes.SCT.HighRisk
 LOW_RISK: Final[Code] = codes.SCT.LowRisk
 NEOPLASM: Final[Code] = codes.SCT.Neoplasm
 PRIMARY_NEOPLASM: Final[Code] = codes.SCT.NeoplasmPrimary
+LESION: Final[Code] = codes.SCT.Lesion
 LUNG: Final[Code] = codes.SCT.Lung
 THORAX: Final[Code] = codes.SCT.Thorax
+MEDIASTINUM: Final[Code] = codes.SCT.Mediastinum
 MILLIMETER: Final = Code("mm", "UCUM", "millimeter")
 MILLILITER: Final = Code("ml", "UCUM", "milliliter")
 PERCENT: Final = Code("%", "UCUM", "Percent")
 GRAM: Final = Code("g", "UCUM", "gram")
+MINUTE: Final = Code("min", "UCUM", "minute")
+BECQUEREL: Final = Code("Bq", "UCUM", "becquerel")
+PIXELS: Final = Code("{pixels}", "UCUM", "pixels")
+COSINE: Final = Code("{-1:1}", "UCUM", "{-1:1}")
+SOURCE: Final = Code("260753009", "SCT", "Source")
 CLINICAL_FINDING_ABSENT: Final = Code("373572006", "SCT", "Clinical finding absent")
 QUALITATIVE_EVALUATIONS: Final = Code("C0034375", "UMLS", "Qualitative Evaluations")
 
@@ -46,6 +53,28 @@ PREDICTION: Final = _private("PREDICTION", "Prediction")
 EXPLANATION: Final = _private("EXPLANATION", "Why this lesion was chosen")
 INTENDED_USE: Final = _private("INTENDED_USE", "Intended use")
 TRAINING_DATA: Final = _private("TRAINING_DATA", "Data that the model was trained on")
+CALIBRATION: Final = _private("CALIBRATION", "Calibration of the probabilities")
+UPTAKE: Final = _private("UPTAKE", "Time from injection to scan")
+SUV_RULE: Final = _private("SUV_RULE", "How SUVbw was computed")
+DECAY_RULE: Final = _private("DECAY_RULE", "Moment that the PET is decay-corrected to")
+NOT_STATED: Final = _private("NOT_STATED", "Covariate that the images do not state")
+HEIGHT: Final = _private("HEIGHT", "Height of the patient")
+WEIGHT: Final = _private("WEIGHT", "Weight of the patient")
+VERSION: Final = _private("VERSION", "Version of the result")
+
+DECAY_RULES: Final = {
+    "SERIES_TIME": _private("DR_SERIES", "Series time"),
+    "ACQUISITION_TIME": _private("DR_ACQUISITION", "Acquisition time of each plane"),
+    "FIRST_ACQUISITION": _private("DR_FIRST", "First acquisition time of the series"),
+    "FRAME_REFERENCE_TIME": _private("DR_FRAME", "Moment that Frame Reference Time tells"),
+    "DECAY_FACTOR": _private("DR_FACTOR", "Moment that Decay Factor tells"),
+    "FRAME_AVERAGE": _private("DR_NONE", "Not corrected: average of each frame"),
+    "DECAY_CORRECTION_DATETIME": _private("DR_STATED", "Decay Correction DateTime"),
+    "ADMINISTRATION": _private("DR_ADMIN", "Administration of the tracer"),
+    "VENDOR_FACTOR": _private("DR_VENDOR", "None needed: SUV factor of the vendor"),
+    "NOT_NEEDED": _private("DR_SUV", "None needed: the PET holds SUVbw"),
+}
+"""What ``PetFacts.decay_reference`` is called in a report."""
 
 REGION_METHODS: Final = {
     "RTSTRUCT": _private("REGION_RTSTRUCT", "Region taken from an RT Structure Set"),

@@ -12,6 +12,7 @@ from pydicom.uid import UID
 from inference.findings import Findings, Reason
 from inference.petct import PetCt
 from node.dicom import source
+from node.dicom.image_library import SourceSeries
 from node.dicom.key_image import key_image
 from node.dicom.lesion_groups import Segmented
 from node.dicom.provenance import Equipment, Provenance, of_findings
@@ -72,10 +73,14 @@ def analyzed(  # noqa: PLR0913 - key and time are the run's identity
             *(_reference(one) for one in seg),
         ],
         predecessors=[_reference(one) for one in options.predecessors],
+        series=(
+            SourceSeries(series=choice.ct, grid=petct.ct.grid),
+            SourceSeries(series=choice.pet, grid=petct.pet.grid, pet_facts=petct.pet_facts),
+        ),
     )
     warnings = _distinct((*choice.warnings, *petct.warnings, *findings.warnings))
     report = measurement_report(
-        findings, segmented, warnings, evidence=evidence, provenance=provenance
+        findings, segmented, warnings, petct=petct, evidence=evidence, provenance=provenance
     )
     picture = (
         [key_image(choice, petct, findings, subject=subject, provenance=provenance)]

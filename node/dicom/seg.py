@@ -41,19 +41,28 @@ _GIVEN: Final = ("RTSTRUCT", "SEG", "SR")
 
 
 def finding_site(lesion: Lesion) -> Code | None:
-    """Return the lung, the thorax for what lies in its midline, or None outside of the thorax."""
+    """Return lung or mediastinum, thorax for what lies in its midline, None outside of it."""
     if lesion.site != "thorax":
         return None
+    if lesion.place == "mediastinum":
+        return ours.MEDIASTINUM
     return ours.THORAX if lesion.laterality == "midline" else ours.LUNG
 
 
 def finding(lesion: Lesion) -> Code:
-    """Return what the lesion is taken for, in report and Segmentation alike."""
-    return ours.PRIMARY_NEOPLASM if lesion.label == "primary" else ours.NEOPLASM
+    """Return what the lesion is taken for, in report and Segmentation alike.
+
+    Uptake in the mediastinum may be a node, a vessel or the oesophagus: no more than a lesion.
+    """
+    if lesion.label == "primary":
+        return ours.PRIMARY_NEOPLASM
+    return ours.LESION if lesion.place == "mediastinum" else ours.NEOPLASM
 
 
 def laterality(lesion: Lesion) -> Code | None:
     """Return the coded side (CID 244), or None where there is none to tell."""
+    if lesion.place == "mediastinum":
+        return None
     return _LATERALITY.get(lesion.laterality or "")
 
 
