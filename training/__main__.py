@@ -1,9 +1,11 @@
 """``petct-train``: the command line of training."""
 
 import argparse
+import contextlib
 import csv
 import logging
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +67,7 @@ def _add_bundle(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="a file of training/recipes")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep drawings here (2 GB)")
-    _add_threads(parser)
+    _add_processes(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     parser.set_defaults(run=_bundle)
 
@@ -80,7 +82,7 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder")
     parser.add_argument("--recipe", type=Path, default=DEFAULT_RECIPE, metavar="RECIPE")
     parser.add_argument("--cases", type=int, metavar="N", help="only the first N test phantoms")
-    _add_threads(parser)
+    _add_processes(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     parser.set_defaults(run=_evaluate)
 
@@ -110,21 +112,22 @@ def _add_cohort(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.set_defaults(run=_phantom_cohort)
 
 
-def _add_threads(parser: argparse.ArgumentParser) -> None:
+def _add_processes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--threads",
+        "--processes",
         type=int,
         default=2,
         metavar="N",
-        help="processes to draw with and threads to train with (default 2); "
-        "another number rounds sums otherwise and gives other weights",
+        help="processes to work in, one thread each (default 2); changes no number",
     )
 
 
 def _bundle(given: argparse.Namespace) -> None:
     recipe = load_recipe(given.recipe)
-    resources = Resources(threads=given.threads, cache=given.cache)
-    made = build(recipe, given.out, resources, Track(quiet=given.quiet))
+    with contextlib.ExitStack() as stack:
+        folder = given.cache or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        resources = Resources(folder=folder, processes=given.processes)
+        made = build(recipe, given.out, resources, Track(quiet=given.quiet))
     sys.stdout.write(performance_table(made.card) + f"\n{given.out}: {made.digest}\n")
 
 
@@ -133,7 +136,7 @@ def _evaluate(given: argparse.Namespace) -> None:
     recipe = load_recipe(given.recipe)
     if given.cases is not None:
         recipe = replace(recipe, cohort=replace(recipe.cohort, test=given.cases))
-    rows = evaluate(bundle, recipe, threads=given.threads, track=Track(quiet=given.quiet))
+    rows = evaluate(bundle, recipe, processes=given.processes, track=Track(quiet=given.quiet))
     sys.stdout.write(performance_table(replace(bundle.card, performance=rows, at_cutoff=())))
 
 

@@ -1,11 +1,10 @@
 """A whole run: draw, train, compare, calibrate and write the bundle with what it is worth."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 
 from inference import bundle as bundles
@@ -14,10 +13,10 @@ from inference.card import SCHEMA, AtCutoff, Auroc, Card, Task
 from training.clinical import clinical_margins
 from training.cohort import Labels
 from training.export import to_onnx
-from training.fit import Examples, Trainer, margins
+from training.fit import Trainer, margins
 from training.images import Floats
+from training.jobs import Job, train_all
 from training.material import Material, Resources, material
-from training.networks import Fusion, Single
 from training.progress import Track
 from training.recipe import Recipe, TaskRecipe
 from training.statistics import (
@@ -28,6 +27,7 @@ from training.statistics import (
     youden_cutoff,
 )
 
+MODELS = ("fusion", "pet", "ct")
 ARCHITECTURE = (
     "DLNMS, 2.5D: two 2D ResNet-18 of widths {widths}, no weights shared, feature maps "
     "concatenated, maximum and mean pooled, two dense layers; auxiliary heads not exported"
@@ -47,14 +47,17 @@ class Answer:
 def build(recipe: Recipe, out: Path, resources: Resources, track: Track) -> Bundle:
     """Train and test everything in the recipe and write its bundle to ``out``, which is new.
 
-    The same recipe on the same machine gives the same files.
+    The same recipe and code on the same kind of machine give the same files.
     """
     if out.exists():
         raise FileExistsError(f"{out} is there already")
-    torch.set_num_threads(resources.threads)
     ground = material(recipe, resources, track)
-    answers = [answer(recipe, index, ground, track) for index in range(len(recipe.tasks))]
-    networks = {given.task.onnx: given.onnx for given in answers}
+    networks = _trained(recipe, ground, resources, track)
+    answers = [
+        answer(recipe, index, ground, {model: networks[index, model] for model in MODELS})
+        for index in range(len(recipe.tasks))
+    ]
+    files = {given.task.onnx: given.onnx for given in answers}
     card = Card(
         schema=SCHEMA,
         name=recipe.name,
@@ -68,25 +71,21 @@ def build(recipe: Recipe, out: Path, resources: Resources, track: Track) -> Bund
         performance=tuple(row for given in answers for row in given.performance),
         at_cutoff=tuple(given.at_cutoff for given in answers),
         limits=recipe.limits,
-        files=dict.fromkeys(networks, ""),
+        files=dict.fromkeys(files, ""),
     )
-    return bundles.save(out, card, networks)
+    return bundles.save(out, card, files)
 
 
-def answer(recipe: Recipe, index: int, ground: Material, track: Track) -> Answer:
-    """Train fusion and its rivals for one task; the test set is looked at once, at the end."""
+def answer(
+    recipe: Recipe, index: int, ground: Material, networks: Mapping[str, nn.Module]
+) -> Answer:
+    """Calibrate one task's fusion network, and hold it against its rivals on the test set."""
     asked = recipe.tasks[index]
     labels = ground.pool.labels[:, index]
-    models: dict[str, Callable[[], nn.Module]] = {
-        "fusion": lambda: Fusion(recipe.network),
-        "pet": lambda: Single(recipe.network, "pet"),
-        "ct": lambda: Single(recipe.network, "ct"),
-    }
-    trained = {name: _trained(recipe, index, name, ground, track, models[name]) for name in models}
-    fusion = trained["fusion"]
+    fusion = networks["fusion"]
     scores = {
         name: margins(network, ground.test.images.planes, ground.inputs)
-        for name, network in trained.items()
+        for name, network in networks.items()
     }
     scores["clinical"] = clinical_margins(
         ground.pool.covariates[ground.training], labels[ground.training], ground.test.covariates
@@ -122,32 +121,33 @@ def summary(recipe: Recipe, ground: Material) -> dict[str, float]:
 
 
 def _trained(
-    recipe: Recipe,
-    index: int,
-    name: str,
-    ground: Material,
-    track: Track,
-    make: Callable[[], nn.Module],
-) -> nn.Module:
-    examples = Examples(
-        images=ground.pool.images,
-        labels=ground.pool.labels[:, index],
-        training=ground.training,
-        validation=ground.validation,
-    )
+    recipe: Recipe, ground: Material, resources: Resources, track: Track
+) -> dict[tuple[int, str], nn.Module]:
+    """Train every model for every task; returns them by the task's index and the model."""
+    named = [(index, model) for model in MODELS for index in range(len(recipe.tasks))]
+    jobs = [_job(recipe, index, model, ground) for index, model in named]
+    with track.stage("training networks", len(jobs) * recipe.fit.epochs) as advance:
+        networks = train_all(jobs, processes=resources.processes, report=advance)
+    return dict(zip(named, networks, strict=True))
+
+
+def _job(recipe: Recipe, index: int, model: str, ground: Material) -> Job:
     trainer = Trainer(
         fit=recipe.fit,
         augmentation=recipe.augmentation,
         inputs=ground.inputs,
         seed=recipe.seed + index,
     )
-    title = f"{recipe.tasks[index].name}: {name}"
-    with track.stage(title, recipe.fit.epochs) as advance:
-
-        def report(_: int, loss: float, reached: float) -> None:
-            advance(f"loss {loss:.3f}, validation AUROC {reached:.3f}")
-
-        return trainer.train(make, examples, report=report)
+    return Job(
+        title=f"{recipe.tasks[index].name} {model}",
+        model=model,
+        network=recipe.network,
+        trainer=trainer,
+        images=ground.pool_folder,
+        labels=ground.pool.labels[:, index],
+        training=ground.training,
+        validation=ground.validation,
+    )
 
 
 def _calibrated(asked: TaskRecipe, fusion: nn.Module, ground: Material, labels: Labels) -> Task:

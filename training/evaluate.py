@@ -14,7 +14,7 @@ from training.recipe import Recipe, RecipeUnusable
 from training.statistics import auroc_interval
 
 
-def evaluate(bundle: Bundle, recipe: Recipe, *, threads: int, track: Track) -> tuple[Auroc, ...]:
+def evaluate(bundle: Bundle, recipe: Recipe, *, processes: int, track: Track) -> tuple[Auroc, ...]:
     """Return the AUROC of the bundle's networks, and of Bayes, on the recipe's test phantoms.
 
     Preprocessing is the card's; labels come from the recipe, whose tasks must be the bundle's.
@@ -33,14 +33,14 @@ def evaluate(bundle: Bundle, recipe: Recipe, *, threads: int, track: Track) -> t
         images = draw_images(
             range(first, first + asked.test),
             drawing,
-            processes=threads,
+            processes=processes,
             advance=lambda: advance(""),
         )
     cohort = phantom_cohort([task.risk for task in recipe.tasks], images, first=first)
     require_both_classes(cohort.labels, [task.name for task in recipe.tasks], "test")
     rows = []
     for index, task in enumerate(bundle.tasks):
-        engine = onnx_engine.open_engine(bundle.onnx_path(task), threads=threads)
+        engine = onnx_engine.open_engine(bundle.onnx_path(task), threads=1)
         scores = {
             "fusion": _margins(engine, cohort.images.planes, bundle.card.inputs),
             "bayes": cohort.risks[:, index],

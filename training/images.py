@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TypeAlias
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -81,6 +83,24 @@ def draw_images(
         images.planes[index], images.moved[index], images.suv_max[index] = seen, moved, suv_max
         advance()
     return images
+
+
+def save_images(images: Images, folder: Path) -> None:
+    """Write images to a folder that is new; it appears whole or not at all."""
+    part = folder.with_name(f".{folder.name}.{uuid4().hex}.part")
+    part.mkdir(parents=True)
+    for name, values in vars(images).items():
+        np.save(part / f"{name}.npy", values, allow_pickle=False)
+    part.rename(folder)
+
+
+def open_images(folder: Path) -> Images:
+    """Open saved images where they lie: processes that open the same folder share the memory."""
+    planes, moved, suv_max = (
+        np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        for name in ("planes", "moved", "suv_max")
+    )
+    return Images(planes=planes, moved=moved, suv_max=suv_max)
 
 
 def draw_surroundings(phantom: Phantom, scanners: Sequence[str], inputs: Inputs) -> PetCt:

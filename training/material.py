@@ -13,19 +13,18 @@ from inference.codec import canonical, encode
 from training import augment, images
 from training.cohort import Cohort, Indices, phantom_cohort, require_both_classes, split
 from training.fit import fitted_inputs
-from training.images import Drawing, Images, draw_images, unit_inputs
+from training.images import Drawing, draw_images, open_images, save_images, unit_inputs
 from training.progress import Track
 from training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a run may use; none of it but ``threads`` changes a number."""
+    """What a run may use; none of it changes a number."""
 
-    threads: int = 1
-    """Threads of torch; another number rounds sums otherwise."""
-    cache: Path | None = None
-    """A folder where drawings are kept for the next run; about 2 GB for the shipped recipe."""
+    folder: Path
+    """Drawings are kept here, and found again by the next run: 2 GB for the shipped recipe."""
+    processes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +33,7 @@ class Material:
 
     inputs: Inputs
     pool: Cohort
+    pool_folder: Path
     training: Indices
     validation: Indices
     test: Cohort
@@ -52,11 +52,12 @@ def material(recipe: Recipe, resources: Resources, track: Track) -> Material:
     risks = [task.risk for task in recipe.tasks]
     first, unseen = asked.first_seed, asked.test_first_seed
     seeds, test_seeds = range(first, first + asked.training), range(unseen, unseen + asked.test)
-    pool = phantom_cohort(risks, _images(seeds, drawing, resources, track), first=first)
-    unmoved = _images(test_seeds, replace(drawing, variants=0), resources, track)
+    pool_folder = _drawn(seeds, drawing, resources, track)
+    pool = phantom_cohort(risks, open_images(pool_folder), first=first)
+    test_folder = _drawn(test_seeds, replace(drawing, variants=0), resources, track)
     rng = np.random.default_rng(recipe.seed)
     training, validation = split(pool.labels, asked.validation_share, rng)
-    test = phantom_cohort(risks, unmoved, first=unseen)
+    test = phantom_cohort(risks, open_images(test_folder), first=unseen)
     names = [task.name for task in recipe.tasks]
     require_both_classes(pool.labels[training], names, "training")
     require_both_classes(pool.labels[validation], names, "validation")
@@ -64,27 +65,22 @@ def material(recipe: Recipe, resources: Resources, track: Track) -> Material:
     return Material(
         inputs=fitted_inputs(pool.images.planes[training], unit),
         pool=pool,
+        pool_folder=pool_folder,
         training=training,
         validation=validation,
         test=test,
     )
 
 
-def _images(seeds: range, drawing: Drawing, resources: Resources, track: Track) -> Images:
-    kept = None if resources.cache is None else resources.cache / f"{_key(seeds, drawing)}.npz"
-    if kept is not None and kept.exists():
-        with np.load(kept, allow_pickle=False) as held:
-            return Images(planes=held["planes"], moved=held["moved"], suv_max=held["suv_max"])
-    with track.stage("drawing phantoms", len(seeds)) as advance:
-        drawn = draw_images(
-            seeds, drawing, processes=resources.threads, advance=lambda: advance("")
-        )
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(".part.npz")
-        np.savez(part, planes=drawn.planes, moved=drawn.moved, suv_max=drawn.suv_max)
-        part.replace(kept)
-    return drawn
+def _drawn(seeds: range, drawing: Drawing, resources: Resources, track: Track) -> Path:
+    folder = resources.folder / _key(seeds, drawing)
+    if not folder.exists():
+        with track.stage("drawing phantoms", len(seeds)) as advance:
+            images = draw_images(
+                seeds, drawing, processes=resources.processes, advance=lambda: advance("")
+            )
+        save_images(images, folder)
+    return folder
 
 
 def _key(seeds: range, drawing: Drawing) -> str:

@@ -21,11 +21,11 @@ def recipe_path(tiny_recipe, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(recipe_path, tmp_path_factory):
-    """Two bundles of the tiny recipe; the second is made from the first one's cache."""
+    """Two bundles of one recipe; the second in two processes, from the first one's drawings."""
     folder = tmp_path_factory.mktemp("made")
-    for name in ("first", "second"):
+    for name, processes in (("first", "1"), ("second", "2")):
         out, cache = str(folder / name), str(folder / "cache")
-        options = ["--cache", cache, "--threads", "1", "--quiet"]
+        options = ["--cache", cache, "--processes", processes, "--quiet"]
         status = main(["bundle", str(recipe_path), "--out", out, *options])
         assert status == 0
     return folder
@@ -49,14 +49,22 @@ def test_the_bundle_command_writes_a_bundle_that_loads(made, tiny_recipe):
 
 
 @pytest.mark.slow
-def test_the_same_recipe_gives_the_same_bundle(made):
+def test_the_same_recipe_gives_the_same_bundle_in_however_many_processes(made):
     assert load(made / "first").digest == load(made / "second").digest
 
 
 @pytest.mark.slow
 def test_evaluating_gives_the_auroc_on_the_card(made, recipe_path, capsys):
     status = main(
-        ["evaluate", str(made / "first"), "--recipe", str(recipe_path), "--threads", "1", "--quiet"]
+        [
+            "evaluate",
+            str(made / "first"),
+            "--recipe",
+            str(recipe_path),
+            "--processes",
+            "1",
+            "--quiet",
+        ]
     )
 
     told = capsys.readouterr().out
@@ -70,7 +78,8 @@ def test_evaluating_gives_the_auroc_on_the_card(made, recipe_path, capsys):
 def test_the_shipped_bundle_tells_new_phantoms_apart(capsys):
     """Its first 120 test phantoms, drawn again; the card has the AUROC of all of them."""
     assert (
-        main(["evaluate", str(default_path()), "--cases", "120", "--threads", "1", "--quiet"]) == 0
+        main(["evaluate", str(default_path()), "--cases", "120", "--processes", "1", "--quiet"])
+        == 0
     )
 
     lines = [line for line in capsys.readouterr().out.splitlines() if "fusion (" in line]
@@ -84,7 +93,7 @@ def test_a_bundle_is_never_written_over_another(recipe_path, tmp_path, capsys):
 
 
 def test_too_few_phantoms_to_judge_by_are_refused_in_words(capsys):
-    arguments = [str(default_path()), "--cases", "2", "--threads", "1", "--quiet"]
+    arguments = [str(default_path()), "--cases", "2", "--processes", "1", "--quiet"]
 
     assert main(["evaluate", *arguments]) == 1
     assert "two of each class are needed" in capsys.readouterr().err

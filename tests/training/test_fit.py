@@ -103,7 +103,7 @@ def test_a_network_learns_what_only_one_modality_shows(tiny_recipe, tiny_inputs)
         validation=np.arange(64, 96),
     )
     trainer = Trainer(
-        fit=replace(tiny_recipe.fit, epochs=15, patience=15),
+        fit=replace(tiny_recipe.fit, epochs=15, patience=15, learning_rate=0.01),
         augmentation=tiny_recipe.augmentation,
         inputs=fitted_inputs(planes, tiny_inputs),
         seed=1,
