@@ -68,7 +68,10 @@ def groups(report: Dataset) -> tuple[Group, ...]:
 
 
 def is_confirmed(report: Dataset) -> bool:
-    """Tell whether a person stands behind a report: verified it, or is named as its observer."""
+    """Tell whether a person stands behind a report: verified it, or is named as its observer.
+
+    Software that calls its report VERIFIED, and names nobody who did it, is not believed.
+    """
     observers = [
         code
         for item in items(report, "ContentSequence")
@@ -76,7 +79,12 @@ def is_confirmed(report: Dataset) -> bool:
         for code in codes(item, "ConceptCodeSequence")
     ]
     verified = text(report, "VerificationFlag").upper() == "VERIFIED"
-    return verified or standard.DCM.Person in observers
+    named = any(text(one, "VerifyingObserverName") for one in _verifiers(report))
+    return (verified and named) or standard.DCM.Person in observers
+
+
+def _verifiers(report: Dataset) -> tuple[Dataset, ...]:
+    return items(report, "VerifyingObserverSequence")
 
 
 def _containers(item: Dataset, depth: int) -> Iterator[Dataset]:
