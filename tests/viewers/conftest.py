@@ -1,0 +1,96 @@
+"""What OHIF shows of three studies, looked at once for all tests in here."""
+
+import io
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from node.instance import ResultKind
+from tests.node_tools import node
+from tests.viewers import pacs, studies
+from tests.viewers.studies import Analyzed
+
+OUTPUT = pacs.ROOT / "viewers-output"
+PATIENCE_S = 45
+DEADLINE_S = 150
+
+
+@pytest.fixture(scope="session")
+def analyzed(tmp_path_factory) -> Mapping[str, Analyzed]:
+    """The studies by name: positive, negative, refused."""
+    missing = node.what_is_missing() or pacs.what_is_missing()
+    if missing:
+        pytest.skip(missing)
+    recipe = studies.recipe()
+    return {
+        one.__name__: one(tmp_path_factory.mktemp(one.__name__), recipe)
+        for one in (studies.positive, studies.negative, studies.refused)
+    }
+
+
+@pytest.fixture(scope="session")
+def seen(analyzed, tmp_path_factory) -> Mapping[str, Any]:
+    """What the page shows, by the name of the screenshot that was taken of it."""
+    OUTPUT.mkdir(exist_ok=True)
+    for old in OUTPUT.glob("*.png"):
+        old.unlink()
+    with pacs.pacs_with_viewer(tmp_path_factory.mktemp("pacs"), _free_port) as running:
+        for study in analyzed.values():
+            for file in study.files:
+                running.store(file.read_bytes())
+            for one in study.conclusion.objects:
+                running.store(one.part10)
+        order = {
+            "viewer": running.viewer,
+            "browser": pacs.BROWSER,
+            "folder": str(OUTPUT),
+            "patience_ms": PATIENCE_S * 1000,
+            "deadline_ms": DEADLINE_S * 1000,
+            "looks": _looks(analyzed),
+        }
+        answer = node.run(
+            node.FOLDER / "look.mjs", question=order, timeout_s=DEADLINE_S + PATIENCE_S + 60
+        )
+    assert isinstance(answer, Mapping)
+    return answer
+
+
+def _looks(analyzed: Mapping[str, Analyzed]) -> list[dict[str, Any]]:
+    positive = analyzed["positive"]
+    around = np.concatenate([positive.inside, positive.outside])
+    return [
+        {
+            **_look("positive-report", "report", positive, ResultKind.REPORT),
+            "points": positive.contour.points.tolist(),
+        },
+        {
+            **_look("positive-segmentation", "segmentation", positive, ResultKind.SEGMENTATION),
+            "segment": "primary 1",
+            "points": positive.in_patient(around).tolist(),
+        },
+        _look("positive-key-image", "image", positive, ResultKind.KEY_IMAGE),
+        _look("negative-report", "text", analyzed["negative"], ResultKind.REPORT),
+        _look("refused-report", "text", analyzed["refused"], ResultKind.REPORT),
+    ]
+
+
+def _look(name: str, kind: str, study: Analyzed, result: ResultKind) -> dict[str, Any]:
+    ds = dcmread(io.BytesIO(study.result(result).part10), stop_before_pixels=True)
+    return {
+        "name": name,
+        "kind": kind,
+        "study": ds.StudyInstanceUID,
+        "series": ds.SeriesInstanceUID,
+        "description": ds.SeriesDescription,
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
