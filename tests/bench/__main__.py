@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -58,6 +59,8 @@ class Bench:
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; 1 where a section failed, whose absence the report then states."""
     asked = _parser().parse_args(arguments)
+    # As Ctrl-C does, so that every receiver is ended and every folder removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     console = Console()
     asked.out.mkdir(parents=True, exist_ok=True)
     begun, started_at = time.monotonic(), datetime.now(UTC)
@@ -97,7 +100,7 @@ def _run(bench: Bench, console: Console) -> list[str]:
             with console.status(f"measuring: {section}"):
                 run()
         except Exception as error:  # noqa: BLE001  one section that fails must not cost the others
-            failures.append(f"{section} failed: {type(error).__name__}: {error}")
+            failures.append(f"{section} was not measured: {type(error).__name__}.")
             console.print(f"[red]{section} failed[/]")
             console.print(str(error), markup=False)
         else:

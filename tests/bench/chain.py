@@ -10,7 +10,7 @@ from node.config import Settings
 from tests.bench.measure import OURS, Measure, Plan, Sample, interleave
 from tests.bench.study import STARTED_AT
 
-SECTION = "The whole chain"
+SECTION = "Whole chain"
 STAGES = {
     "read": "read files",
     "locate": "find and measure",

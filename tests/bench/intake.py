@@ -6,6 +6,8 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,70 +16,87 @@ from tests.bench import peers, process, study
 from tests.bench.measure import Measure, Plan, Sample, compare, interleave
 from tests.bench.peers import Receiver, Starter
 
-SECTION = "Receiving"
+SECTION = "Receive"
 PUSH_S = 120
 SETTLE_S = 0.1
 """What a receiver does after its last answer counts as its CPU time too."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way of sending."""
+
+    case: str
+    nodelay: bool
+    associations: int
+    slices: int
+    is_rate: bool = True
+    """Else the whole time is told: it is that of opening an association and starting a sender."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Push:
+    """What one push took."""
+
+    images: int
+    seconds: float
+    cpu_s: float
+    """The receiver's."""
+
+
 class Sender:
     """Pushes copies of the study, a new one each round, and counts what has been sent."""
 
-    def __init__(
-        self, petct: PetCt, folder: Path, *, slices: int, nodelay: bool, associations: int
-    ) -> None:
-        self._petct, self._folder, self._slices = petct, folder, slices
+    def __init__(self, petct: PetCt, folder: Path, *, nodelay: bool) -> None:
+        self._petct, self._folder = petct, folder
         self._environment = process.environment(nodelay=nodelay)
-        self._associations = associations
         self._copies = ExitStack()
         self._parts: tuple[Path, ...] = ()
-        self._number = 0
+        self._numbers = count()
         self.sent = 0
 
-    def renew(self) -> None:
+    def renew(self, slices: int) -> None:
         """Write a copy that no receiver has seen."""
         self._copies.close()
-        # UIDs of their own for each way of sending, as the receivers keep what they have.
-        number = self._number * 100 + self._associations
         self._parts = self._copies.enter_context(
-            study.copy_in_parts(self._petct, self._folder, number, slices=self._slices)
+            study.copy_in_parts(self._petct, self._folder, next(self._numbers), slices=slices)
         )
-        self._number += 1
-        self.sent += self._count()
+        self.sent += self._images()
 
     def close(self) -> None:
         """Remove the last copy."""
         self._copies.close()
 
-    def push(self, receiver: Receiver) -> Sample:
-        """Send the copy once: instances per second, and CPU of the receiver for each."""
+    def push(self, receiver: Receiver, associations: int) -> Push:
+        """Send the copy once."""
         os.sync()  # else a receiver that syncs would write what another one left unwritten
         before = process.cpu_s(receiver.pid)
         started = time.perf_counter()
-        with ExitStack() as stack:
-            senders = [
-                stack.enter_context(
-                    subprocess.Popen(
-                        ["storescu", "-q", "+sd", "127.0.0.1", str(receiver.port), *folders],
-                        env=self._environment,
-                    )
-                )
-                for folders in self._dealt()
-            ]
-            statuses = [_ended(sender) for sender in senders]
+        statuses = self._send(receiver.port, associations)
         seconds = time.perf_counter() - started
         if any(statuses):
             raise RuntimeError(f"storescu to {receiver.name} ended with {statuses}")
         time.sleep(SETTLE_S)
-        count = self._count()
         spent = process.cpu_s(receiver.pid) - before
-        return Sample(value=count / seconds, cpu_ms=spent * 1000 / count)
+        return Push(images=self._images(), seconds=seconds, cpu_s=spent)
 
-    def _dealt(self) -> list[list[str]]:
+    def _send(self, port: int, associations: int) -> list[int]:
+        """Run one sender for each association, and return how they ended."""
         folders = [str(part) for part in self._parts]
-        return [folders[i :: self._associations] for i in range(self._associations)]
+        command = ["storescu", "-q", "+sd", "127.0.0.1", str(port)]
+        senders = [
+            subprocess.Popen([*command, *folders[i::associations]], env=self._environment)
+            for i in range(associations)
+        ]
+        try:
+            return [sender.wait(timeout=PUSH_S) for sender in senders]
+        finally:
+            for sender in senders:
+                if sender.poll() is None:
+                    sender.kill()
+                    sender.wait()
 
-    def _count(self) -> int:
+    def _images(self) -> int:
         return sum(1 for part in self._parts for _ in part.iterdir())
 
 
@@ -85,32 +104,46 @@ def measure(petct: PetCt, folder: Path, plan: Plan) -> tuple[list[Measure], list
     """Measure 1 and 4 associations, with TCP_NODELAY on both sides and as DCMTK is by default."""
     starters, notes = peers.available()
     if shutil.which("storescu") is None:
-        return [], ["Receiving was left out: storescu (DCMTK) is not installed."]
+        return [], ["Receive was not measured: storescu (DCMTK) is not installed."]
     measures = []
-    for nodelay in (True, False):
+    for ways in _ways(plan):
+        nodelay = ways[0].nodelay
+        sender = Sender(petct, folder, nodelay=nodelay)
         with _receivers(starters, folder, nodelay=nodelay) as receivers:
-            sent = 0
-            for associations in (1, 4):
-                sender = Sender(
-                    petct,
-                    folder,
-                    slices=plan.slices if nodelay else plan.stock_slices,
-                    nodelay=nodelay,
-                    associations=associations,
-                )
-                measures += _case(sender, receivers, plan, _name(associations, nodelay=nodelay))
-                sent += sender.sent
-            _assert_complete(receivers, sent)
+            try:
+                for way in ways:
+                    measures += _measured(way, sender, receivers, plan)
+            finally:
+                sender.close()
+            _assert_complete(receivers, sender.sent)
     return measures, notes
 
 
-def _case(sender: Sender, receivers: Sequence[Receiver], plan: Plan, case: str) -> list[Measure]:
-    subjects = {one.name: lambda one=one: sender.push(one) for one in receivers}
-    try:
-        samples = interleave(subjects, plan, prepare=sender.renew)
-    finally:
-        sender.close()
-    return compare(SECTION, case, "images/s", samples, more_is_better=True)
+def _ways(plan: Plan) -> tuple[tuple[Way, ...], ...]:
+    """Return the ways with TCP_NODELAY, then the stock ones."""
+    return (
+        (
+            Way(case="nodelay, 1 association", nodelay=True, associations=1, slices=plan.slices),
+            Way(case="nodelay, 4 associations", nodelay=True, associations=4, slices=plan.slices),
+            Way(case="nodelay, 2 images", nodelay=True, associations=1, slices=1, is_rate=False),
+        ),
+        tuple(
+            Way(case=case, nodelay=False, associations=associations, slices=plan.stock_slices)
+            for case, associations in (("stock, 1 association", 1), ("stock, 4 associations", 4))
+        ),
+    )
+
+
+def _measured(way: Way, sender: Sender, receivers: Sequence[Receiver], plan: Plan) -> list[Measure]:
+    def sample(receiver: Receiver) -> Sample:
+        push = sender.push(receiver, way.associations)
+        value = push.images / push.seconds if way.is_rate else push.seconds * 1000
+        return Sample(value=value, cpu_ms=push.cpu_s * 1000 / push.images)
+
+    subjects = {one.name: lambda one=one: sample(one) for one in receivers}
+    samples = interleave(subjects, plan, prepare=lambda: sender.renew(way.slices))
+    unit = "images/s" if way.is_rate else "ms"
+    return compare(SECTION, way.case, unit, samples, more_is_better=way.is_rate)
 
 
 def _assert_complete(receivers: Sequence[Receiver], sent: int) -> None:
@@ -131,16 +164,3 @@ def _receivers(
             own = Path(stack.enter_context(TemporaryDirectory(dir=folder, prefix=f"{name}-")))
             started.append(stack.enter_context(starter(own, nodelay=nodelay)))
         yield tuple(started)
-
-
-def _ended(sender: subprocess.Popen[bytes]) -> int:
-    try:
-        return sender.wait(timeout=PUSH_S)
-    except subprocess.TimeoutExpired:
-        sender.kill()
-        raise
-
-
-def _name(associations: int, *, nodelay: bool) -> str:
-    how = "nodelay" if nodelay else "stock"
-    return f"{how}, {associations} association{'s' if associations > 1 else ''}"

@@ -20,10 +20,10 @@ class Plan:
     stock_slices: int
     """So many where they do not, and some receivers take 45 ms an image."""
     calls: int
-    """How many inputs a network sees in one round."""
+    """How many inputs a network sees in one round at most."""
 
 
-FULL = Plan(rounds=5, budget_s=60, slices=118, stock_slices=60, calls=400)
+FULL = Plan(rounds=5, budget_s=90, slices=118, stock_slices=40, calls=400)
 QUICK = Plan(rounds=3, budget_s=10, slices=40, stock_slices=12, calls=40)
 
 

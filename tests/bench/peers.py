@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -50,7 +50,7 @@ def node(folder: Path, *, nodelay: bool) -> Iterator[Receiver]:
     command = [sys.executable, "-m", "tests.bench.receiver", str(port), str(folder)]
 
     def count() -> int:
-        with sqlite3.connect(folder / "node.sqlite3") as database:
+        with closing(sqlite3.connect(folder / "node.sqlite3")) as database:
             return int(database.execute("SELECT count(*) FROM instances").fetchone()[0])
 
     with _started(OURS, command, folder, port, nodelay=nodelay, count=count) as receiver:

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 from node.config import Selection
 from node.dicom import series, volumes
 from tests.bench.measure import OURS, Measure, Plan, Sample, compare, interleave
 
-SECTION = "Reading"
+SECTION = "Read"
 TOLERANCE = {"CT": 0.01, "PT": 1e-4}
 """HU; and the largest difference of SUV, relative to the highest SUV."""
 Volumes = dict[str, np.ndarray]
@@ -50,7 +51,7 @@ def _ours(paths: Sequence[Path]) -> Volumes:
 
 def _pydicom(paths: Sequence[Path]) -> Volumes:
     """What most scripts do; the PET stays in Bq/ml."""
-    datasets: dict[str, list] = {"CT": [], "PT": []}
+    datasets: dict[str, list[Dataset]] = {"CT": [], "PT": []}
     for path in paths:
         dataset = dcmread(path)
         datasets[dataset.Modality].append(dataset)

@@ -148,7 +148,7 @@ def _slower(result: Row) -> str:
         if ratio is not None and ratio < WORTH_SAYING:
             more = "" if cpu is None else f", with {_number(cpu, 2)} times its CPU time"
             lines.append(
-                f"* {row['section']}, {row['case']}: {_number(ratio)} of the speed of "
+                f"* {row['section']}, {row['case']}: {_number(ratio, 2)} of the speed of "
                 f"{row['subject']}{more}."
             )
     return "\n".join(lines) if lines else f"{OURS} was nowhere slower."
