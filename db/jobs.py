@@ -287,15 +287,16 @@ def of_study(connection: Connection, study_instance_uid: str) -> list[Job]:
 
 
 def predecessors(connection: Connection, job: Job) -> list[Job]:
-    """Return the earlier jobs of the study that gave a result, the first first.
+    """Return the earlier jobs of the study that came to an outcome, the first first.
 
-    The version of a job's result is one more than their number.
+    A refusal is one, too: its report is as outdated as any. The version of a job's result is one
+    more than their number.
     """
     rows = connection.execute(
         select(jobs)
         .where(
             jobs.c.study_instance_uid == job.study_instance_uid,
-            jobs.c.state == JobState.DONE,
+            jobs.c.state.in_((JobState.DONE, JobState.REFUSED)),
             jobs.c.id < job.id,
         )
         .order_by(jobs.c.id)

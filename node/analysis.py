@@ -70,7 +70,7 @@ class StudyOnDisk:
     warnings: tuple[Reason, ...] = ()
     """What is to be said of the set of files; it goes into the findings and the report."""
     predecessors: tuple[results.Predecessor, ...] = ()
-    """Earlier reports on the same study, which this one replaces."""
+    """The objects of the study's earlier result, which this one replaces."""
 
 
 def conclude(
@@ -129,7 +129,12 @@ def _refused(study: StudyOnDisk, recipe: Recipe, reason: Reason, *, when: dateti
     if recipe.refusals:
         try:
             objects = results.refused(
-                study.paths, (reason,), equipment=recipe.equipment, key=study.key, when=when
+                study.paths,
+                (reason,),
+                equipment=recipe.equipment,
+                key=study.key,
+                when=when,
+                options=replace(recipe.options, predecessors=study.predecessors),
             )
         except UnusableStudy as without_images:
             logger.warning("no report on the refusal: %s", without_images.reason.meaning)

@@ -116,6 +116,9 @@ def build_recipe(settings: Settings) -> Recipe:
         options=ResultOptions(
             segmentation_grid=settings.results.segmentation_grid,
             key_image=settings.results.key_image,
+            hydratable=settings.results.hydratable,
+            supersede=settings.results.supersede,
+            rejection_title=settings.results.rejection_title,
         ),
         refusals=settings.results.refusals,
     )

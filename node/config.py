@@ -123,6 +123,9 @@ class Results(Section):
     refusals: bool = True
     segmentation_grid: Literal["CT", "PET"] = "CT"
     key_image: bool = True
+    hydratable: bool = False
+    supersede: Literal["none", "reject"] = "none"
+    rejection_title: Literal["113039", "113001"] = "113039"
     manufacturer: str = "petct-node project"
     device_serial_number: str = "1"
     institution: str = ""

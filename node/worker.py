@@ -79,7 +79,8 @@ class Worker:
         with reading(self.database) as connection:
             chosen = instances.of_job(connection, job.id)
             earlier = jobs.predecessors(connection, job)
-            reports = results.of_job(connection, earlier[-1].id) if earlier else []
+            made = (results.of_job(connection, one.id) for one in reversed(earlier))
+            replaced = next((objects for objects in made if objects), [])
         study = StudyOnDisk(
             study_instance_uid=job.study_instance_uid,
             paths=[self.store.path(instance.path) for instance in chosen],
@@ -87,13 +88,13 @@ class Worker:
             warnings=tuple(Reason(code=w["code"], meaning=w["meaning"]) for w in job.warnings),
             predecessors=tuple(
                 Predecessor(
-                    sop_class_uid=report.sop_class_uid,
-                    sop_instance_uid=report.sop_instance_uid,
-                    series_instance_uid=report.series_instance_uid,
-                    study_instance_uid=report.study_instance_uid,
+                    kind=ResultKind(one.kind),
+                    sop_class_uid=one.sop_class_uid,
+                    sop_instance_uid=one.sop_instance_uid,
+                    series_instance_uid=one.series_instance_uid,
+                    study_instance_uid=one.study_instance_uid,
                 )
-                for report in reports
-                if report.kind == ResultKind.REPORT
+                for one in replaced
             ),
         )
         # Dated by the job, not by the run: a job that runs again makes the same bytes.

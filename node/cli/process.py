@@ -22,6 +22,8 @@ FILE_NAMES = {
     ResultKind.REPORT: "sr.dcm",
     ResultKind.SEGMENTATION: "seg.dcm",
     ResultKind.KEY_IMAGE: "key-image.dcm",
+    ResultKind.EDITABLE: "sr-editable.dcm",
+    ResultKind.REJECTION: "rejection.dcm",
 }
 
 

@@ -12,23 +12,26 @@ from pydicom.uid import UID
 from inference.findings import Findings, Reason
 from inference.petct import PetCt
 from node.dicom import source
+from node.dicom.hydratable import editable_report
 from node.dicom.image_library import SourceSeries
 from node.dicom.key_image import key_image
 from node.dicom.lesion_groups import Segmented
 from node.dicom.provenance import Equipment, Provenance, of_findings
+from node.dicom.rejection import rejection
 from node.dicom.seg import segmentation
 from node.dicom.series import Choice
 from node.dicom.sr import Evidence, measurement_report, refusal_report
 from node.errors import UnusableStudy
-from node.instance import ResultObject
+from node.instance import ResultKind, ResultObject
 
 __all__ = ["Equipment", "Predecessor", "ResultOptions", "analyzed", "refused"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predecessor:
-    """An earlier report on the same study, which the new one replaces."""
+    """An object of the study's earlier result, which the new one replaces."""
 
+    kind: ResultKind = ResultKind.REPORT
     sop_class_uid: str
     sop_instance_uid: str
     series_instance_uid: str
@@ -41,7 +44,13 @@ class ResultOptions:
 
     segmentation_grid: Literal["CT", "PET"] = "CT"
     key_image: bool = True
+    hydratable: bool = False
+    """Whether a second report brings axes that a reader can move in OHIF."""
+    supersede: Literal["none", "reject"] = "none"
+    """What becomes of the earlier result where there is one: it stays, or it is rejected."""
+    rejection_title: Literal["113039", "113001"] = "113039"
     predecessors: tuple[Predecessor, ...] = ()
+    """The objects of the earlier result; its reports are named as predecessors."""
 
 
 @source.tolerant()
@@ -72,7 +81,7 @@ def analyzed(  # noqa: PLR0913 - key and time are the run's identity
             *_given(choice, petct, findings),
             *(_reference(one) for one in seg),
         ],
-        predecessors=[_reference(one) for one in options.predecessors],
+        predecessors=_earlier(options, ResultKind.REPORT),
         series=(
             SourceSeries(series=choice.ct, grid=petct.ct.grid),
             SourceSeries(series=choice.pet, grid=petct.pet.grid, pet_facts=petct.pet_facts),
@@ -87,7 +96,12 @@ def analyzed(  # noqa: PLR0913 - key and time are the run's identity
         if options.key_image
         else []
     )
-    return (*seg, report, *picture)
+    editable = (
+        [_editable(segmented, choice, options, subject, provenance)]
+        if options.hydratable and segmented
+        else []
+    )
+    return (*seg, report, *editable, *picture, *_rejection(options, subject, provenance))
 
 
 @source.tolerant()
@@ -98,6 +112,7 @@ def refused(
     equipment: Equipment,
     key: str,
     when: datetime,
+    options: ResultOptions = ResultOptions(),
 ) -> tuple[ResultObject, ...]:
     """Return a report that says why a study was not analysed, on whatever images it has.
 
@@ -111,8 +126,11 @@ def refused(
     study = [one for one in read if one.StudyInstanceUID == read[0].StudyInstanceUID]
     subject = source.subject(study)
     provenance = Provenance(equipment=equipment, key=key, when=when)
-    evidence = Evidence(subject=subject, instances=study)
-    return (refusal_report(reasons, evidence=evidence, provenance=provenance),)
+    evidence = Evidence(
+        subject=subject, instances=study, predecessors=_earlier(options, ResultKind.REPORT)
+    )
+    report = refusal_report(reasons, evidence=evidence, provenance=provenance)
+    return (report, *_rejection(options, subject, provenance))
 
 
 def _segmented(
@@ -144,6 +162,44 @@ def _segmented(
             also_region=others[number - 1],
         )
         for number, lesion in enumerate(findings.lesions, 1)
+    ]
+
+
+def _editable(
+    segmented: Sequence[Segmented],
+    choice: Choice,
+    options: ResultOptions,
+    subject: Dataset,
+    provenance: Provenance,
+) -> ResultObject:
+    """Return the second report; it stands on the images alone, which is all that it draws on."""
+    drawn_on = choice.ct if segmented[0].on is choice.ct else choice.pet
+    evidence = Evidence(
+        subject=subject,
+        instances=source.references(drawn_on),
+        predecessors=_earlier(options, ResultKind.EDITABLE),
+    )
+    return editable_report(segmented, evidence=evidence, provenance=provenance)
+
+
+def _earlier(options: ResultOptions, kind: ResultKind) -> list[Dataset]:
+    return [_reference(one) for one in options.predecessors if one.kind is kind]
+
+
+def _rejection(
+    options: ResultOptions, subject: Dataset, provenance: Provenance
+) -> list[ResultObject]:
+    """Return the rejection of all that the earlier result showed, where it is to be rejected."""
+    shown = [one for one in options.predecessors if one.kind is not ResultKind.REJECTION]
+    if options.supersede == "none" or not shown:
+        return []
+    return [
+        rejection(
+            [_reference(one) for one in shown],
+            title=options.rejection_title,
+            subject=subject,
+            provenance=provenance,
+        )
     ]
 
 

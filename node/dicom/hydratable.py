@@ -1,0 +1,119 @@
+"""Long and short axis of each lesion as a report whose lines a reader can take over and move.
+
+OHIF makes its own, editable measurement of a group whose Tracking Identifier names one of its
+tools and whose numbers each bring their coordinates (TID 300 by TID 1501). Such groups stand apart
+from the main report, where TID 1411 and TID 1501 in one tree would break the template.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from highdicom.sr import (
+    ContainerContentItem,
+    CoordinatesForMeasurement,
+    FindingSite,
+    GraphicTypeValues,
+    Measurement,
+    MeasurementsAndQualitativeEvaluations,
+    SourceImageForRegion,
+    TrackingIdentifier,
+)
+from numpy.typing import NDArray
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from node.dicom import codes as ours
+from node.dicom import evaluations, sr
+from node.dicom.axes import Axes, axes, slice_of_longest_axis
+from node.dicom.lesion_groups import Segmented
+from node.dicom.provenance import RESEARCH_USE, Provenance
+from node.dicom.seg import finding, finding_site, laterality, tracking_identifier
+from node.dicom.series import Plane
+from node.instance import ResultKind, ResultObject
+
+SERIES_NUMBER: Final = 9904
+TOOL: Final = "Cornerstone3DTools@^0.1.0:Bidirectional"
+"""The Tracking Identifier by which OHIF knows which of its tools drew the lines."""
+
+
+def editable_report(
+    segmented: Sequence[Segmented], *, evidence: sr.Evidence, provenance: Provenance
+) -> ResultObject:
+    """Return a report with one bidirectional measurement for each lesion, on the series segmented.
+
+    The lines lie in the slice where the lesion is longest; the numbers are the lines' own lengths,
+    as a viewer measures them. Tracking UIDs are not the main report's: a viewer that loads both
+    would take one for the other.
+    """
+    document = sr.Document(
+        kind=ResultKind.EDITABLE,
+        title=codes.DCM.ImagingMeasurementReport,
+        procedure=codes.SCT.PETCTFDGImagingOfWholeBody,
+        containers=[
+            sr.imaging_measurements([_group(one, provenance) for one in segmented], provenance),
+            evaluations.container(
+                [
+                    evaluations.code(ours.OUTCOME, ours.ANALYZED),
+                    *evaluations.version(replaces=bool(evidence.predecessors)),
+                    *(evaluations.text(ours.EXPLANATION, _said(one)) for one in segmented),
+                    evaluations.text(ours.INTENDED_USE, RESEARCH_USE),
+                ]
+            ),
+        ],
+        series_number=SERIES_NUMBER,
+        series_description="PET/CT lesion axes, editable (research)",
+    )
+    return sr.write(document, evidence=evidence, provenance=provenance)
+
+
+def _said(one: Segmented) -> str:
+    return f"The axes are those of {tracking_identifier(one.lesion, one.number)}"
+
+
+def _group(one: Segmented, provenance: Provenance) -> ContainerContentItem:
+    """Return TID 1501 with the two axes."""
+    index = slice_of_longest_axis(one.region)
+    plane = one.on.planes[index]
+    lines = axes(one.region, index)
+    site = finding_site(one.lesion)
+    group = MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(
+            uid=provenance.uid(f"lesion {one.number} axes"), identifier=TOOL
+        ),
+        finding_type=finding(one.lesion),
+        finding_sites=None
+        if site is None
+        else [FindingSite(anatomic_location=site, laterality=laterality(one.lesion))],
+        measurements=_measurements(lines, plane),
+    )[0]
+    assert isinstance(group, ContainerContentItem)
+    return group
+
+
+def _measurements(lines: Axes, plane: Plane) -> list[Measurement]:
+    return [
+        _measurement(codes.SCT.LongAxis, lines.long_mm, lines.long, plane),
+        _measurement(codes.SCT.ShortAxis, lines.short_mm, lines.short, plane),
+    ]
+
+
+def _measurement(
+    name: Code, length_mm: float, line: NDArray[np.float64], plane: Plane
+) -> Measurement:
+    return Measurement(
+        name=name,
+        value=round(length_mm, 1),
+        unit=ours.MILLIMETER,
+        referenced_coordinates=[
+            CoordinatesForMeasurement(
+                graphic_type=GraphicTypeValues.POLYLINE,
+                graphic_data=line,
+                source_image=SourceImageForRegion(
+                    referenced_sop_class_uid=plane.sop_class_uid,
+                    referenced_sop_instance_uid=plane.sop_instance_uid,
+                    referenced_frame_numbers=None if plane.frame is None else [plane.frame],
+                ),
+            )
+        ],
+    )
