@@ -1,0 +1,241 @@
+"""The lesion lies at one place in the patient, however table, scanner and files turn the images.
+
+What is compared is read back from the finished objects, with highdicom's geometry and not ours: the
+Segmentation's voxels by the functional groups of its frames, the report's contour by position,
+orientation and spacing of the image that it cites.
+"""
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from inference.phantom import draw, random_phantom
+from inference.scanner import SCANNERS
+from node import bootstrap
+from node.analysis import StudyOnDisk, conclude
+from node.config import Settings
+from node.dicom import acquire
+from node.instance import ResultKind
+
+SEED = 3
+STARTED_AT = datetime(2026, 1, 2, 10, 15, tzinfo=UTC)
+MOVED_MM = (31.3, -17.9, 250.7)
+HALF_VOXEL_MM = np.asarray((1.1, 1.1, 2.25))
+"""Along x, y and z, of the CT that Segmentation and contour are drawn on: 2.2, 2.2 and 4.5 mm."""
+
+
+Change = Callable[[list[Dataset]], list[Dataset]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the finished objects put the primary tumour, in LPS mm."""
+
+    in_segmentation: np.ndarray
+    in_contour: np.ndarray
+    segment_on_plane: np.ndarray
+    """The middle of the segment's voxels on the plane of the contour."""
+    volume_ml: float
+    patient_position: str
+
+
+def same(files: list[Dataset]) -> list[Dataset]:
+    return files
+
+
+def moved(files):
+    """As if the frame of reference had another origin: every plane lies elsewhere."""
+    for ds in files:
+        place = np.asarray(ds.ImagePositionPatient, float) + MOVED_MM
+        ds.ImagePositionPatient = [f"{value:.6f}" for value in place]
+    return files
+
+
+def from_head_to_feet(files):
+    """Instance numbers, file names and times run against the patient's axis."""
+    numbers = [ds.InstanceNumber for ds in files]
+    for ds, number in zip(files, reversed(numbers), strict=True):
+        ds.InstanceNumber = number
+    return files[::-1]
+
+
+def pixels(ds):
+    return ds.pixel_array.copy()
+
+
+def across(ds):
+    return np.asarray(ds.ImageOrientationPatient[:3], float) * float(ds.PixelSpacing[1])
+
+
+def down(ds):
+    return np.asarray(ds.ImageOrientationPatient[3:], float) * float(ds.PixelSpacing[0])
+
+
+def upside_down(files):
+    """Rows from the back to the front, as of who lies prone: the normal points to the feet."""
+    for ds in files:
+        stored, step = pixels(ds), down(ds)
+        place = np.asarray(ds.ImagePositionPatient, float) + step * (ds.Rows - 1)
+        along = [float(v) for v in ds.ImageOrientationPatient]
+        ds.ImagePositionPatient = [f"{value:.6f}" for value in place]
+        ds.ImageOrientationPatient = [*along[:3], *(-v for v in along[3:])]
+        ds.PixelData = stored[::-1].tobytes()
+    return files
+
+
+def feet_first(files):
+    """Columns from left to right, as of who lies with the feet first."""
+    for ds in files:
+        stored, step = pixels(ds), across(ds)
+        place = np.asarray(ds.ImagePositionPatient, float) + step * (ds.Columns - 1)
+        along = [float(v) for v in ds.ImageOrientationPatient]
+        ds.ImagePositionPatient = [f"{value:.6f}" for value in place]
+        ds.ImageOrientationPatient = [*(-v for v in along[:3]), *along[3:]]
+        ds.PixelData = stored[:, ::-1].tobytes()
+        ds.PatientPosition = "FFS"
+    return files
+
+
+def feet_first_prone_from_head(files):
+    return from_head_to_feet(upside_down(feet_first(files)))
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    recipe = bootstrap.build_recipe(Settings())
+    return replace(recipe, options=replace(recipe.options, key_image=False))
+
+
+@pytest.fixture(scope="module")
+def place_of(recipe, tmp_path_factory):
+    """Draws the phantom on a scanner, changes the files, analyses them and reads the place back."""
+
+    @cache
+    def found(scanner: str, change: Change = same, grid: str = "CT") -> Place:
+        folder: Path = tmp_path_factory.mktemp("geometry")
+        petct = draw(random_phantom(SEED), SCANNERS[scanner])
+        study = acquire.Study.of_phantom(SEED, STARTED_AT)
+        drawn = acquire.write(petct, folder / "drawn", habit=acquire.Habit.SIEMENS, study=study)
+        (folder / "sent").mkdir()
+        paths = []
+        for index, ds in enumerate(change([dcmread(path) for path in drawn])):
+            paths.append(folder / "sent" / f"{index:04d}.dcm")
+            ds.save_as(paths[-1], enforce_file_format=True)
+        conclusion = conclude(
+            StudyOnDisk(study_instance_uid=petct.study_instance_uid, paths=paths, key="geometry"),
+            replace(recipe, options=replace(recipe.options, segmentation_grid=grid)),
+            when=STARTED_AT,
+            clock=time.perf_counter,
+        )
+        return read_back({one.kind: one.part10 for one in conclusion.objects}, paths)
+
+    return found
+
+
+@pytest.fixture(scope="module")
+def straight(place_of):
+    """The place on a scanner whose axes are the patient's."""
+    return place_of("small")
+
+
+def read_back(objects: dict[ResultKind, bytes], paths: list[Path]) -> Place:
+    seg = hd.seg.segread(io.BytesIO(objects[ResultKind.SEGMENTATION]))
+    volume = seg.get_volume(combine_segments=True, skip_overlap_checks=True)
+    indices = np.argwhere(volume.array == 1)
+    points = volume.map_indices_to_reference(indices)
+    contour, image = contour_of(hd.sr.srread(io.BytesIO(objects[ResultKind.REPORT])), paths)
+    on_plane = np.abs((points - contour.mean(axis=0)) @ normal(image)) < 0.01
+    return Place(
+        in_segmentation=points.mean(axis=0),
+        in_contour=middle(contour),
+        segment_on_plane=points[on_plane].mean(axis=0) if on_plane.any() else np.full(3, np.nan),
+        volume_ml=len(points) * volume.voxel_volume / 1000,
+        patient_position=str(image.get("PatientPosition")),
+    )
+
+
+def contour_of(report, paths: list[Path]) -> tuple[np.ndarray, Dataset]:
+    """The first contour in LPS mm, and the image that it lies on."""
+    group = report.content.get_planar_roi_measurement_groups()[0]
+    region = group.roi
+    uid = region.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+    headers = (dcmread(path, stop_before_pixels=True) for path in paths)
+    image = next(ds for ds in headers if uid == ds.SOPInstanceUID)
+    transform = hd.spatial.ImageToReferenceTransformer.for_image(image)
+    return transform(np.asarray(region.value)), image
+
+
+def middle(contour: np.ndarray) -> np.ndarray:
+    """The centroid of the area that a closed planar polygon encloses."""
+    origin = contour[0]
+    sides = contour - origin
+    crosses = np.cross(sides[:-1], sides[1:])
+    direction = crosses.sum(axis=0)
+    areas = crosses @ direction
+    return origin + ((sides[:-1] + sides[1:]) * areas[:, None]).sum(axis=0) / (3 * areas.sum())
+
+
+def normal(image: Dataset) -> np.ndarray:
+    along = np.asarray(image.ImageOrientationPatient, float)
+    return np.cross(along[:3], along[3:])
+
+
+def test_the_place_read_back_is_where_the_tumour_was_drawn(straight):
+    drawn = random_phantom(SEED).tumour.centre_lps_mm
+
+    assert np.all(np.abs(straight.in_segmentation - drawn) < HALF_VOXEL_MM)
+    assert np.all(np.abs(straight.in_contour - drawn) < 2 * HALF_VOXEL_MM)
+
+
+@pytest.mark.parametrize(
+    ("change", "by_mm"),
+    [
+        (moved, MOVED_MM),
+        (from_head_to_feet, (0, 0, 0)),
+        (upside_down, (0, 0, 0)),
+        (feet_first, (0, 0, 0)),
+        (feet_first_prone_from_head, (0, 0, 0)),
+    ],
+)
+def test_the_same_voxels_told_otherwise_are_at_the_same_place(straight, place_of, change, by_mm):
+    """Nothing is drawn anew, so that even a tenth of a millimetre would be an error."""
+    place = place_of("small", change)
+
+    assert np.abs(place.in_segmentation - straight.in_segmentation - by_mm).max() < 0.1
+    assert np.abs(place.in_contour - straight.in_contour - by_mm).max() < 0.1
+    assert place.volume_ml == pytest.approx(straight.volume_ml, rel=0.01)
+
+
+@pytest.mark.parametrize("scanner", ["feet-first", "oblique"])
+def test_another_scanner_finds_it_at_the_same_place_to_half_a_voxel(straight, place_of, scanner):
+    """The phantom is sampled anew on turned grids of another spacing, with noise of its own."""
+    place = place_of(scanner)
+
+    assert np.all(np.abs(place.in_segmentation - straight.in_segmentation) < HALF_VOXEL_MM)
+    assert np.all(np.abs(place.in_contour - straight.in_contour) < 2 * HALF_VOXEL_MM)
+    assert place.volume_ml == pytest.approx(straight.volume_ml, rel=0.1)
+    assert place.patient_position == SCANNERS[scanner].patient_position
+
+
+def test_on_the_pet_it_lies_where_it_lies_on_the_ct(straight, place_of):
+    place = place_of("small", same, "PET")
+
+    assert np.all(np.abs(place.in_segmentation - straight.in_segmentation) < HALF_VOXEL_MM)
+
+
+@pytest.mark.parametrize("scanner", ["small", "feet-first", "oblique"])
+def test_contour_and_segment_coincide_on_their_plane(place_of, straight, scanner):
+    """The polygon runs along the edges of the segment's voxels: their middles are one point."""
+    place = straight if scanner == "small" else place_of(scanner)
+
+    assert place.in_contour == pytest.approx(place.segment_on_plane, abs=0.05)
