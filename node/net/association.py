@@ -45,6 +45,7 @@ def associate(
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, send_at_once),
                 (evt.EVT_DATA_RECV, acknowledge_at_once),
+                (evt.EVT_DATA_SENT, acknowledge_at_once),
             ],
         )
     except OSError as error:

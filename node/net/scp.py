@@ -112,6 +112,7 @@ class _Sessions:
         return [
             (evt.EVT_CONN_OPEN, send_at_once),
             (evt.EVT_DATA_RECV, acknowledge_at_once),
+            (evt.EVT_DATA_SENT, acknowledge_at_once),
             (evt.EVT_PDU_RECV, self._on_pdu),
             (evt.EVT_ESTABLISHED, self._on_established),
             (evt.EVT_C_STORE, self._on_store),

@@ -15,7 +15,11 @@ def send_at_once(event: evt.Event) -> None:
 
 
 def acknowledge_at_once(event: evt.Event) -> None:
-    """Set TCP_QUICKACK, which the kernel forgets after each receive (``evt.EVT_DATA_RECV``)."""
+    """Set TCP_QUICKACK, which the kernel forgets whenever data have come or gone.
+
+    For ``evt.EVT_DATA_RECV`` and ``evt.EVT_DATA_SENT``: a sender without TCP_NODELAY waits for the
+    acknowledgement of its last fragment.
+    """
     if hasattr(socket, "TCP_QUICKACK"):
         _set(event, socket.TCP_QUICKACK)
 
