@@ -142,6 +142,7 @@ def _marked(given: GivenRegion, foci: tuple[Focus, ...]) -> _Choice | None:
             f"the avid focus in the {focus.place} that is marked on one plane; SUVmax "
             f"{focus.suv_max:.1f}; {_origin(given)}"
         ),
+        place=focus.place,
     )
 
 
