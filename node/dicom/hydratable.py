@@ -35,6 +35,10 @@ from node.instance import ResultKind, ResultObject
 SERIES_NUMBER: Final = 9904
 TOOL: Final = "Cornerstone3DTools@^0.1.0:Bidirectional"
 """The Tracking Identifier by which OHIF knows which of its tools drew the lines."""
+# The same codes as codes.SCT.LongAxis and .ShortAxis, whose meanings end in a small "axis": OHIF
+# finds the numbers of its tool by their meaning, letter by letter.
+_LONG_AXIS: Final = Code("103339001", "SCT", "Long Axis")
+_SHORT_AXIS: Final = Code("103340004", "SCT", "Short Axis")
 
 
 def editable_report(
@@ -93,8 +97,8 @@ def _group(one: Segmented, provenance: Provenance) -> ContainerContentItem:
 
 def _measurements(lines: Axes, plane: Plane) -> list[Measurement]:
     return [
-        _measurement(codes.SCT.LongAxis, lines.long_mm, lines.long, plane),
-        _measurement(codes.SCT.ShortAxis, lines.short_mm, lines.short, plane),
+        _measurement(_LONG_AXIS, lines.long_mm, lines.long, plane),
+        _measurement(_SHORT_AXIS, lines.short_mm, lines.short, plane),
     ]
 
 

@@ -59,6 +59,7 @@ def written(made, tmp_path_factory) -> dict[str, Path]:
         "one": (made, {}),
         "two": (replace(made, findings=both), {"segmentation_grid": "PET"}),
         "frames": (made_study.multiframe(made), {}),
+        "editable": (made, {"hydratable": True}),
         "negative": (replace(made, findings=negative), {}),
     }
     paths = {}

@@ -17,6 +17,7 @@ JUDGE = node.FOLDER / "judge.mjs"
 SUV = "g/ml{SUVbw}"
 MAXIMUM, MEAN, PEAK = "56851009", "373098007", "126031"
 IMAGING_MEASUREMENT_REPORT = "126000"
+TOOLS = "Cornerstone3DTools@^0.1.0:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def segmentations(judged) -> dict[str, Judged]:
 def test_the_adapters_read_every_object_without_an_error(judged):
     assert {name: one.said["error"] for name, one in judged.items() if "error" in one.said} == {}
     assert {"one SR", "two SR", "frames SR", "negative SR", "refusal SR"} <= set(judged)
-    assert {"one SEG", "two SEG", "frames SEG"} <= set(judged)
+    assert {"one SEG", "two SEG", "frames SEG", "editable SR-EDIT"} <= set(judged)
 
 
 def test_every_segment_has_the_voxels_that_we_wrote_on_the_images_that_we_named(segmentations):
@@ -131,13 +132,27 @@ def test_every_contour_lies_on_an_image_of_the_evidence(reports):
         assert {region["image"] for region in regions} <= cited, name
 
 
-def test_only_a_report_made_for_it_is_offered_for_editing(reports):
+def test_only_a_group_that_names_a_tool_is_offered_for_editing(reports):
     """A contour of four or five points would be taken for a rectangle and spoil the display."""
     for name, one in reports.items():
-        if "hydratable" in name:
-            assert {each["tool"] for each in one.said["editable"]} == {"Bidirectional"}, name
-        else:
-            assert one.said["editable"] == [], name
+        editable = {each["trackingUID"]: each["tool"] for each in one.said["editable"]}
+        assert editable == {
+            group["trackingUID"]: group["trackingIdentifier"].removeprefix(TOOLS)
+            for group in one.said["groups"]
+            if group["trackingIdentifier"].startswith(TOOLS)
+        }, name
+
+
+def test_the_axes_that_can_be_edited_are_as_long_as_their_numbers_say(reports):
+    assert len(reports["editable SR-EDIT"].said["editable"]) == 1
+    for name, one in reports.items():
+        for each in one.said["editable"]:
+            (group,) = [g for g in one.said["groups"] if g["trackingUID"] == each["trackingUID"]]
+            long, short = (number["value"] for number in group["numbers"])
+            ends = np.asarray(each["points"])
+            assert (each["statistics"]["length"], each["statistics"]["width"]) == (long, short)
+            assert np.linalg.norm(ends[1] - ends[0]) == pytest.approx(long, abs=0.06), name
+            assert np.linalg.norm(ends[3] - ends[2]) == pytest.approx(short, abs=0.06), name
 
 
 def _read_voxels(one: Judged) -> dict[tuple[int, str, int], int]:
