@@ -8,7 +8,7 @@ from struct import unpack
 from typing import Any, Final, TypeAlias
 
 from pydicom import dcmread
-from pydicom.datadict import keyword_for_tag
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
@@ -65,7 +65,7 @@ def whole(item: Item, keyword: str) -> int | None:
 def _plain(dataset: Dataset, leaves: list[Leaf]) -> Item:
     values: dict[str, Any] = {}
     for tag, raw in dataset.items():
-        keyword, vr = _keyword(tag), str(raw.VR)
+        keyword, vr = _keyword(tag), str(raw.VR or _vr(tag))
         if vr == "SQ":
             items = dataset.get(tag).value  # pydicom turns a sequence into items when it is used
             values[keyword] = [_plain(item, leaves) for item in items]
@@ -85,6 +85,11 @@ def _plain(dataset: Dataset, leaves: list[Leaf]) -> Item:
 @cache
 def _keyword(tag: BaseTag) -> str:
     return keyword_for_tag(tag) or str(tag)
+
+
+def _vr(tag: BaseTag) -> str:
+    """Return the VR of an element in Implicit VR."""
+    return dictionary_VR(tag) if dictionary_has_tag(tag) else "UN"
 
 
 def _number(value: bytes, code: str) -> float | tuple[float, ...]:

@@ -83,20 +83,22 @@ def _contradictions(group: Node) -> Iterator[Found]:
 
 def _wrong_categories(root: Node) -> Iterator[Found]:
     """Yield where a category is not what probability and cut-off come to."""
-    numbers = {node.name[0]: node for node in root if node.value_type == "NUM"}
-    for name, probability in numbers.items():
-        task = name.removeprefix("PROB_")
-        cutoff = numbers.get(f"CUT_{task}")
+    ours_only = [node for node in root if node.name[1] == ours.PRIVATE_SCHEME]
+    by_name = {node.name[0]: node for node in ours_only if node.value_type == "NUM"}
+    for task in sorted({node.name[0].partition("_")[2] for node in ours_only if _of_task(node)}):
+        probability, cutoff = by_name.get(f"PROB_{task}"), by_name.get(f"CUT_{task}")
         categories = root.below((f"CAT_{task}", ours.PRIVATE_SCHEME))
-        if task == name:
-            continue
-        if cutoff is None or not categories:
-            yield Rule.NUMBER, f"{name} has no cut-off or no category"
+        if probability is None or cutoff is None or not categories:
+            yield Rule.NUMBER, f"of {task} not all of probability, cut-off and category are told"
             continue
         above = (probability.number or 0) - (cutoff.number or 0)
         unclear = abs(above) <= _rounding(probability) + _rounding(cutoff)
         if not unclear and any((one.code == _HIGH) != (above > 0) for one in categories):
             yield Rule.NUMBER, f"the category of {task} contradicts its probability"
+
+
+def _of_task(node: Node) -> bool:
+    return node.name[0].startswith(("PROB_", "CUT_", "CAT_"))
 
 
 def _is_percentage(name: Concept) -> bool:
