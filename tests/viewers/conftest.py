@@ -72,6 +72,7 @@ def _looks(analyzed: Mapping[str, Analyzed]) -> list[dict[str, Any]]:
             "segment": "primary 1",
             "points": positive.in_patient(around).tolist(),
         },
+        _look("positive-axes", "editable", positive, ResultKind.EDITABLE),
         _look("positive-key-image", "image", positive, ResultKind.KEY_IMAGE),
         _look("negative-report", "text", analyzed["negative"], ResultKind.REPORT),
         _look("refused-report", "text", analyzed["refused"], ResultKind.REPORT),

@@ -105,8 +105,8 @@ class Analyzed:
 
 
 def recipe() -> Recipe:
-    """What an installation with default settings analyses studies with."""
-    return bootstrap.build_recipe(settings_from({}))
+    """What an installation analyses studies with that also wants axes to be edited."""
+    return bootstrap.build_recipe(settings_from({"results": {"hydratable": True}}))
 
 
 def positive(folder: Path, recipe: Recipe) -> Analyzed:

@@ -2,6 +2,7 @@
 
 import io
 
+import highdicom as hd
 import numpy as np
 import pytest
 from PIL import Image
@@ -52,6 +53,19 @@ def test_the_numbers_stand_beside_the_contour(seen, positive):
 def test_the_report_is_not_offered_for_editing(seen):
     assert "Do you want" not in seen["positive-report"]["body"]
     assert seen["positive-report"]["measurements"] == []
+
+
+def test_the_axes_of_every_lesion_become_measurements_that_can_be_edited(seen, positive):
+    shown = seen["positive-axes"]
+    ours = hd.sr.srread(io.BytesIO(positive.result(ResultKind.EDITABLE).part10))
+    groups = ours.content.get_image_measurement_groups()
+
+    assert len(shown["measurements"]) == len(groups) >= 2
+    for group, line in zip(groups, shown["measurements"], strict=True):
+        long, short = (measurement.value for measurement in group.get_measurements())
+        assert line["type"] == "Bidirectional"
+        assert line["text"][:2] == [f"L: {long:.1f} mm", f"W: {short:.1f} mm"]
+    assert shown["measurements"][0]["image"] == positive.contour.sop_instance_uid
 
 
 def test_every_lesion_is_a_segment_in_the_panel_with_our_voxels_on_each_image(seen, positive):
