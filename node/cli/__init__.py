@@ -8,7 +8,7 @@ from rich.console import Console
 
 from inference.errors import InferenceError
 from node import bootstrap, config
-from node.cli import check, demo, export, operate, process
+from node.cli import check, demo, export, operate, process, samples
 from node.config import ConfigError, Settings
 
 DEFAULT_CONFIG = Path("config.yaml")
@@ -59,6 +59,9 @@ def _offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     drawn.add_argument("--habit", default="siemens", help="siemens, ge, philips or gml")
     drawn.add_argument("--contour", action="store_true", help="with an RT Structure Set")
     drawn.add_argument("--out", type=Path, required=True)
+    shown = _command(commands, "samples", "write one example of every object we send", _samples)
+    shown.add_argument("--out", type=Path, required=True)
+    shown.add_argument("--images", type=Path, metavar="DIR", help="write the drawn images, too")
 
 
 def _operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -131,6 +134,10 @@ def _phantom(options: argparse.Namespace, console: Console) -> int:
         habit=options.habit,
         contour=options.contour,
     )
+
+
+def _samples(options: argparse.Namespace, console: Console) -> int:
+    return samples.samples(options.out, console, images=options.images)
 
 
 def _check(options: argparse.Namespace, console: Console) -> int:
