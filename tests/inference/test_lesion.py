@@ -109,6 +109,8 @@ def test_nodes_are_further_foci_after_the_primary():
 
     assert [lesion.label for lesion in lesions] == ["primary", "focus-1", "focus-2"]
     assert dice(lesions[0].on_pet, tumour_region(phantom, petct.pet.grid)) > 0.7
+    # The N1 node lies at the hilum, where lung is around it; the N2 node between the lungs.
+    assert [lesion.place for lesion in lesions] == ["lung", "lung", "mediastinum"]
     for node in phantom.nodes:
         distances = [
             np.linalg.norm(np.subtract(lesion.centroid_lps_mm, node.centre_lps_mm))

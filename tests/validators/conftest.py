@@ -51,7 +51,9 @@ def written(made, tmp_path_factory) -> dict[str, Path]:
     """Every kind of object that we write, by name."""
     folder = tmp_path_factory.mktemp("results")
     common = {"equipment": made_study.EQUIPMENT, "key": "k", "when": made_study.WHEN}
-    second = made_study.lesion(label="node", on_ct=made_study.ball(made_study.CT_GRID, (50, 0, 0)))
+    second = made_study.lesion(
+        label="focus-1", place="mediastinum", on_ct=made_study.ball(made_study.CT_GRID, (50, 0, 0))
+    )
     both = made_study.findings(made_study.lesion(), second)
     reason = Reason(code="SLICES_THICK", meaning="CT slices of 10 mm")
     negative = made_study.findings(predictions=(), applicable=False, inapplicable=(reason,))
@@ -61,6 +63,10 @@ def written(made, tmp_path_factory) -> dict[str, Path]:
         "frames": (made_study.multiframe(made), {}),
         "editable": (made, {"hydratable": True}),
         "negative": (replace(made, findings=negative), {}),
+        "superseding": (
+            replace(made, findings=both),
+            {"hydratable": True, "supersede": "reject", "predecessors": earlier(made)},
+        ),
     }
     paths = {}
     for name, (study, options) in cases.items():
@@ -77,6 +83,28 @@ def written(made, tmp_path_factory) -> dict[str, Path]:
     paths["refusal SR"] = folder / "refusal_SR.dcm"
     paths["refusal SR"].write_bytes(refusal.part10)
     return paths
+
+
+def earlier(made: made_study.MadeStudy) -> tuple[results.Predecessor, ...]:
+    """A whole earlier version of the results."""
+    return tuple(
+        results.Predecessor(
+            kind=one.kind,
+            sop_class_uid=one.sop_class_uid,
+            sop_instance_uid=one.sop_instance_uid,
+            series_instance_uid=one.series_instance_uid,
+            study_instance_uid=one.study_instance_uid,
+        )
+        for one in results.analyzed(
+            made.choice,
+            made.petct,
+            made.findings,
+            equipment=made_study.EQUIPMENT,
+            key="earlier",
+            when=made_study.WHEN,
+            options=results.ResultOptions(hydratable=True),
+        )
+    )
 
 
 @pytest.fixture

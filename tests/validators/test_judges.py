@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-REPORTS = ["one SR", "two SR", "frames SR", "negative SR", "refusal SR"]
+REPORTS = [
+    "one SR",
+    "two SR",
+    "frames SR",
+    "negative SR",
+    "refusal SR",
+    "superseding SR",
+    "superseding SR-EDIT",
+]
+REJECTION = "superseding KOS"
 SEGMENTATIONS = ["one SEG", "two SEG", "frames SEG"]
 KEY_IMAGES = ["one SC", "negative SC"]
 PIXELMED = Path("/usr/share/java/pixelmed.jar")
@@ -26,33 +35,38 @@ def errors(said: str) -> list[str]:
     return [line for line in said.splitlines() if line.startswith("Error")]
 
 
-@pytest.mark.parametrize("name", [*REPORTS, *SEGMENTATIONS, *KEY_IMAGES])
+@pytest.mark.parametrize("name", [*REPORTS, REJECTION, *SEGMENTATIONS, *KEY_IMAGES])
 def test_dciodvfy_finds_no_error(judge, written, name):
     said = judge("dciodvfy", written[name])
 
     assert errors(said) == []
-    assert any(word in said for word in ("SR", "Segmentation", "SCImage")), said[:200]
+    known = ("SR", "Segmentation", "SCImage", "KeyObjectSelectionDocument")
+    assert any(word in said for word in known), said[:200]
 
 
 def test_dcentvfy_finds_patient_and_study_the_same_as_in_the_source(judge, made, written):
     sources = [made.choice.ct.paths[0], made.choice.pet.paths[0]]
 
-    said = judge("dcentvfy", *sources, written["one SEG"], written["one SR"], written["one SC"])
+    ours = ["one SEG", "one SR", "one SC", "superseding SR-EDIT", REJECTION]
+    said = judge("dcentvfy", *sources, *(written[name] for name in ours))
 
     # It counts the Accession Number to the series in one IOD and to the study in the other.
     assert [line for line in said.splitlines() if "<AccessionNumber>" not in line] == []
 
 
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("name", [*REPORTS, REJECTION])
 def test_dsrdump_reads_the_content_tree(judge, written, name):
     said = judge("dsrdump", written[name])
 
     assert not [line for line in said.splitlines() if line.startswith(("E:", "F:"))]
-    assert "Measurement Report" in said
+    assert "Measurement Report" in said or "Data Retention Policy Expired" in said
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["one SR", "negative SR", "refusal SR"])
+@pytest.mark.parametrize(
+    "name",
+    ["one SR", "negative SR", "refusal SR", "superseding SR", "superseding SR-EDIT", REJECTION],
+)
 def test_pixelmed_finds_no_error_in_the_template(judge, written, name):
     if not PIXELMED.exists():
         pytest.skip("libpixelmed-java is not installed; scripts/system-packages.sh installs it")

@@ -1,12 +1,14 @@
 """Every result object says the same of who made it (IHE AIR 6.5.3.1, table 6.5.3.1-1)."""
 
 import io
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
+from inference.findings import Reason
 from node.dicom import results
 from node.dicom.provenance import Equipment, Provenance
 from node.instance import ResultKind
@@ -45,20 +47,6 @@ def processing(ds):
     ]
 
 
-def texts(ds):
-    """All (code value, text or UID) of a report."""
-    found = {}
-
-    def walk(item):
-        for child in item.get("ContentSequence", []):
-            value = child.get("TextValue") or child.get("UID")
-            found.setdefault(child.get("ConceptNameCodeSequence", [None])[0].CodeValue, value)
-            walk(child) if child.ValueType == "CONTAINER" else None
-
-    walk(ds)
-    return found
-
-
 def test_every_object_names_the_algorithm_as_processing_equipment(objects):
     for ds in objects.values():
         first = processing(ds)[0]
@@ -74,21 +62,82 @@ def test_every_processing_equipment_has_a_device_uid(objects):
         assert len(uids) == len(set(uids)) == 2
 
 
-def test_report_segmentation_and_equipment_say_the_same(objects):
-    equipment = processing(objects[ResultKind.REPORT])[0]
-    told = texts(objects[ResultKind.REPORT])
-    segment = objects[ResultKind.SEGMENTATION].SegmentSequence[0]
-    algorithm = segment.SegmentationAlgorithmIdentificationSequence[0]
+# IHE AIR Rev 1.3, table 6.5.3.1-1: where a value stands, by the attribute that it must equal.
+EQUALITY = {
+    "Manufacturer": ({"121014"}, "AlgorithmSource"),
+    "ManufacturerModelName": ({"121015", "111001"}, "AlgorithmName"),
+    "SoftwareVersions": ({"111003"}, "AlgorithmVersion"),
+    "DeviceUID": ({"121012"}, None),
+}
 
-    assert equipment.Manufacturer == told["121014"] == algorithm.AlgorithmSource
-    assert (
-        equipment.ManufacturerModelName
-        == told["121015"]
-        == told["111001"]
-        == algorithm.AlgorithmName
+
+def every_kind(made) -> dict[str, Dataset]:
+    """One object of every kind, a negative report and a refusal among them."""
+    earlier = results.Predecessor(
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
+        sop_instance_uid="2.25.9",
+        series_instance_uid="2.25.8",
+        study_instance_uid=made_study.STUDY_UID,
     )
-    assert equipment.SoftwareVersions == told["111003"] == algorithm.AlgorithmVersion
-    assert equipment.DeviceUID == told["121012"]
+    superseding = {"hydratable": True, "supersede": "reject", "predecessors": (earlier,)}
+    negative = replace(made, findings=made_study.findings(predictions=()))
+    (refusal,) = results.refused(
+        made.choice.ct.paths,
+        [Reason(code="PET_MISSING", meaning="no PET")],
+        equipment=made_study.EQUIPMENT,
+        key="k",
+        when=made_study.WHEN,
+    )
+    objects = {one.kind.value: one for one in made_study.analyzed(made, **superseding)}
+    (objects["negative"],) = made_study.analyzed(negative, key_image=False)
+    objects["refusal"] = refusal
+    return {name: dcmread(io.BytesIO(one.part10)) for name, one in objects.items()}
+
+
+def content_values(item: Dataset, names: set[str]) -> Iterator[str]:
+    for child in item.get("ContentSequence", []):
+        concepts = child.get("ConceptNameCodeSequence")
+        if concepts and concepts[0].CodeValue in names:
+            yield str(child.get("TextValue") or child.get("UID"))
+        yield from content_values(child, names)
+
+
+def algorithms(item: Dataset) -> Iterator[Dataset]:
+    """Every item of an Algorithm Identification Macro, however deep."""
+    for element in item:
+        if element.VR == "SQ":
+            for child in element.value:
+                if "AlgorithmName" in child:
+                    yield child
+                yield from algorithms(child)
+
+
+def test_equipment_observer_and_algorithm_say_the_same_in_every_kind_of_object(made):
+    """The equality rule; the writing library's own item is no algorithm and is not compared."""
+    compared = dict.fromkeys(EQUALITY, 0)
+    for kind, ds in every_kind(made).items():
+        ours, library = processing(ds)
+        assert library.ManufacturerModelName == "highdicom", kind
+        for attribute, (names, in_macro) in EQUALITY.items():
+            said = [*content_values(ds, names)]
+            if in_macro is not None:
+                said += [str(item[in_macro].value) for item in algorithms(ds)]
+            assert set(said) <= {str(ours[attribute].value)}, (kind, attribute)
+            compared[attribute] += len(said)
+
+    assert all(compared.values()), compared
+
+
+def test_every_kind_of_object_names_the_same_device(made):
+    objects = every_kind(made)
+
+    assert set(objects) >= {"SR", "SEG", "SC", "SR-EDIT", "KOS", "negative", "refusal"}
+    # A refusal comes before any bundle was run: it is the device without one.
+    uids = {processing(ds)[0].DeviceUID for name, ds in objects.items() if name != "refusal"}
+    assert len(uids) == 1
+    for ds in objects.values():
+        assert ds.InstanceCreatorUID == processing(ds)[0].DeviceUID
+        assert all("DeviceUID" in item for item in processing(ds))
 
 
 def test_another_bundle_is_another_device(made):

@@ -167,3 +167,30 @@ def test_regions_that_do_not_fit_the_planes_are_refused(made):
                 made.findings, equipment=made_study.EQUIPMENT, key="k", when=made_study.WHEN
             ),
         )
+
+
+def test_a_focus_in_the_mediastinum_is_a_segment_with_codes_of_its_own(made):
+    """The lung's neoplasm and what may be a node must not be taken for each other."""
+    focus = made_study.lesion(
+        label="focus-1",
+        laterality="left",
+        place="mediastinum",
+        on_ct=made_study.ball(made_study.CT_GRID, (0, 0, 0)),
+    )
+    nodule = made_study.lesion(
+        label="focus-2", place="lung", on_ct=made_study.ball(made_study.CT_GRID, (-60, 0, 0))
+    )
+    several = replace(made, findings=made_study.findings(made_study.lesion(), focus, nodule))
+
+    primary, node, other = dataset(segmentation_of(several)).SegmentSequence
+
+    kinds = [
+        segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning
+        for segment in (primary, node, other)
+    ]
+    assert kinds == ["Neoplasm, Primary", "Lesion", "Neoplasm"]
+    regions = [segment.AnatomicRegionSequence[0] for segment in (primary, node, other)]
+    assert [region.CodeMeaning for region in regions] == ["Lung", "Mediastinum", "Lung"]
+    assert "AnatomicRegionModifierSequence" not in regions[1]
+    colours = {tuple(segment.RecommendedDisplayCIELabValue) for segment in (primary, node, other)}
+    assert len(colours) == len({s.TrackingUID for s in (primary, node, other)}) == 3
