@@ -1,6 +1,7 @@
 """What OHIF shows of three studies, looked at once for all tests in here."""
 
 import io
+import json
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -55,6 +56,7 @@ def seen(analyzed, tmp_path_factory) -> Mapping[str, Any]:
         answer = node.run(
             node.FOLDER / "look.mjs", question=order, timeout_s=DEADLINE_S + PATIENCE_S + 60
         )
+    (OUTPUT / "seen.json").write_text(json.dumps(answer, indent=1), encoding="utf-8")
     assert isinstance(answer, Mapping)
     return answer
 
@@ -65,7 +67,7 @@ def _looks(analyzed: Mapping[str, Analyzed]) -> list[dict[str, Any]]:
     return [
         {
             **_look("positive-report", "report", positive, ResultKind.REPORT),
-            "points": positive.contour.points.tolist(),
+            "points": positive.edge.tolist(),
         },
         {
             **_look("positive-segmentation", "segmentation", positive, ResultKind.SEGMENTATION),

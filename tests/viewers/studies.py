@@ -1,13 +1,11 @@
 """The studies that are looked at: drawn, analysed by the node's own code, and put into a PACS."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-import highdicom as hd
 import numpy as np
 from pydicom import dcmread
 from rich.console import Console
@@ -26,14 +24,6 @@ from node.instance import ResultKind, ResultObject
 
 WHEN = datetime(2026, 1, 2, 10, 15, tzinfo=UTC)
 SEED = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contour:
-    """A contour of a report: the image that it lies on, and its points in the patient."""
-
-    sop_instance_uid: str
-    points: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -65,17 +55,17 @@ class Analyzed:
             if ds.Modality == "CT"
         }
 
-    @cached_property
-    def contour(self) -> Contour:
-        """The report's contour of the primary on the CT."""
-        part10 = self.result(ResultKind.REPORT).part10
-        group = hd.sr.srread(io.BytesIO(part10)).content.get_planar_roi_measurement_groups()[0]
-        cited = group.roi.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
-        columns, rows = np.asarray(group.roi.value)[:, :2].T
-        # The image begins at 0, the middle of its first pixel is 0.5 (PS3.3 C.18.6.1.1).
-        slices = np.full(len(rows), self.slices[cited])
-        indices = np.stack([slices, rows - 0.5, columns - 0.5], axis=1)
-        return Contour(sop_instance_uid=cited, points=self._ct.to_patient(indices))
+    @property
+    def key_slice(self) -> int:
+        """The slice of the CT in which the primary has the most voxels."""
+        return int(self.primary.on_ct.mask.sum(axis=(1, 2)).argmax())
+
+    @property
+    def edge(self) -> np.ndarray:
+        """The corners of the primary's voxels in that slice, in LPS and mm."""
+        voxels = self.inside[self.inside[:, 0] == self.key_slice]
+        corners = [[0, row, column] for row in (-0.5, 0.5) for column in (-0.5, 0.5)]
+        return self.in_patient((voxels[:, None] + np.asarray(corners)).reshape(-1, 3))
 
     @property
     def inside(self) -> np.ndarray:
