@@ -15,12 +15,28 @@ from pathlib import Path
 
 from inference.findings import Reason
 from node.dicom import lint, results
-from node.instance import ResultObject
+from node.instance import ResultKind, ResultObject
 from tests import made_study
 from tests.validators import planted_in_images, planted_in_reports
 from tests.validators.planting import Fault, planted
 
 FAULTS = (*planted_in_reports.FAULTS, *planted_in_images.FAULTS)
+DOCUMENTS = {kind.value for kind in (ResultKind.REPORT, ResultKind.EDITABLE, ResultKind.REJECTION)}
+EARLIER = tuple(
+    results.Predecessor(
+        kind=kind,
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=f"2.25.9{number}",
+        series_instance_uid=f"2.25.8{number}",
+        study_instance_uid=made_study.STUDY_UID,
+    )
+    for number, (kind, sop_class_uid) in enumerate(
+        (
+            (ResultKind.REPORT, "1.2.840.10008.5.1.4.1.1.88.34"),
+            (ResultKind.SEGMENTATION, "1.2.840.10008.5.1.4.1.1.66.4"),
+        )
+    )
+)
 JUDGES = ("dciodvfy", "dcentvfy", "dsrdump")
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 HEADING = "## Rules of the lint"
@@ -36,16 +52,25 @@ class Sound:
 
 
 def sound_sets(folder: Path) -> dict[str, Sound]:
-    """The sets that faults are planted in: of a lesion, of none, and of a refusal."""
+    """The sets to plant faults in: of a lesion, of none, of a next version, of a refusal."""
     made = made_study.study(folder)
     reason = Reason(code="SLICES_THICK", meaning="CT slices of 10 mm")
     common = {"equipment": made_study.EQUIPMENT, "key": "k", "when": made_study.WHEN}
+    superseding = {"hydratable": True, "supersede": "reject", "predecessors": EARLIER}
     negative = made_study.findings(predictions=(), applicable=False, inapplicable=(reason,))
     images = [made.choice.ct.paths[0], made.choice.pet.paths[0]]
     sets = {"refusal": results.refused(made.choice.ct.paths, [reason], **common)}
-    for name, findings in (("lesion", made.findings), ("negative", negative)):
+    for name, findings, options in (
+        ("lesion", made.findings, {}),
+        ("negative", negative, {}),
+        ("next", made.findings, superseding),
+    ):
         sets[name] = results.analyzed(
-            made.choice, made.petct, findings, options=results.ResultOptions(), **common
+            made.choice,
+            made.petct,
+            findings,
+            options=results.ResultOptions(**options),
+            **common,
         )
     analyzed = lint.Source.of(made.choice, made.petct)
     sources = {"refusal": lint.Source.of_files(made.choice.ct.paths)}
@@ -84,7 +109,7 @@ def by_the_judges(sound: Sound, kind: str, folder: Path) -> dict[str, set[str]]:
         # It counts the Accession Number to the series in one IOD and to the study in the other.
         "dcentvfy": {line for line in entities if "<AccessionNumber>" not in line},
         "dsrdump": {x for x in said("dsrdump", paths[kind]) if x.startswith(("E:", "F:"))}
-        if kind == "SR"
+        if kind in DOCUMENTS
         else set(),
     }
 

@@ -11,6 +11,8 @@ from pydicom.sr.codedict import codes
 
 from node.dicom import codes as ours
 from node.dicom.lint import Rule
+from node.dicom.provenance import Provenance
+from tests.made_study import EQUIPMENT, WHEN
 from tests.validators.planting import CT, PET, Fault, adding_to
 
 FAULTS: list[Fault] = []
@@ -427,6 +429,63 @@ def no_serial_number(ds):
 @fault("SEG", what="The software's version is missing", rule=Rule.EQUIPMENT)
 def no_software_version(ds):
     del ds.SoftwareVersions
+
+
+# The editable report and the rejection, which come with a next version
+
+
+@fault("next SR-EDIT", what="OHIF does not know the tool: nothing to take over", rule=Rule.VIEWER)
+def unknown_tool(ds):
+    first(ds, codes.DCM.TrackingIdentifier).TextValue = "primary 1"
+
+
+@fault("next SR-EDIT", what="OHIF does not know the spelling of Long axis", rule=Rule.VIEWER)
+def spelt_otherwise(ds):
+    first(ds, codes.SCT.LongAxis).ConceptNameCodeSequence[0].CodeMeaning = "Long axis"
+
+
+@fault("next SR-EDIT", what="A number has no line", rule=Rule.VIEWER)
+def no_line(ds):
+    first(ds, codes.SCT.ShortAxis).ContentSequence = []
+
+
+@fault("next SR-EDIT", what="An axis is not as long as its line", rule=Rule.NUMBER)
+def length_other(ds):
+    first(ds, codes.SCT.LongAxis).MeasuredValueSequence[0].NumericValue = "12.3"
+
+
+@fault("next SR-EDIT", what="The evidence lacks the first image of its series", rule=Rule.EVIDENCE)
+def part_of_series(ds):
+    del evidence(ds)[0].ReferencedSOPSequence[0]
+
+
+@fault("next KOS", what="A rejection rejects the new report, not the old", rule=Rule.EVIDENCE)
+def rejects_the_new(ds):
+    new = str(Provenance(equipment=EQUIPMENT, key="k", when=WHEN).uid("instance SR"))
+    old = next(item for item in items(ds) if "ReferencedSOPSequence" in item)
+    for item in (evidence(ds)[0], old):
+        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID = new
+
+
+@fault("next KOS", what="A rejection rejects an image", rule=Rule.EVIDENCE)
+def rejects_an_image(ds):
+    evidence(ds)[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "2.25.1100.1"
+
+
+@fault("next KOS", what="A rejection has the title of any key images", rule=Rule.TEMPLATE)
+def title_of_interest(ds):
+    title = ds.ConceptNameCodeSequence[0]
+    title.CodeValue, title.CodeMeaning = "113000", "Of Interest"
+
+
+@fault("next KOS", what="A rejection is not identified as TID 2010", rule=Rule.TEMPLATE)
+def rejection_without_template(ds):
+    del ds.ContentTemplateSequence
+
+
+@fault("next KOS", what="A rejection is of another patient", rule=Rule.IDENTITY)
+def rejection_of_other_patient(ds):
+    ds.PatientID = "P2"
 
 
 # Patient and values

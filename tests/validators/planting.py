@@ -21,7 +21,7 @@ class Fault:
     """A change that makes one kind of object wrong, and the rule of the lint that it breaks."""
 
     target: str
-    """The object that it is planted in: SR, SEG, SC, "negative SR" or "refusal SR"."""
+    """The kind of object that it is planted in, after the name of its set (or the first set)."""
     what: str
     rule: Rule
     plant: Plant

@@ -8,23 +8,25 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from pydicom.uid import (
-    Comprehensive3DSRStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
 
 from node.dicom import source as source_headers
-from node.dicom.lint import groups, items, numbers, report, tree
+from node.dicom.lint import evidence, groups, items, numbers, report, tree
 from node.dicom.lint.capture import wrong_capture
 from node.dicom.lint.concepts import undeclared_schemes, unknown_codes
-from node.dicom.lint.evidence import wrong_evidence
+from node.dicom.lint.editable import not_taken_over
 from node.dicom.lint.faults import MEANINGS, Fault, Found, Rule
 from node.dicom.lint.identity import wrong_equipment, wrong_identity
 from node.dicom.lint.images import Source
 from node.dicom.lint.items import Encoded, Item
+from node.dicom.lint.rejection import wrong_rejection
 from node.dicom.lint.segmentation import wrong_segmentation
 from node.dicom.lint.values import unfit_values
-from node.instance import ResultObject
+from node.instance import ResultKind, ResultObject
+
+_DOCUMENTS = frozenset({ResultKind.REPORT, ResultKind.EDITABLE, ResultKind.REJECTION})
 
 __all__ = ["MEANINGS", "Fault", "Rule", "Source", "check"]
 
@@ -69,45 +71,59 @@ def _wrong(
     made: ResultObject, objects: Sequence[ResultObject], read: dict[str, Encoded], source: Source
 ) -> Iterator[Found]:
     encoded = read[made.sop_instance_uid]
-    dataset = encoded.item
     yield from wrong_identity(made, encoded, source)
-    yield from wrong_equipment(dataset)
-    yield from unknown_codes(dataset)
-    yield from undeclared_schemes(dataset)
-    if any(
-        one.series_instance_uid == made.series_instance_uid and one.kind != made.kind
-        for one in objects
-    ):
-        yield Rule.IDENTITY, "objects of two kinds share a series"
+    yield from wrong_equipment(encoded.item)
+    yield from unknown_codes(encoded.item)
+    yield from undeclared_schemes(encoded.item)
+    others = [one for one in objects if one is not made]
+    if made.series_instance_uid in {one.series_instance_uid for one in others}:
+        yield Rule.IDENTITY, "another object is in the same series"
     if made.sop_class_uid == SegmentationStorage:
         yield from wrong_segmentation(encoded, source)
     elif made.sop_class_uid == SecondaryCaptureImageStorage:
         yield from wrong_capture(encoded, source)
-    elif made.sop_class_uid == Comprehensive3DSRStorage:
-        segmentations = {
-            one.sop_instance_uid: read[one.sop_instance_uid].item
-            for one in objects
-            if one.sop_class_uid == SegmentationStorage and one.sop_instance_uid in read
-        }
-        classes = {one.sop_instance_uid: one.sop_class_uid for one in objects}
-        yield from _wrong_report(dataset, source, segmentations, classes)
+    elif made.kind in _DOCUMENTS:
+        yield from _wrong_document(made, objects, read, source)
+
+
+def _wrong_document(
+    made: ResultObject, objects: Sequence[ResultObject], read: dict[str, Encoded], source: Source
+) -> Iterator[Found]:
+    dataset = read[made.sop_instance_uid].item
+    root = tree.read(dataset)
+    results = {one.sop_instance_uid: one.sop_class_uid for one in objects}
+    yield from evidence.wrong_citations(dataset, root, source)
+    yield from report.unequal_equipment(dataset, root)
+    if made.kind is ResultKind.REJECTION:
+        yield from wrong_rejection(dataset, root)
+        yield from evidence.wrongly_rejected(dataset, source, results)
+        return
+    segmentations = {
+        uid: read[uid].item
+        for uid, sop_class in results.items()
+        if sop_class == SegmentationStorage and uid in read
+    }
+    yield from _wrong_report(root, dataset, source, segmentations)
+    yield from evidence.foreign_instances(dataset, source, results)
+    yield from evidence.missing_images(dataset, source, both=made.kind is ResultKind.REPORT)
+    if made.kind is ResultKind.EDITABLE:
+        yield from not_taken_over(root, source)
+    else:
+        yield from groups.missing_segments(root, segmentations)
 
 
 def _wrong_report(
-    dataset: Item, source: Source, segmentations: dict[str, Item], classes: dict[str, str]
+    root: tree.Node, dataset: Item, source: Source, segmentations: dict[str, Item]
 ) -> Iterator[Found]:
-    root = tree.read(dataset)
     yield from chain(
         report.broken_template(dataset, root),
-        report.unequal_equipment(dataset, root),
+        report.algorithm_unnamed(root),
         report.unsaid(root),
         numbers.wrong_units(root),
         numbers.wrong_numbers(root),
         groups.wrong_tracking(root, segmentations),
-        groups.missing_segments(root, segmentations),
         groups.not_drawn(root),
         groups.wrong_contours(root, source, segmentations),
-        wrong_evidence(dataset, root, source, classes),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Final
 from node.dicom.lint.faults import Found, Rule
 from node.dicom.lint.images import Source
 from node.dicom.lint.items import Encoded, Item
-from node.instance import ResultObject
+from node.instance import ResultKind, ResultObject
 
 _SAME: Final = (
     "PatientName",
@@ -27,6 +27,13 @@ _MODALITIES: Final = {
     "1.2.840.10008.5.1.4.1.1.88.59": "KO",
     "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
     "1.2.840.10008.5.1.4.1.1.7": "OT",
+}
+_CLASSES: Final = {
+    ResultKind.REPORT: "1.2.840.10008.5.1.4.1.1.88.34",
+    ResultKind.EDITABLE: "1.2.840.10008.5.1.4.1.1.88.34",
+    ResultKind.REJECTION: "1.2.840.10008.5.1.4.1.1.88.59",
+    ResultKind.SEGMENTATION: "1.2.840.10008.5.1.4.1.1.66.4",
+    ResultKind.KEY_IMAGE: "1.2.840.10008.5.1.4.1.1.7",
 }
 _TYPE_1: Final = (
     "SeriesNumber",
@@ -124,6 +131,8 @@ def _blanks(dataset: Item, made: ResultObject) -> Iterator[Found]:
             yield Rule.IDENTITY, f"{keyword} is empty"
     if dataset.get("SpecificCharacterSet") != "ISO_IR 192":
         yield Rule.IDENTITY, "the character set is not that of the bytes, ISO_IR 192"
+    if made.sop_class_uid != _CLASSES.get(made.kind, made.sop_class_uid):
+        yield Rule.IDENTITY, f"it is not of the class of a {made.kind}"
     modality = _MODALITIES.get(made.sop_class_uid)
     if modality is not None and dataset.get("Modality") != modality:
         yield Rule.IDENTITY, f"Modality is not {modality}"

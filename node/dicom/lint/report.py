@@ -95,6 +95,10 @@ def unequal_equipment(dataset: Item, root: Node) -> Iterator[Found]:
         values = {node.text for node in root.below(key(code))}
         if values - {told}:
             yield Rule.EQUIPMENT, f"{code.meaning} differs from Contributing Equipment"
+
+
+def algorithm_unnamed(root: Node) -> Iterator[Found]:
+    """Yield where TID 4019 lacks the algorithm's name or its version."""
     for code in (codes.DCM.AlgorithmName, codes.DCM.AlgorithmVersion):
         if not root.below(key(code)):
             yield Rule.EQUIPMENT, f"{code.meaning} is absent"

@@ -72,6 +72,24 @@ def drawn(made):
     return replace(made, findings=made_study.findings(lesion))
 
 
+EARLIER = tuple(
+    results.Predecessor(
+        kind=kind,
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=f"2.25.9{number}",
+        series_instance_uid=f"2.25.8{number}",
+        study_instance_uid=made_study.STUDY_UID,
+    )
+    for number, (kind, sop_class_uid) in enumerate(
+        (
+            (ResultKind.REPORT, "1.2.840.10008.5.1.4.1.1.88.34"),
+            (ResultKind.SEGMENTATION, "1.2.840.10008.5.1.4.1.1.66.4"),
+            (ResultKind.KEY_IMAGE, "1.2.840.10008.5.1.4.1.1.7"),
+        )
+    )
+)
+
+
 @pytest.mark.parametrize("grid", ["CT", "PET"])
 @pytest.mark.parametrize(
     "study", [single, several, negative, drawn, made_study.multiframe], ids=lambda of: of.__name__
@@ -80,6 +98,28 @@ def test_it_is_silent_over_what_an_analysis_makes(made, study, grid):
     case = study(made)
 
     assert faults_of(case, analyzed(case, segmentation_grid=grid)) == []
+
+
+@pytest.mark.parametrize("study", [several, negative], ids=lambda of: of.__name__)
+@pytest.mark.parametrize("title", ["113039", "113001"])
+def test_it_is_silent_over_a_next_version(made, study, title):
+    case = study(made)
+    objects = analyzed(
+        case, hydratable=True, supersede="reject", rejection_title=title, predecessors=EARLIER
+    )
+
+    assert ResultKind.REJECTION in {one.kind for one in objects}
+    assert faults_of(case, objects) == []
+
+
+def test_it_is_silent_over_a_refusal_that_replaces_a_result(made):
+    options = results.ResultOptions(supersede="reject", predecessors=EARLIER)
+    paths = made.choice.ct.paths
+
+    objects = results.refused(paths, [REASON], options=options, **COMMON)
+
+    assert len(objects) == 2
+    assert lint.check(objects, lint.Source.of_files(paths)) == ()
 
 
 def test_it_is_silent_over_a_refusal_whatever_files_lie_beside_the_images(made, tmp_path):
