@@ -1,8 +1,10 @@
 """A worker brings each job to one outcome, whatever the study does to it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,9 @@ class Bench:
         with reading(self.engine) as connection:
             return results.of_job(connection, job_id)
 
+    def dataset(self, result):
+        return dcmread(BytesIO(self.store.read(result.path)))
+
 
 def _arrival(file: Path) -> Arrival:
     part10 = file.read_bytes()
@@ -91,6 +96,23 @@ def _arrival(file: Path) -> Arrival:
         peer="127.0.0.1:1",
         association="one",
     )
+
+
+def _top_slices(files: Sequence[Path]) -> list[Path]:
+    """The ten highest planes of the PET and of the CT."""
+    headers = {file: dcmread(file, stop_before_pixels=True) for file in files}
+    ordered = sorted(files, key=lambda file: headers[file].ImagePositionPatient[2])
+    by_modality = [[f for f in ordered if headers[f].Modality == m] for m in ("PT", "CT")]
+    return [file for series in by_modality for file in series[-10:]]
+
+
+def _cited(studies_cited) -> set[str]:
+    return {
+        one.ReferencedSOPInstanceUID
+        for study in studies_cited
+        for series in study.ReferencedSeriesSequence
+        for one in series.ReferencedSOPSequence
+    }
 
 
 def _modality(file: Path) -> str:
@@ -137,6 +159,54 @@ def test_a_study_without_pet_is_refused_with_its_code_and_a_report_that_says_so(
     assert ended.state is JobState.REFUSED
     assert [reason["code"] for reason in ended.reasons] == ["PET_MISSING"]
     assert [one.kind for one in bench.made(job.id)] == ["SR"]
+
+
+def test_late_images_make_a_version_that_names_and_rejects_the_one_before(
+    settings_of, recipe, phantom_files
+):
+    rejecting = replace(recipe, options=replace(recipe.options, supersede="reject"))
+    bench = Bench(settings_of(), rejecting)
+    late = _top_slices(phantom_files)
+    bench.take_in([file for file in phantom_files if file not in late])
+    first = bench.worker.work()
+
+    bench.now += timedelta(hours=1)
+    bench.take_in(late)
+    second = bench.worker.work()
+
+    before = {one.kind: one for one in bench.made(first.id)}
+    after = {one.kind: one for one in bench.made(second.id)}
+    assert set(before) == {"SR", "SEG", "SC"}
+    assert set(after) == {"SR", "SEG", "SC", "KOS"}
+    assert not {one.sop_instance_uid for one in before.values()} & {
+        one.sop_instance_uid for one in after.values()
+    }
+    (study,) = bench.dataset(after["SR"]).PredecessorDocumentsSequence
+    assert _cited([study]) == {before["SR"].sop_instance_uid}
+    rejection = bench.dataset(after["KOS"])
+    assert rejection.ConceptNameCodeSequence[0].CodeValue == "113039"
+    cited = _cited(rejection.CurrentRequestedProcedureEvidenceSequence)
+    assert cited == {one.sop_instance_uid for one in before.values()}
+    with reading(bench.engine) as connection:
+        owed = deliveries.of_study(connection, second.study_instance_uid)
+    assert after["KOS"].sop_instance_uid in {one.sop_instance_uid for one in owed}
+    assert {one.destination for one in owed} == {"pacs"}
+    bench.engine.dispose()
+
+
+def test_images_that_were_missing_replace_the_refusal(bench, phantom_files):
+    bench.take_in([f for f in phantom_files if _modality(f) == "CT"])
+    refused = bench.worker.work()
+    (refusal,) = bench.made(refused.id)
+
+    bench.now += timedelta(hours=1)
+    bench.take_in([f for f in phantom_files if _modality(f) == "PT"])
+    job = bench.worker.work()
+
+    (report,) = [one for one in bench.made(job.id) if one.kind == "SR"]
+    assert bench.job(job.study_instance_uid).state is JobState.DONE
+    predecessors = bench.dataset(report).PredecessorDocumentsSequence
+    assert _cited(predecessors) == {refusal.sop_instance_uid}
 
 
 def test_the_job_of_a_worker_that_vanished_goes_to_another(bench, phantom_files):
