@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import BytesIO
 
@@ -22,8 +23,8 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def pacs_and_node(tmp_path, free_ports):
+@contextmanager
+def node_beside_orthanc(tmp_path, free_ports, **sections):
     node_port = free_ports()
     pacs = orthanc.Orthanc(
         tmp_path / "orthanc", http_port=free_ports(), dicom_port=free_ports(), node_port=node_port
@@ -36,6 +37,7 @@ def pacs_and_node(tmp_path, free_ports):
             "database": {"url": f"sqlite:///{tmp_path / 'node.sqlite3'}"},
             "assembly": {"sources": {"pacs": peer}},
             "destinations": {"pacs": peer},
+            **sections,
         }
     )
     pacs.start()
@@ -44,6 +46,19 @@ def pacs_and_node(tmp_path, free_ports):
             yield pacs
     finally:
         pacs.stop()
+
+
+@pytest.fixture
+def pacs_and_node(tmp_path, free_ports):
+    with node_beside_orthanc(tmp_path, free_ports) as pacs:
+        yield pacs
+
+
+@pytest.fixture
+def pacs_and_rejecting_node(tmp_path, free_ports):
+    results = {"supersede": "reject", "hydratable": True, "rejection_title": "113001"}
+    with node_beside_orthanc(tmp_path, free_ports, results=results) as pacs:
+        yield pacs
 
 
 def test_orthanc_routes_a_study_and_gets_report_segmentation_and_key_image(pacs_and_node, tmp_path):
@@ -80,6 +95,65 @@ def test_orthanc_routes_a_study_and_gets_report_segmentation_and_key_image(pacs_
     # Nothing runs in a circle: a while later the same objects are there, and no others.
     time.sleep(4)
     assert _modalities(pacs, study, until=None, within_s=0) == expected
+
+
+def test_late_images_make_a_new_version_and_the_old_one_is_rejected(
+    pacs_and_rejecting_node, tmp_path
+):
+    pacs = pacs_and_rejecting_node
+    petct = draw(random_phantom(5), SCANNERS["small"])
+    files = acquire.write(
+        petct,
+        tmp_path / "study",
+        habit=acquire.Habit.SIEMENS,
+        study=acquire.Study.of_phantom(5, datetime(2026, 1, 2, 10, tzinfo=UTC)),
+    )
+    study = dcmread(files[0]).StudyInstanceUID
+    late = [file for file in files if dcmread(file).ImagePositionPatient[2] > 100]
+    assert 0 < len(late) < len(files) / 4
+    images = Counter("CT" if dcmread(file).Modality == "CT" else "PT" for file in files)
+    for file in set(files) - set(late):
+        pacs.post("/instances", file.read_bytes())
+    first = {"SR": 2, "SEG": 1, "OT": 1}
+    early = images - Counter(str(dcmread(file).Modality) for file in late)
+    assert _modalities(pacs, study, until=early | first, within_s=90) == early | first
+    before = _results(pacs, study)
+
+    for file in late:
+        pacs.post("/instances", file.read_bytes())
+
+    both = images | {"SR": 4, "SEG": 2, "OT": 2, "KO": 1}
+    assert _modalities(pacs, study, until=both, within_s=90) == both
+    rejection = _only(pacs, study, "KO")
+    assert rejection.ConceptNameCodeSequence[0].CodeValue == "113001"
+    (rejected,) = rejection.CurrentRequestedProcedureEvidenceSequence
+    assert _cited(rejected) == set(before)
+    named = [
+        _cited(report.PredecessorDocumentsSequence[0])
+        for uid, report in _results(pacs, study).items()
+        if report.Modality == "SR" and uid not in before
+    ]
+    reports = {uid for uid, one in before.items() if one.Modality == "SR"}
+    assert set.union(*named) == reports
+    assert [len(uids) for uids in named] == [1, 1]
+
+
+def _results(pacs, study):
+    """All reports, Segmentations and key images that the PACS holds of the study, by UID."""
+    found = {}
+    for one in pacs.instances(study):
+        if one["modality"] in {"SR", "SEG", "OT"}:
+            dataset = dcmread(BytesIO(pacs.get_bytes(f"/instances/{one['id']}/file")))
+            found[dataset.SOPInstanceUID] = dataset
+    return found
+
+
+def _cited(study):
+    return {
+        one.ReferencedSOPInstanceUID
+        for series in study.ReferencedSeriesSequence
+        for one in series.ReferencedSOPSequence
+    }
 
 
 def _modalities(pacs, study, *, until, within_s):
