@@ -71,7 +71,8 @@ def segmentations(judged) -> dict[str, Judged]:
 def test_the_adapters_read_every_object_without_an_error(judged):
     assert {name: one.said["error"] for name, one in judged.items() if "error" in one.said} == {}
     assert {"one SR", "two SR", "frames SR", "negative SR", "refusal SR"} <= set(judged)
-    assert {"one SEG", "two SEG", "frames SEG", "editable SR-EDIT"} <= set(judged)
+    assert {"superseding SR", "superseding SR-EDIT", "editable SR-EDIT"} <= set(judged)
+    assert {"one SEG", "two SEG", "frames SEG"} <= set(judged)
 
 
 def test_every_segment_has_the_voxels_that_we_wrote_on_the_images_that_we_named(segmentations):
