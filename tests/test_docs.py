@@ -73,6 +73,20 @@ def test_every_requirement_names_a_test():
     assert all(" SHALL " in line and TEST.search(line) for line in requirements)
 
 
+def test_every_capability_names_a_test_or_is_not_done():
+    text = (ROOT / "docs" / "capabilities.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    claims = [
+        row
+        for heading in headings
+        if heading != "2 AIR Evidence Creator capability document"
+        for row in rows("capabilities.md", heading)
+    ]
+
+    assert len(claims) > 30
+    assert [row for row in claims if row[-1] != "not done" and not TEST.search(row[-1])] == []
+
+
 @pytest.mark.parametrize(
     ("heading", "mapping"),
     [
