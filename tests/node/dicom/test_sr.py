@@ -1,7 +1,9 @@
 """Reports are TID 1500 and say what was found, what was not, and why not."""
 
 import io
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import highdicom as hd
 import numpy as np
@@ -11,8 +13,9 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from inference.findings import Reason
+from inference.petct import PatientFacts
 from node.dicom import codes as ours
-from node.dicom import results
+from node.dicom import decay, pet, results
 from node.instance import ResultKind
 from tests import made_study
 
@@ -300,6 +303,54 @@ def test_warnings_from_every_stage_are_told_once_with_their_code(made):
         "UPTAKE_LONG",
         "UPTAKE_LONG: uptake of 158 min, more than 90 min",
     ]
+
+
+def test_uptake_and_the_rule_behind_suv_are_told_as_code_and_in_words(report):
+    assert values(report, ours.UPTAKE) == ["158 min"]
+    assert values(report, ours.DECAY_RULE) == ["DR_SERIES"]
+    assert values(report, ours.SUV_RULE) == [
+        "From BQML, factor 0.0004; decay-corrected to: Series time; tracer FDG"
+    ]
+
+
+def test_an_unknown_uptake_and_a_factor_for_each_plane_are_told_as_such(made):
+    facts = replace(
+        made.petct.pet_facts, uptake_min=None, suvbw_factor=None, decay_reference="VENDOR_FACTOR"
+    )
+
+    ds = report_of(replace(made, petct=replace(made.petct, pet_facts=facts)))
+
+    assert values(ds, ours.UPTAKE) == ["unknown"]
+    assert values(ds, ours.DECAY_RULE) == ["DR_VENDOR"]
+    assert "one factor for each plane" in values(ds, ours.SUV_RULE)[0]
+
+
+def test_every_decay_reference_that_can_occur_has_a_code():
+    """As ``node.dicom.pet`` and ``node.dicom.decay`` name them."""
+    sources = "".join(Path(module.__file__).read_text() for module in (pet, decay))
+    occurring = {"SERIES_TIME", "FIRST_ACQUISITION", "ACQUISITION_TIME", "NOT_NEEDED"}
+    occurring |= set(re.findall(r'(?:kind=|_same\(|return )"([A-Z]{4,}[A-Z_]*)"', sources))
+    occurring |= set(re.findall(r'units, "([A-Z_]+)", tracer', sources))
+
+    assert occurring == set(ours.DECAY_RULES)
+
+
+def test_covariates_that_the_images_do_not_state_are_listed_and_not_guessed(made, report):
+    assert values(report, ours.NOT_STATED) == ["HEIGHT", "WEIGHT", "121033", "121032"]
+    patient = PatientFacts(age_years=66, sex="F", weight_kg=70, height_m=None)
+
+    ds = report_of(replace(made, petct=replace(made.petct, patient=patient)))
+
+    assert values(ds, ours.NOT_STATED) == ["HEIGHT"]
+
+
+def test_probabilities_come_with_the_note_on_their_calibration(made):
+    bundle = replace(made.findings.bundle, calibration="Platt scaling on validation data")
+    calibrated = replace(made, findings=replace(made.findings, bundle=bundle))
+    withheld = replace(calibrated, findings=replace(calibrated.findings, predictions=()))
+
+    assert values(report_of(calibrated), ours.CALIBRATION) == ["Platt scaling on validation data"]
+    assert values(report_of(withheld), ours.CALIBRATION) == []
 
 
 def test_a_reason_of_many_words_is_whole_in_the_text_and_cut_in_the_code():
