@@ -92,10 +92,10 @@ def _ellipsoid(points: Points, grid: Grid) -> Mask:
     mask: Mask = np.zeros(grid.shape, np.bool_)
     if lengths.min() <= 0:
         return mask
-    reach = np.ceil(lengths.max() / np.asarray(grid.spacing)).astype(int) + 1
-    middle = np.rint(grid.to_indices(centre)).astype(int)
-    low = np.clip(middle - reach, 0, grid.shape)
-    high = np.clip(middle + reach + 1, 0, grid.shape)
+    reach = np.ceil(lengths.max() / np.asarray(grid.spacing)) + 1
+    middle = np.rint(grid.to_indices(centre))
+    low = np.clip(middle - reach, 0, grid.shape).astype(int)
+    high = np.clip(middle + reach + 1, 0, grid.shape).astype(int)
     box = np.moveaxis(np.indices(high - low), 0, -1) + low
     along = (grid.to_patient(box) - centre) @ (halves / lengths[:, None] ** 2).T
     window = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
