@@ -173,7 +173,7 @@ def margins(network: nn.Module, planes: Halves, inputs: Inputs) -> Floats:
     found = []
     with torch.inference_mode():
         for start in range(0, len(planes), 128):
-            batch = torch.from_numpy(planes[start : start + 128]).float()
+            batch = torch.from_numpy(planes[start : start + 128].astype(np.float32))
             logits = network(*as_inputs(batch, inputs))[0]
             found.append((logits[:, 1] - logits[:, 0]).double().numpy())
     result: Floats = np.concatenate(found)
