@@ -12,7 +12,7 @@ from inference.findings import Findings, Reason
 from inference.lesion import LesionRules
 from inference.petct import PetCt
 from node.config import Selection
-from node.dicom import results, series, volumes
+from node.dicom import lint, results, series, volumes
 from node.document import analyzed_document, refused_document
 from node.errors import UnusableStudy
 from node.instance import ResultObject
@@ -112,6 +112,9 @@ def _analyzed(
         when=when,
         options=replace(recipe.options, predecessors=study.predecessors),
     )
+    faults = _faults(objects, lint.Source.of(choice, petct))
+    if faults:
+        raise UnusableStudy(faults[0].code, faults[0].meaning)
     timings = {"read": read, **findings.timings_s, "write": clock() - writing}
     findings = replace(findings, timings_s={k: round(v, 4) for k, v in timings.items()})
     return Conclusion(
@@ -126,6 +129,7 @@ def _analyzed(
 
 def _refused(study: StudyOnDisk, recipe: Recipe, reason: Reason, *, when: datetime) -> Conclusion:
     objects: tuple[ResultObject, ...] = ()
+    faults: tuple[Reason, ...] = ()
     if recipe.refusals:
         try:
             objects = results.refused(
@@ -136,11 +140,26 @@ def _refused(study: StudyOnDisk, recipe: Recipe, reason: Reason, *, when: dateti
                 when=when,
                 options=replace(recipe.options, predecessors=study.predecessors),
             )
+            faults = _faults(objects, lint.Source.of_files(study.paths))
         except UnusableStudy as without_images:
             logger.warning("no report on the refusal: %s", without_images.reason.meaning)
+    reasons = (reason, *faults[:1])
     return Conclusion(
         study_instance_uid=study.study_instance_uid,
-        reasons=(reason,),
-        document=refused_document(study.study_instance_uid, (reason,)),
-        objects=objects,
+        reasons=reasons,
+        document=refused_document(study.study_instance_uid, reasons),
+        objects=() if faults else objects,
     )
+
+
+def _faults(objects: Sequence[ResultObject], source: lint.Source) -> tuple[Reason, ...]:
+    """Return why the objects must not be sent, having logged each fault; empty where they may."""
+    faults = lint.check(objects, source)
+    for fault in faults:
+        logger.error(
+            "%s in a result: %s",
+            fault.code,
+            fault.detail,
+            extra={"study": source.study_instance_uid, "instance": fault.sop_instance_uid},
+        )
+    return tuple(fault.reason for fault in faults)

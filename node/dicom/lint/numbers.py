@@ -83,11 +83,16 @@ def _contradictions(group: Node) -> Iterator[Found]:
 
 def _wrong_categories(root: Node) -> Iterator[Found]:
     """Yield where a category is not what probability and cut-off come to."""
-    ours_only = [node for node in root if node.name[1] == ours.PRIVATE_SCHEME]
-    by_name = {node.name[0]: node for node in ours_only if node.value_type == "NUM"}
-    for task in sorted({node.name[0].partition("_")[2] for node in ours_only if _of_task(node)}):
-        probability, cutoff = by_name.get(f"PROB_{task}"), by_name.get(f"CUT_{task}")
-        categories = root.below((f"CAT_{task}", ours.PRIVATE_SCHEME))
+    told: dict[str, dict[str, list[Node]]] = {}
+    for node in root:
+        what, _, task = node.name[0].partition("_")
+        form = {"PROB": "NUM", "CUT": "NUM", "CAT": "CODE"}.get(what)
+        if node.name[1] == ours.PRIVATE_SCHEME and node.value_type == form:
+            # A code value has 16 characters, so that the longest prefix leaves 11 to the task.
+            told.setdefault(task[:11], {}).setdefault(what, []).append(node)
+    for task, by_what in told.items():
+        probability, cutoff = (next(iter(by_what.get(w, [])), None) for w in ("PROB", "CUT"))
+        categories = by_what.get("CAT", [])
         if probability is None or cutoff is None or not categories:
             yield Rule.NUMBER, f"of {task} not all of probability, cut-off and category are told"
             continue
@@ -95,10 +100,6 @@ def _wrong_categories(root: Node) -> Iterator[Found]:
         unclear = abs(above) <= _rounding(probability) + _rounding(cutoff)
         if not unclear and any((one.code == _HIGH) != (above > 0) for one in categories):
             yield Rule.NUMBER, f"the category of {task} contradicts its probability"
-
-
-def _of_task(node: Node) -> bool:
-    return node.name[0].startswith(("PROB_", "CUT_", "CAT_"))
 
 
 def _is_percentage(name: Concept) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from inference.findings import Reason
+from inference.findings import Prediction, Reason
 from inference.lesion import LesionRules, locate
 from node.config import Selection
 from node.dicom import lint, results, series, volumes
@@ -90,9 +90,18 @@ EARLIER = tuple(
 )
 
 
+def of_another_task(made):
+    long_name = Prediction(task="occult_metastasis_anywhere", probability=0.3, cutoff=0.2)
+    return replace(
+        made, findings=made_study.findings(made_study.lesion(), predictions=(long_name,))
+    )
+
+
 @pytest.mark.parametrize("grid", ["CT", "PET"])
 @pytest.mark.parametrize(
-    "study", [single, several, negative, drawn, made_study.multiframe], ids=lambda of: of.__name__
+    "study",
+    [single, several, negative, drawn, of_another_task, made_study.multiframe],
+    ids=lambda of: of.__name__,
 )
 def test_it_is_silent_over_what_an_analysis_makes(made, study, grid):
     case = study(made)
