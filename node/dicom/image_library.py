@@ -60,7 +60,11 @@ class SourceSeries:
 
 
 def image_library(sources: Sequence[SourceSeries], cited: Cited) -> ContainerContentItem:
-    """Return the library with a group for each of the series."""
+    """Return the library with a group for each of the series.
+
+    Where no image is cited, lattices and places are left out: they help nobody to find what was
+    drawn, and viewers that show such a report as text show it from the top, the library first.
+    """
     return _container(codes.DCM.ImageLibrary, [_group(source, cited) for source in sources])
 
 
@@ -101,11 +105,6 @@ def _cited(items: Iterable[Dataset]) -> Iterator[tuple[str, int | None]]:
 
 def _group(source: SourceSeries, cited: Cited) -> ContainerContentItem:
     planes = source.series.planes
-    listed = [
-        plane
-        for plane in planes
-        if plane in (planes[0], planes[-1]) or (plane.sop_instance_uid, plane.frame) in cited
-    ]
     header = _header(planes[0])
     modality = _modality(source.series.modality)
     return _container(
@@ -113,19 +112,28 @@ def _group(source: SourceSeries, cited: Cited) -> ContainerContentItem:
         [
             *([] if modality is None else _code(codes.DCM.Modality, modality)),
             *_study_moment(header),
-            *_lattice(source.grid),
-            *_slice_thickness(header),
+            *([*_lattice(source.grid), *_slice_thickness(header)] if cited else []),
             *([] if source.pet_facts is None else _tracer(header, source.pet_facts)),
-            *(_entry(plane) for plane in listed),
+            *(_entries(planes, cited) if cited else [_reference(planes[0])]),
         ],
     )
+
+
+def _entries(planes: Sequence[Plane], cited: Cited) -> list[ImageContentItem]:
+    """Return the first, the last and the cited of the planes."""
+    ends = (planes[0], planes[-1])
+    return [
+        _entry(plane)
+        for plane in planes
+        if plane in ends or (plane.sop_instance_uid, plane.frame) in cited
+    ]
 
 
 def _entry(plane: Plane) -> ImageContentItem:
     """Return TID 1601: one image with what it does not share with the others."""
     header = _header(plane)
     x, y, z = plane.position
-    image = _image(plane.sop_class_uid, plane.sop_instance_uid, plane.frame)
+    image = _reference(plane)
     image.ContentSequence = ContentSequence(
         [
             *_moment(header, "Acquisition", codes.DCM.AcquisitionDate, codes.DCM.AcquisitionTime),
@@ -225,6 +233,10 @@ def _modality(value: str) -> Code | None:
     """Return the coded modality (CID 29), or None for what is none."""
     known = (getattr(codes.cid29, name) for name in codes.cid29.dir())
     return next((code for code in known if code.value == value), None)
+
+
+def _reference(plane: Plane) -> ImageContentItem:
+    return _image(plane.sop_class_uid, plane.sop_instance_uid, plane.frame)
 
 
 def _image(sop_class_uid: str, sop_instance_uid: str, frame: int | None) -> ImageContentItem:

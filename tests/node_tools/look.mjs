@@ -2,7 +2,7 @@
 // The order comes in as JSON on stdin, the answer goes out as JSON on stdout:
 //
 //   { viewer, browser, folder, patience_ms, deadline_ms,
-//     looks: [{ name, study, series, description, kind, segment, points }] }
+//     looks: [{ name, study, series, description, kind, segment, line, points }] }
 //   { name: what is shown, or { error } }
 //
 // kind is one of KINDS below; points are of the patient (LPS, mm) and come back as the pixels of
@@ -90,12 +90,11 @@ const KINDS = {
     return { prompt };
   },
 
-  async text(page) {
-    await page.waitForFunction(
-      (pane) => document.querySelector(pane)?.innerText.includes('Qualitative Evaluations'),
-      PANE,
-    );
-    return {};
+  async text(page, look) {
+    const line = page.locator(PANE).getByText(look.line, { exact: true }).first();
+    await line.waitFor();
+    const [box, pane] = [await line.boundingBox(), await page.locator(PANE).first().boundingBox()];
+    return { unscrolled: box.y + box.height <= pane.y + pane.height };
   },
 
   async image(page, look) {

@@ -1,4 +1,4 @@
-"""What OHIF shows of three studies, looked at once for all tests in here."""
+"""What OHIF shows of four studies, looked at once for all tests in here."""
 
 import io
 import json
@@ -17,19 +17,19 @@ from tests.viewers.studies import Analyzed
 
 OUTPUT = pacs.ROOT / "viewers-output"
 PATIENCE_S = 45
-DEADLINE_S = 150
+DEADLINE_S = 240
 
 
 @pytest.fixture(scope="session")
 def analyzed(tmp_path_factory) -> Mapping[str, Analyzed]:
-    """The studies by name: positive, negative, refused."""
+    """The studies by name: positive, oblique, negative, refused."""
     missing = node.what_is_missing() or pacs.what_is_missing()
     if missing:
         pytest.skip(missing)
     recipe = studies.recipe()
     return {
         one.__name__: one(tmp_path_factory.mktemp(one.__name__), recipe)
-        for one in (studies.positive, studies.negative, studies.refused)
+        for one in (studies.positive, studies.oblique, studies.negative, studies.refused)
     }
 
 
@@ -63,21 +63,35 @@ def seen(analyzed, tmp_path_factory) -> Mapping[str, Any]:
 
 def _looks(analyzed: Mapping[str, Analyzed]) -> list[dict[str, Any]]:
     positive = analyzed["positive"]
-    around = np.concatenate([positive.inside, positive.outside])
     return [
-        {
-            **_look("positive-report", "report", positive, ResultKind.REPORT),
-            "points": positive.edge.tolist(),
-        },
-        {
-            **_look("positive-segmentation", "segmentation", positive, ResultKind.SEGMENTATION),
-            "segment": "primary 1",
-            "points": positive.in_patient(around).tolist(),
-        },
+        *_in_place("positive", positive),
         _look("positive-axes", "editable", positive, ResultKind.EDITABLE),
         _look("positive-key-image", "image", positive, ResultKind.KEY_IMAGE),
-        _look("negative-report", "text", analyzed["negative"], ResultKind.REPORT),
-        _look("refused-report", "text", analyzed["refused"], ResultKind.REPORT),
+        *_in_place("oblique", analyzed["oblique"]),
+        {
+            **_look("negative-report", "text", analyzed["negative"], ResultKind.REPORT),
+            "line": "Clinical finding absent",
+        },
+        {
+            **_look("refused-report", "text", analyzed["refused"], ResultKind.REPORT),
+            "line": "Not analyzable",
+        },
+    ]
+
+
+def _in_place(name: str, study: Analyzed) -> list[dict[str, Any]]:
+    """Report and Segmentation, with the points that they are to be drawn at."""
+    around = np.concatenate([study.inside, study.outside])
+    return [
+        {
+            **_look(f"{name}-report", "report", study, ResultKind.REPORT),
+            "points": study.edge.tolist(),
+        },
+        {
+            **_look(f"{name}-segmentation", "segmentation", study, ResultKind.SEGMENTATION),
+            "segment": "primary 1",
+            "points": study.in_patient(around).tolist(),
+        },
     ]
 
 

@@ -104,6 +104,12 @@ def positive(folder: Path, recipe: Recipe) -> Analyzed:
     return _analyzed(with_nodes(random_phantom(SEED), n2=1), folder, recipe)
 
 
+def oblique(folder: Path, recipe: Recipe) -> Analyzed:
+    """The same patient, lying askew in the scanner: no axis of the images is one of the patient."""
+    phantom = replace(random_phantom(SEED), seed=SEED + 3)
+    return _analyzed(phantom, folder, recipe, scanner="oblique")
+
+
 def negative(folder: Path, recipe: Recipe) -> Analyzed:
     """The same patient without a tumour."""
     return _analyzed(replace(random_phantom(SEED), seed=SEED + 1, tumour=None), folder, recipe)
@@ -114,8 +120,15 @@ def refused(folder: Path, recipe: Recipe) -> Analyzed:
     return _analyzed(replace(random_phantom(SEED), seed=SEED + 2), folder, recipe, ct_only=True)
 
 
-def _analyzed(phantom: Phantom, folder: Path, recipe: Recipe, *, ct_only: bool = False) -> Analyzed:
-    petct = draw(phantom, SCANNERS["small"])
+def _analyzed(
+    phantom: Phantom,
+    folder: Path,
+    recipe: Recipe,
+    *,
+    scanner: str = "small",
+    ct_only: bool = False,
+) -> Analyzed:
+    petct = draw(phantom, SCANNERS[scanner])
     files = acquire.write(
         petct,
         folder,

@@ -124,10 +124,13 @@ def test_what_the_headers_do_not_state_is_left_out(tmp_path):
     assert all(not children(one, codes.DCM.AcquisitionTime) for one in images(group))
 
 
-def test_a_report_without_a_lesion_has_the_library_too(made):
+def test_a_report_without_a_lesion_names_the_series_in_few_lines(made):
+    """Viewers show it as text, from the top: what was found is to be seen without scrolling."""
     groups = groups_of(report_of(replace(made, findings=made_study.findings(predictions=()))))
 
-    assert [len(images(group)) for group in groups.values()] == [2, 2]
+    assert [len(images(group)) for group in groups.values()] == [1, 1]
+    assert not children(groups["CT"], codes.DCM.PixelDataRows)
+    assert children(groups["PT"], codes.DCM.PETRadionuclideIncubationTime)
 
 
 def test_a_refusal_lists_the_series_that_there_are(made):
