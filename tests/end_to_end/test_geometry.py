@@ -27,6 +27,8 @@ from node.config import Settings
 from node.dicom import acquire
 from node.instance import ResultKind
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("geometry")]
+
 SEED = 3
 STARTED_AT = datetime(2026, 1, 2, 10, 15, tzinfo=UTC)
 MOVED_MM = (31.3, -17.9, 250.7)

@@ -20,7 +20,7 @@ KINDS = {
     "1.2.840.10008.5.1.4.1.1.88.59",  # Key Object Selection
 }
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("samples")]
 
 
 @pytest.fixture(scope="module")

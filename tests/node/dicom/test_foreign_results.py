@@ -21,7 +21,7 @@ from tests.node.dicom.minimal import code
 STARTED_AT = datetime(2026, 1, 2, 10, 15, tzinfo=UTC)
 PHANTOM = with_nodes(random_phantom(5), n1=1, n2=1)
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("foreign-results")]
 
 
 class Site:
