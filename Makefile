@@ -38,7 +38,7 @@ test: setup
 # Opens our results in OHIF, in a browser; screenshots go to viewers-output/.
 test-viewers: setup
 	@scripts/system-packages.sh viewers
-	@scripts/ohif.sh
+	@scripts/ohif.sh $(BIN)
 	$(THREADS) $(BIN)/python -m pytest -q -m viewers tests/viewers
 
 check: setup
