@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given.run(given)
     except (RecipeUnusable, InferenceError, ExportDiffers, OSError) as error:
-        Console(stderr=True).print(f"petct-train: {error}", style="red", markup=False)
+        Console(stderr=True, soft_wrap=True).print(
+            f"petct-train: {error}", style="red", markup=False
+        )
         return 1
     return 0
 

@@ -1,39 +1,34 @@
 """The commands of ``petct-train`` as a user types them."""
 
 import csv
-from dataclasses import asdict
 
 import pytest
 import yaml
 
 from inference import case
 from inference.bundle import default_path, load
+from inference.codec import encode
 from training.__main__ import main
 
 
 @pytest.fixture(scope="module")
 def recipe_path(tiny_recipe, tmp_path_factory):
     path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    plain = yaml.safe_load(yaml.dump(asdict(tiny_recipe)).replace("!!python/tuple", ""))
-    path.write_text(yaml.safe_dump(plain))
+    path.write_text(yaml.safe_dump(encode(tiny_recipe)))
     return path
 
 
 @pytest.fixture(scope="module")
 def made(recipe_path, tmp_path_factory):
-    """Two bundles of one recipe; the second in two processes, from the first one's drawings."""
-    folder = tmp_path_factory.mktemp("made")
-    for name, processes in (("first", "1"), ("second", "2")):
-        out, cache = str(folder / name), str(folder / "cache")
-        options = ["--cache", cache, "--processes", processes, "--quiet"]
-        status = main(["bundle", str(recipe_path), "--out", out, *options])
-        assert status == 0
-    return folder
+    """The bundle of the tiny recipe."""
+    out = tmp_path_factory.mktemp("made") / "tiny"
+    assert main(["bundle", str(recipe_path), "--out", str(out), "--processes", "1", "--quiet"]) == 0
+    return out
 
 
 @pytest.mark.slow
 def test_the_bundle_command_writes_a_bundle_that_loads(made, tiny_recipe):
-    bundle = load(made / "first")
+    bundle = load(made)
 
     assert [task.name for task in bundle.tasks] == ["occult_n1", "occult_n2"]
     assert {row.model for row in bundle.card.performance} == {
@@ -49,16 +44,11 @@ def test_the_bundle_command_writes_a_bundle_that_loads(made, tiny_recipe):
 
 
 @pytest.mark.slow
-def test_the_same_recipe_gives_the_same_bundle_in_however_many_processes(made):
-    assert load(made / "first").digest == load(made / "second").digest
-
-
-@pytest.mark.slow
 def test_evaluating_gives_the_auroc_on_the_card(made, recipe_path, capsys):
     status = main(
         [
             "evaluate",
-            str(made / "first"),
+            str(made),
             "--recipe",
             str(recipe_path),
             "--processes",
@@ -69,17 +59,16 @@ def test_evaluating_gives_the_auroc_on_the_card(made, recipe_path, capsys):
 
     told = capsys.readouterr().out
     assert status == 0
-    for row in load(made / "first").card.performance:
+    for row in load(made).card.performance:
         if row.model in ("fusion", "bayes"):
             assert f"{row.cases} ({row.positives}) | {row.auroc:.3f}" in told
 
 
 @pytest.mark.slow
 def test_the_shipped_bundle_tells_new_phantoms_apart(capsys):
-    """Its first 120 test phantoms, drawn again; the card has the AUROC of all of them."""
+    """Its first 80 test phantoms, drawn again; the card has the AUROC of all of them."""
     assert (
-        main(["evaluate", str(default_path()), "--cases", "120", "--processes", "1", "--quiet"])
-        == 0
+        main(["evaluate", str(default_path()), "--cases", "80", "--processes", "1", "--quiet"]) == 0
     )
 
     lines = [line for line in capsys.readouterr().out.splitlines() if "fusion (" in line]
@@ -117,7 +106,7 @@ def test_a_phantom_cohort_is_case_folders_and_a_table(tmp_path, capsys):
     out = tmp_path / "cohort"
     assert main(["phantom-cohort", "--seed", "7", "--n", "2", "--out", str(out), "--quiet"]) == 0
 
-    rows = list(csv.DictReader((out / "labels.csv").open()))
+    rows = list(csv.DictReader((out / "labels.csv").read_text().splitlines()))
     assert [row["case"] for row in rows] == ["phantom-7", "phantom-8"]
     assert {row["occult_n1"] for row in rows} <= {"0", "1"}
     assert 0 < float(rows[0]["occult_n2_risk"]) < 1
