@@ -172,7 +172,7 @@ def _from_rtstruct(
         drawing = _Drawing(
             document=document,
             source=RegionSource.RTSTRUCT,
-            names=tuple(name for name in (roi.name, roi.label) if name),
+            names=(roi.known_as,),
             codes=roi.codes,
             maker=_maker(dataset),
             ours=_is_ours(dataset),

@@ -35,6 +35,12 @@ class Roi:
     automatic: bool = False
     """Drawn by an algorithm alone (ROI Generation Algorithm)."""
 
+    @property
+    def known_as(self) -> str:
+        """The name; or, where that is only a number, the label if there is one."""
+        named = any(letter.isalpha() for letter in self.name)
+        return self.name if named else self.label or self.name
+
     def polygons(self) -> tuple[Points, ...]:
         """Return the closed planar contours, ``(n, 3)`` LPS mm each."""
         return tuple(_polygons(self.contours))

@@ -389,11 +389,39 @@ def test_a_segment_between_the_planes_is_carried_and_told(tmp_path):
     assert told(petct) == ["CONTOUR_CARRIED"]
 
 
-def test_segments_that_an_algorithm_drew_alone_are_left(tmp_path):
-    items = [segment_item(1, "GTV", algorithm="AUTOMATIC")]
-    ds = segmentation("BINARY", items, [frame_of(1, (1, 1))], [4.0], segments=[1])
+def test_a_segment_that_an_algorithm_drew_alone_must_name_a_site_in_the_thorax(tmp_path):
+    item = segment_item(1, "GTV", algorithm="AUTOMATIC")
+    ds = segmentation("BINARY", [item], [frame_of(1, (1, 1))], [4.0], segments=[1])
+    left = loaded(tmp_path, ds)
+    item.AnatomicRegionSequence = [code("39607008", "SCT", "Lung")]
+    taken = loaded(tmp_path, ds)
 
-    assert loaded(tmp_path, ds).given == ()
+    assert (left.given, told(left)) == ((), ["CONTOUR_NO_SITE"])
+    assert [given.name for given in taken.given] == ["GTV"]
+    assert told(taken) == ["CONTOUR_AUTO"]
+
+
+@pytest.mark.parametrize(
+    ("approval", "names", "codes"),
+    [("UNAPPROVED", [], ["CONTOUR_NO_SITE"]), ("APPROVED", ["GTV"], [])],
+)
+def test_an_automatic_contour_counts_once_a_person_approved_it(tmp_path, approval, names, codes):
+    ds = structure_set(["GTV"])
+    ds.StructureSetROISequence[0].ROIGenerationAlgorithm = "AUTOMATIC"
+    ds.ApprovalStatus = approval
+    petct = loaded(tmp_path, ds)
+
+    assert [given.name for given in petct.given] == names
+    assert told(petct) == codes
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("1", True), ("GTVn", False), ("Lung", False)])
+def test_the_label_names_a_contour_whose_name_is_only_a_number(tmp_path, name, wanted):
+    ds, observation = structure_set([name]), Dataset()
+    observation.ReferencedROINumber, observation.ROIObservationLabel = 1, "GTV"
+    ds.RTROIObservationsSequence = [observation]
+
+    assert bool(loaded(tmp_path, ds).given) is wanted
 
 
 def test_a_segmentation_whose_pixels_are_cut_off_is_told(tmp_path):
