@@ -13,7 +13,7 @@ from node.dicom import codes as ours
 from node.dicom.lint import Rule
 from node.dicom.provenance import Provenance
 from tests.made_study import EQUIPMENT, WHEN
-from tests.validators.planting import CT, PET, Fault, adding_to
+from tests.validators.planting import CT, PET, Fault, adding_to, written
 
 FAULTS: list[Fault] = []
 fault = adding_to(FAULTS)
@@ -560,3 +560,19 @@ def not_unicode(ds):
     encoded = dcmread(io.BytesIO(buffer.getvalue().replace(b"ISO_IR 100", b"ISO_IR 192")))
     ds.clear()
     ds.update(encoded)
+
+
+@fault("SR", "SEG", "SC", what="The file ends after two thirds of its bytes", rule=Rule.UNREADABLE)
+def cut_short(ds):
+    whole = written(ds)
+    return whole[: len(whole) // 3 * 2]
+
+
+@fault("SR", what="The file lacks its last ten bytes", rule=Rule.UNREADABLE)
+def end_cut(ds):
+    return written(ds)[:-10]
+
+
+@fault("SR", what="The file has no preamble", rule=Rule.UNREADABLE)
+def no_preamble(ds):
+    return written(ds)[132:]

@@ -11,7 +11,8 @@ from pydicom.dataset import Dataset
 from node.dicom.lint import Rule
 from node.instance import ResultObject
 
-Plant = Callable[[Dataset], None]
+Plant = Callable[[Dataset], bytes | None]
+"""Changes a data set, or returns the bytes to be sent in its place."""
 CT = "1.2.840.10008.5.1.4.1.1.2"
 PET = "1.2.840.10008.5.1.4.1.1.128"
 
@@ -48,9 +49,7 @@ def planted(made: ResultObject, fault: Fault) -> ResultObject:
     """The object with the fault in it, told of as it now is."""
     with disable_value_validation():
         dataset = dcmread(io.BytesIO(made.part10))
-        fault.plant(dataset)
-        buffer = io.BytesIO()
-        dataset.save_as(buffer, enforce_file_format=True)
+        damaged = fault.plant(dataset)
         return replace(
             made,
             sop_class_uid=str(dataset.SOPClassUID),
@@ -58,5 +57,12 @@ def planted(made: ResultObject, fault: Fault) -> ResultObject:
             series_instance_uid=str(dataset.SeriesInstanceUID),
             study_instance_uid=str(dataset.StudyInstanceUID),
             transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
-            part10=buffer.getvalue(),
+            part10=damaged or written(dataset),
         )
+
+
+def written(dataset: Dataset) -> bytes:
+    """The bytes of a data set as a file."""
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()

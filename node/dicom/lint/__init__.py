@@ -4,6 +4,7 @@ Validators read one object at a time and do not know what it is about. This lint
 images and all objects of a study together, and so sees what no validator sees.
 """
 
+import struct
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
@@ -43,8 +44,11 @@ def check(objects: Sequence[ResultObject], source: Source) -> tuple[Fault, ...]:
     for made in objects:
         try:
             read[made.sop_instance_uid] = encoded = items.read(made.part10)
-        except Exception:  # noqa: BLE001  whatever pydicom makes of it, it must not go out
-            faults += _faults(made, [(Rule.UNREADABLE, "it is not DICOM")])
+        except items.NotNative as error:
+            faults += _faults(made, [(Rule.VIEWER, str(error))])
+            continue
+        except (ValueError, KeyError, struct.error):
+            faults += _faults(made, [(Rule.UNREADABLE, "it is not DICOM, or not whole")])
             continue
         faults += _faults(made, list(unfit_values(encoded.leaves, source)))
     for made in objects:
@@ -79,9 +83,9 @@ def _wrong(
     if made.series_instance_uid in {one.series_instance_uid for one in others}:
         yield Rule.IDENTITY, "another object is in the same series"
     if made.sop_class_uid == SegmentationStorage:
-        yield from wrong_segmentation(encoded, source)
+        yield from wrong_segmentation(encoded.item, source)
     elif made.sop_class_uid == SecondaryCaptureImageStorage:
-        yield from wrong_capture(encoded, source)
+        yield from wrong_capture(encoded.item, source)
     elif made.kind in _DOCUMENTS:
         yield from _wrong_document(made, objects, read, source)
 

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 import numpy as np
-from pydicom.uid import ExplicitVRLittleEndian
 
 from node.dicom.lint.faults import Found, Rule
 from node.dicom.lint.images import Source
-from node.dicom.lint.items import Encoded, Item, whole
+from node.dicom.lint.items import Item, whole
 
 _FORM = {
     "SamplesPerPixel": 3,
@@ -21,11 +20,8 @@ _FORM = {
 _PRESENT = ("ConversionType", "ImageType", "BurnedInAnnotation")
 
 
-def wrong_capture(read: Encoded, source: Source) -> Iterator[Found]:
+def wrong_capture(dataset: Item, source: Source) -> Iterator[Found]:
     """Yield what keeps a picture from being shown, or from being traced to its images."""
-    dataset = read.item
-    if read.meta.get("TransferSyntaxUID") != ExplicitVRLittleEndian:
-        yield Rule.VIEWER, "it is not in Explicit VR Little Endian"
     for keyword, value in _FORM.items():
         if dataset.get(keyword) != value:
             yield Rule.PIXELS, f"{keyword} is not {value}"

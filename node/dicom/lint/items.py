@@ -1,24 +1,36 @@
-"""An encoded object as plain values, read once: keywords to texts, numbers and items."""
+"""An encoded object as plain values, read once and strictly: keywords to texts, numbers and items.
 
-import io
-from collections.abc import Mapping
+pydicom reads a file that was cut short without a word, and takes what is left. Here every length
+must be kept to the byte (PS3.5 7.1, 7.5), in the one transfer syntax that we write.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from struct import unpack
+from struct import Struct
 from typing import Any, Final, TypeAlias
 
-from pydicom import dcmread
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
-from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset
-from pydicom.tag import BaseTag
+from pydicom.datadict import keyword_for_tag
+from pydicom.uid import ExplicitVRLittleEndian
 
 Item: TypeAlias = Mapping[str, Any]
 """Values by keyword: text without padding (several values parted by a backslash), a number or a
 tuple of numbers for binary VRs, bytes, or the list of items of a sequence."""
 
-_BINARY: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
-_BYTES: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN", "AT", "SV", "UV"})
+_PREFIX: Final = 128
+_SHORT: Final = Struct("<HH2sH")
+_LONG: Final = Struct("<HH2s2xI")
+_ITEM: Final = Struct("<HHI")
+_ITEM_TAG: Final = (0xFFFE, 0xE000)
+_LONG_VRS: Final = frozenset(
+    ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]
+)
+_NUMBERS: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
+_BYTES: Final = frozenset(["OB", "OD", "OF", "OL", "OV", "OW", "UN", "AT", "SV", "UV"])
+
+
+class NotNative(ValueError):
+    """The object is not in Explicit VR Little Endian, which every viewer reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +53,18 @@ class Encoded:
 
 
 def read(part10: bytes) -> Encoded:
-    """Read an object of ours; what pydicom raises where it is no DICOM goes through."""
-    dataset = dcmread(io.BytesIO(part10))
+    """Read an object of ours; ValueError or struct.error where it is not whole or not DICOM."""
+    if part10[_PREFIX : _PREFIX + 4] != b"DICM":
+        raise ValueError("there is no preamble")
     leaves: list[Leaf] = []
-    meta = {element.keyword: str(element.value) for element in dataset.file_meta}
-    return Encoded(item=_plain(dataset, leaves), meta=meta, leaves=leaves)
+    start = _PREFIX + 4
+    group_length = _SHORT.size + 4  # (0002,0000) tells how long the rest of its group is
+    meta_end = start + group_length
+    meta_end += int(_plain(part10[start:meta_end], [])["FileMetaInformationGroupLength"])
+    meta = _plain(part10[start:meta_end], [])
+    if meta.get("TransferSyntaxUID") != ExplicitVRLittleEndian:
+        raise NotNative("it is not in Explicit VR Little Endian")
+    return Encoded(item=_plain(part10[meta_end:], leaves), meta=meta, leaves=leaves)
 
 
 def numbers(item: Item, keyword: str) -> tuple[float, ...]:
@@ -62,39 +81,60 @@ def whole(item: Item, keyword: str) -> int | None:
     return None if value in ("", ()) else int(value)
 
 
-def _plain(dataset: Dataset, leaves: list[Leaf]) -> Item:
+def _plain(encoded: bytes, leaves: list[Leaf]) -> Item:
     values: dict[str, Any] = {}
-    for tag, raw in dataset.items():
-        keyword, vr = _keyword(tag), str(raw.VR or _vr(tag))
+    for tag, vr, value in _elements(encoded):
+        keyword = _keyword(tag)
         if vr == "SQ":
-            items = dataset.get(tag).value  # pydicom turns a sequence into items when it is used
-            values[keyword] = [_plain(item, leaves) for item in items]
-        elif not isinstance(raw, RawDataElement):
-            values[keyword] = raw.value
-        elif vr in _BINARY:
-            values[keyword] = _number(raw.value or b"", _BINARY[vr])
+            values[keyword] = [_plain(item, leaves) for item in _items(value)]
+        elif vr in _NUMBERS:
+            values[keyword] = _number(value, _NUMBERS[vr])
         elif vr in _BYTES:
-            values[keyword] = raw.value or b""
+            values[keyword] = value
         else:
-            text = _text(raw.value or b"", vr)
+            text = _text(value, vr)
             leaves.append(Leaf(keyword, vr, text))
             values[keyword] = text or ""
     return values
 
 
+def _elements(encoded: bytes) -> Iterator[tuple[int, str, bytes]]:
+    """Yield tag, VR and value of each element; tags must ascend, and lengths be kept."""
+    position = before = 0
+    while position < len(encoded):
+        group, element, name, length = _SHORT.unpack_from(encoded, position)
+        vr = name.decode("ascii")
+        start = position + _SHORT.size
+        if vr in _LONG_VRS:
+            *_, length = _LONG.unpack_from(encoded, position)
+            start = position + _LONG.size
+        tag, position = group << 16 | element, start + length
+        if tag <= before or position > len(encoded):
+            raise ValueError("an element is out of order, or longer than what holds it")
+        before = tag
+        yield tag, vr, encoded[start:position]
+
+
+def _items(value: bytes) -> Iterator[bytes]:
+    """Yield each item of a sequence; all of them, and all of each, must be there."""
+    position = 0
+    while position < len(value):
+        group, element, length = _ITEM.unpack_from(value, position)
+        start = position + _ITEM.size
+        position = start + length
+        if (group, element) != _ITEM_TAG or position > len(value):
+            raise ValueError("an item is no item, or longer than its sequence")
+        yield value[start:position]
+
+
 @cache
-def _keyword(tag: BaseTag) -> str:
-    return keyword_for_tag(tag) or str(tag)
-
-
-def _vr(tag: BaseTag) -> str:
-    """Return the VR of an element in Implicit VR."""
-    return dictionary_VR(tag) if dictionary_has_tag(tag) else "UN"
+def _keyword(tag: int) -> str:
+    return keyword_for_tag(tag) or f"{tag:08X}"
 
 
 def _number(value: bytes, code: str) -> float | tuple[float, ...]:
-    size = {"H": 2, "h": 2, "I": 4, "i": 4, "f": 4, "d": 8}[code]
-    found = unpack(f"<{len(value) // size}{code}", value)
+    count = len(value) // Struct(f"<{code}").size
+    found = Struct(f"<{count}{code}").unpack(value)
     return found[0] if len(found) == 1 else found
 
 

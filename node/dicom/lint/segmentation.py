@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-from pydicom.uid import ExplicitVRLittleEndian
 
 from node.dicom.lint import segments
 from node.dicom.lint.faults import Found, Rule
 from node.dicom.lint.identity import own_equipment
 from node.dicom.lint.images import Source, SourceSeries
-from node.dicom.lint.items import Encoded, Item, numbers, whole
+from node.dicom.lint.items import Item, numbers, whole
 
 _TOLERANCE_MM: Final = 0.01
 _TYPE_1: Final = (
@@ -23,10 +22,9 @@ _TYPE_1: Final = (
 _AUTOMATIC: Final = frozenset({"AUTOMATIC", "SEMIAUTOMATIC"})
 
 
-def wrong_segmentation(read: Encoded, source: Source) -> Iterator[Found]:
+def wrong_segmentation(dataset: Item, source: Source) -> Iterator[Found]:
     """Yield everything that makes a Segmentation wrong or invisible."""
-    dataset = read.item
-    yield from _wrong_form(dataset, read.meta)
+    yield from _wrong_form(dataset)
     yield from _wrong_segments(dataset)
     frames = segments.frames_of(dataset)
     yield from _wrong_frames(dataset, frames)
@@ -39,12 +37,10 @@ def wrong_segmentation(read: Encoded, source: Source) -> Iterator[Found]:
     yield from _wrong_geometry(dataset, frames, on)
 
 
-def _wrong_form(dataset: Item, meta: Item) -> Iterator[Found]:
+def _wrong_form(dataset: Item) -> Iterator[Found]:
     """Yield what no viewer, or not every viewer, draws."""
     if dataset.get("SegmentationType") != "BINARY":
         yield Rule.VIEWER, "it is not BINARY"
-    if meta.get("TransferSyntaxUID") != ExplicitVRLittleEndian:
-        yield Rule.VIEWER, "it is not in Explicit VR Little Endian"
     bits = [dataset.get(keyword) for keyword in ("BitsAllocated", "BitsStored", "HighBit")]
     if bits != [1, 1, 0] or dataset.get("SamplesPerPixel") != 1:
         yield Rule.PIXELS, "it has not one bit a voxel"

@@ -253,7 +253,7 @@ def test_no_damage_to_the_bytes_makes_it_raise(pair, made, data):
 
 
 def test_it_takes_less_time_than_anybody_would_notice(made):
-    """CPU time, so that a busy machine does not matter: the best of five, below 50 ms."""
+    """CPU time, the best of five, so that a busy machine does not matter."""
     objects, source = analyzed(made), lint.Source.of(made.choice, made.petct)
     lint.check(objects, source)  # the tables of codes are read once
 
