@@ -78,7 +78,8 @@ class Worker:
     def _outcome(self, job: Job) -> Outcome:
         with reading(self.database) as connection:
             chosen = instances.of_job(connection, job.id)
-            earlier = jobs.predecessors(connection, job)
+            # A job that runs again after it ended may have refused the study at its first end.
+            earlier = [*jobs.predecessors(connection, job), job]
             made = (results.of_job(connection, one.id) for one in reversed(earlier))
             replaced = next((objects for objects in made if objects), [])
         study = StudyOnDisk(

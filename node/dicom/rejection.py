@@ -29,6 +29,7 @@ def rejection(
 
     A PACS that follows IOCM hides them; one that does not shows the selection beside them.
     """
+    role = " ".join(["KOS", *(one.SOPInstanceUID for one in rejected)])
     document = KeyObjectSelectionDocument(
         evidence=[_of_subject(subject, one) for one in rejected],
         content=KeyObjectSelection(
@@ -37,9 +38,9 @@ def rejection(
             observer_device_context=device_context(provenance),
             description=WHY,
         ),
-        series_instance_uid=provenance.uid("series KOS"),
+        series_instance_uid=provenance.uid(f"series {role}"),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=provenance.uid("instance KOS"),
+        sop_instance_uid=provenance.uid(f"instance {role}"),
         instance_number=1,
         manufacturer=provenance.equipment.manufacturer,
         series_description="PET/CT analysis, earlier version withdrawn",

@@ -1,7 +1,7 @@
 """What an analysis, or a refusal, becomes for the PACS: report, Segmentation and key image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,7 @@ from node.dicom.provenance import Equipment, Provenance, of_findings
 from node.dicom.rejection import rejection
 from node.dicom.seg import segmentation
 from node.dicom.series import Choice
-from node.dicom.sr import Evidence, measurement_report, refusal_report
+from node.dicom.sr import REFUSAL_ROLE, Evidence, measurement_report, refusal_report
 from node.errors import UnusableStudy
 from node.instance import ResultKind, ResultObject
 
@@ -126,6 +126,7 @@ def refused(
     study = [one for one in read if one.StudyInstanceUID == read[0].StudyInstanceUID]
     subject = source.subject(study)
     provenance = Provenance(equipment=equipment, key=key, when=when)
+    options = _without(options, provenance.uid(f"instance {REFUSAL_ROLE}"))
     evidence = Evidence(
         subject=subject, instances=study, predecessors=_earlier(options, ResultKind.REPORT)
     )
@@ -180,6 +181,12 @@ def _editable(
         predecessors=_earlier(options, ResultKind.EDITABLE),
     )
     return editable_report(segmented, evidence=evidence, provenance=provenance)
+
+
+def _without(options: ResultOptions, sop_instance_uid: str) -> ResultOptions:
+    """Return the options without the earlier result if it is the one about to be made again."""
+    own = any(one.sop_instance_uid == sop_instance_uid for one in options.predecessors)
+    return replace(options, predecessors=()) if own else options
 
 
 def _earlier(options: ResultOptions, kind: ResultKind) -> list[Dataset]:

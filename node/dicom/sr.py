@@ -32,6 +32,8 @@ SERIES_NUMBER: Final = 9901
 # OHIF draws the contours of an Imaging Measurement Report (126000), and stays black over one that
 # has none; under any other title of CID 7021 it shows the text.
 TEXT_ONLY_TITLE: Final = codes.DCM.OncologyMeasurementReport
+# A refusal is another object than the report on the same images, which a second try may yield.
+REFUSAL_ROLE: Final = "SR refusal"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +57,12 @@ class Document:
     containers: Sequence[ContainerContentItem]
     series_number: int = SERIES_NUMBER
     series_description: str = "PET/CT analysis (research)"
+    role: str = ""
+    """What the UIDs are derived for; empty: the kind."""
 
-    @property
-    def role(self) -> str:
-        """What the document's UIDs are derived for."""
-        return self.kind.value
+    def uid(self, of: str, provenance: Provenance) -> str:
+        """Return the UID of the document's ``series`` or ``instance``."""
+        return provenance.uid(f"{of} {self.role or self.kind.value}")
 
 
 def measurement_report(
@@ -108,6 +111,7 @@ def refusal_report(
             *([] if library is None else [library]),
             evaluations.container([*told, *evaluations.algorithm(provenance)]),
         ],
+        role=REFUSAL_ROLE,
     )
     return write(document, evidence=evidence, provenance=provenance)
 
@@ -141,9 +145,9 @@ def write(document: Document, *, evidence: Evidence, provenance: Provenance) -> 
     report = Comprehensive3DSR(
         evidence=[cited, *others],
         content=root,
-        series_instance_uid=provenance.uid(f"series {document.role}"),
+        series_instance_uid=document.uid("series", provenance),
         series_number=document.series_number,
-        sop_instance_uid=provenance.uid(f"instance {document.role}"),
+        sop_instance_uid=document.uid("instance", provenance),
         instance_number=1,
         manufacturer=provenance.equipment.manufacturer,
         # Whole as far as the device can tell, but no person has verified it, and it is not the

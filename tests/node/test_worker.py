@@ -14,10 +14,10 @@ from db import deliveries, instances, jobs, results, studies
 from db.engine import connect, reading, writing
 from db.jobs import JobState, Readiness
 from db.migrate import upgrade
-from node import bootstrap, worker
+from node import analysis, bootstrap, worker
 from node.config import Settings
 from node.dicom import headers
-from node.errors import PeerUnavailable
+from node.errors import PeerUnavailable, UnusableStudy
 from node.instance import Arrival
 from node.intake import Intake
 from node.worker import Clock, Worker
@@ -207,6 +207,36 @@ def test_images_that_were_missing_replace_the_refusal(bench, phantom_files):
     assert bench.job(job.study_instance_uid).state is JobState.DONE
     predecessors = bench.dataset(report).PredecessorDocumentsSequence
     assert _cited(predecessors) == {refusal.sop_instance_uid}
+
+
+def test_a_second_try_that_succeeds_replaces_the_refusal_of_the_first(
+    settings_of, recipe, phantom_files, monkeypatch
+):
+    rejecting = replace(recipe, options=replace(recipe.options, supersede="reject"))
+    bench = Bench(settings_of(), rejecting)
+    bench.take_in(phantom_files)
+    with monkeypatch.context() as patch:
+        patch.setattr(analysis.series, "choose", _refuse)
+        first = bench.worker.work()
+    (refusal,) = bench.made(first.id)
+
+    bench.now += timedelta(hours=1)
+    with writing(bench.engine) as connection:
+        jobs.retry(connection, first.study_instance_uid, now=bench.now)
+    bench.worker.work()
+
+    made = {one.sop_instance_uid: one for one in bench.made(first.id)}
+    assert sorted(one.kind for one in made.values()) == ["KOS", "SC", "SEG", "SR", "SR"]
+    assert made.pop(refusal.sop_instance_uid) == refusal
+    after = {one.kind: bench.dataset(one) for one in made.values()}
+    assert _cited(after["SR"].PredecessorDocumentsSequence) == {refusal.sop_instance_uid}
+    rejected = _cited(after["KOS"].CurrentRequestedProcedureEvidenceSequence)
+    assert rejected == {refusal.sop_instance_uid}
+    bench.engine.dispose()
+
+
+def _refuse(*_):
+    raise UnusableStudy("CT_NOT_COVERING", "as the rules were then")
 
 
 def test_the_job_of_a_worker_that_vanished_goes_to_another(bench, phantom_files):
