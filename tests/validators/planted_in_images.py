@@ -186,6 +186,23 @@ def frame_of_no_segment(ds):
     ds.SegmentSequence.append(item)
 
 
+@fault("SEG", what="Two segments are tracked as one lesion", rule=Rule.TRACKING)
+def tracked_twice(ds):
+    item = deepcopy(ds.SegmentSequence[0])
+    item.SegmentNumber = 2
+    ds.SegmentSequence.append(item)
+
+
+@fault("SEG", what="Its voxels are white where they should be black", rule=Rule.PIXELS)
+def inverted(ds):
+    ds.PhotometricInterpretation = "MONOCHROME1"
+
+
+@fault("SEG", what="There is no plane orientation", rule=Rule.GEOMETRY)
+def no_orientation(ds):
+    del shared(ds).PlaneOrientationSequence
+
+
 @fault("SEG", what="The last frame is empty", rule=Rule.PIXELS)
 def empty_frame(ds):
     size = ds.Rows * ds.Columns // 8

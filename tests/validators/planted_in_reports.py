@@ -1,11 +1,9 @@
 """Single faults to plant in our own reports; some are planted in the other objects, too."""
 
-import io
 from collections.abc import Iterator
 from copy import deepcopy
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
@@ -207,6 +205,22 @@ def private_code_unknown(ds):
     first(ds, ours.OUTCOME).ConceptCodeSequence[0].CodeValue = "PERHAPS"
 
 
+@fault("SR", what="A code has no meaning", rule=Rule.CODE)
+def no_meaning(ds):
+    first(ds, codes.DCM.Finding).ConceptCodeSequence[0].CodeMeaning = ""
+
+
+@fault("SR", what="The title is no title of a report", rule=Rule.TEMPLATE)
+def no_title(ds):
+    title = ds.ConceptNameCodeSequence[0]
+    title.CodeValue, title.CodeMeaning = "126010", "Imaging Measurements"
+
+
+@fault("SR", what="An item has no relationship to what it is in", rule=Rule.TEMPLATE)
+def no_relationship(ds):
+    del first(ds, codes.SCT.Volume).RelationshipType
+
+
 # Evidence
 
 
@@ -254,6 +268,12 @@ def evidence_series_split(ds):
 @fault("SR", what="Evidence is cited under another SOP Class", rule=Rule.EVIDENCE)
 def evidence_of_other_class(ds):
     of_class(ds, PET).ReferencedSOPSequence[3].ReferencedSOPClassUID = CT
+
+
+@fault("SR", what="A contour cites its image under another class", rule=Rule.EVIDENCE)
+def contour_cites_other_class(ds):
+    image = first(ds, codes.DCM.ImageRegion).ContentSequence[0].ReferencedSOPSequence[0]
+    image.ReferencedSOPClassUID = PET
 
 
 @fault("SR", what="The evidence is of another study", rule=Rule.EVIDENCE)
@@ -330,6 +350,18 @@ def contour_transposed(ds):
 def contour_on_other_plane(ds):
     image = first(ds, codes.DCM.ImageRegion).ContentSequence[0].ReferencedSOPSequence[0]
     image.ReferencedSOPInstanceUID = "2.25.1100.1"
+
+
+@fault("SR", what="A contour lies on an image that is not there", rule=Rule.GEOMETRY)
+def contour_on_no_image(ds):
+    image = first(ds, codes.DCM.ImageRegion).ContentSequence[0].ReferencedSOPSequence[0]
+    image.ReferencedSOPInstanceUID = "2.25.4711"
+
+
+@fault("SR", what="A contour leaves its image", rule=Rule.GEOMETRY)
+def contour_outside(ds):
+    region = first(ds, codes.DCM.ImageRegion)
+    region.GraphicData = [float(value) + 1000 for value in region.GraphicData]
 
 
 @fault("SR", what="A container is CONTINUOUS: numbers lose their names", rule=Rule.VIEWER)
@@ -431,6 +463,11 @@ def no_software_version(ds):
     del ds.SoftwareVersions
 
 
+@fault("SR", what="The creator of the instance is another device", rule=Rule.EQUIPMENT)
+def creator_other(ds):
+    ds.InstanceCreatorUID = "2.25.77"
+
+
 # The editable report and the rejection, which come with a next version
 
 
@@ -447,6 +484,11 @@ def spelt_otherwise(ds):
 @fault("next SR-EDIT", what="A number has no line", rule=Rule.VIEWER)
 def no_line(ds):
     first(ds, codes.SCT.ShortAxis).ContentSequence = []
+
+
+@fault("next SR-EDIT", what="A lesion has one axis", rule=Rule.VIEWER)
+def one_axis(ds):
+    without(ds, codes.SCT.ShortAxis)
 
 
 @fault("next SR-EDIT", what="An axis is not as long as its line", rule=Rule.NUMBER)
@@ -470,6 +512,18 @@ def rejects_the_new(ds):
 @fault("next KOS", what="A rejection rejects an image", rule=Rule.EVIDENCE)
 def rejects_an_image(ds):
     evidence(ds)[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "2.25.1100.1"
+
+
+@fault("next KOS", what="A rejection rejects nothing", rule=Rule.TEMPLATE)
+def rejects_nothing(ds):
+    ds.ContentSequence = [
+        item for item in ds.ContentSequence if "ReferencedSOPSequence" not in item
+    ]
+
+
+@fault("next KOS", what="A rejection tells no observer", rule=Rule.TEMPLATE)
+def rejection_without_observer(ds):
+    without(ds, codes.DCM.DeviceObserverUID)
 
 
 @fault("next KOS", what="A rejection has the title of any key images", rule=Rule.TEMPLATE)
@@ -521,6 +575,32 @@ def series_of_the_source(ds):
     ds.SeriesInstanceUID = "2.25.1100"
 
 
+@fault("SR", what="It is in the series of the Segmentation", rule=Rule.IDENTITY)
+def series_of_the_segmentation(ds):
+    ds.SeriesInstanceUID = Provenance(equipment=EQUIPMENT, key="k", when=WHEN).uid("series SEG")
+
+
+@fault("SR", what="The SOP Instance UID is that of an image", rule=Rule.IDENTITY)
+def uid_of_an_image(ds):
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "2.25.1100.1"
+
+
+@fault("SR", what="The SOP Instance UID is nobody's to give", rule=Rule.IDENTITY)
+def uid_without_root(ds):
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+
+
+@fault("SEG", what="File Meta Information is that of another instance", rule=Rule.IDENTITY)
+def other_file_meta(ds):
+    uid = ds.SOPInstanceUID.encode()
+    return written(ds).replace(uid, uid[:-1] + b"5" if uid[-1:] != b"5" else uid[:-1] + b"6", 1)
+
+
+@fault("SR", what="The character set is not that of the bytes", rule=Rule.IDENTITY)
+def other_character_set(ds):
+    ds.SpecificCharacterSet = "ISO_IR 100"
+
+
 @fault("SR", what="The modality is OT", rule=Rule.IDENTITY)
 def other_modality(ds):
     ds.Modality = "OT"
@@ -553,13 +633,7 @@ def date_with_dashes(ds):
 
 @fault("SR", what="A text is not in the character set that is told", rule=Rule.VALUE)
 def not_unicode(ds):
-    ds.SpecificCharacterSet = "ISO_IR 100"
-    first(ds, ours.EXPLANATION).TextValue = "h\u00f6chste Aufnahme"
-    ds.walk(lambda _, element: element.value)  # decoded before the character set is told wrongly
-    ds.save_as(buffer := io.BytesIO(), enforce_file_format=True)
-    encoded = dcmread(io.BytesIO(buffer.getvalue().replace(b"ISO_IR 100", b"ISO_IR 192")))
-    ds.clear()
-    ds.update(encoded)
+    return written(ds).replace(b"highest", "h\u00f6chste".encode("latin-1"))
 
 
 @fault("SR", "SEG", "SC", what="The file ends after two thirds of its bytes", rule=Rule.UNREADABLE)

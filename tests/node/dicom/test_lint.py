@@ -13,6 +13,7 @@ from inference.findings import Prediction, Reason
 from inference.lesion import LesionRules, locate
 from node.config import Selection
 from node.dicom import lint, results, series, volumes
+from node.errors import UnusableStudy
 from node.instance import ResultKind
 from tests import made_study
 
@@ -277,3 +278,28 @@ def test_what_is_checked_is_what_is_sent(made):
     assert faults_of(made, objects) == [
         ("LINT_IDENTITY", "PatientBirthDate differs from the images'")
     ]
+
+
+@pytest.mark.parametrize(
+    ("told", "detail"),
+    [
+        ({"series_instance_uid": "2.25.6"}, "SeriesInstanceUID is not what is told of the object"),
+        ({"kind": ResultKind.KEY_IMAGE}, "it is not of the class of a SC"),
+    ],
+)
+def test_what_is_told_of_an_object_must_be_what_it_is(made, pair, told, detail):
+    segmentation, report = pair
+
+    assert ("LINT_IDENTITY", detail) in faults_of(made, [segmentation, replace(report, **told)])
+
+
+def test_an_object_that_is_sent_twice_is_caught(made, pair):
+    assert ("LINT_IDENTITY", "two objects have one UID") in faults_of(made, [*pair, pair[0]])
+
+
+def test_a_study_without_images_has_nothing_to_compare_with(tmp_path):
+    file = tmp_path / "0.txt"
+    file.write_text("not DICOM", encoding="utf-8")
+
+    with pytest.raises(UnusableStudy, match="NO_IMAGES"):
+        lint.Source.of_files([file])
