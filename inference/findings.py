@@ -67,6 +67,16 @@ class Prediction:
         return self.probability > self.cutoff
 
 
+def in_percent(probability: float, cutoff: float) -> tuple[str, str]:
+    """Return both in per cent, with as few decimals (one at least) as tell them apart."""
+    shown = f"{100 * probability:.1f}", f"{100 * cutoff:.1f}"
+    for decimals in range(2, 7):
+        if shown[0] != shown[1]:
+            break
+        shown = f"{100 * probability:.{decimals}f}", f"{100 * cutoff:.{decimals}f}"
+    return shown
+
+
 @dataclass(frozen=True, kw_only=True)
 class BundleIdentity:
     """Which model bundle made the predictions."""

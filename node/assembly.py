@@ -37,12 +37,19 @@ class Assembler:
     """Decides on the studies that got instances since it last decided on them."""
 
     def __init__(
-        self, engine: Engine, census: Census, patience: Patience, *, bundle_digest: str
+        self,
+        engine: Engine,
+        census: Census,
+        patience: Patience,
+        *,
+        bundle_digest: str,
+        listening_since: datetime,
     ) -> None:
         self._engine = engine
         self._census = census
         self._patience = patience
         self._bundle_digest = bundle_digest
+        self._listening_since = listening_since
         self._round = Lock()
 
     def assemble(self, now: datetime) -> list[int]:
@@ -97,7 +104,8 @@ class Assembler:
         verdict = judge(
             Evidence(
                 here=candidate.here,
-                silent=now - candidate.study.last_at,
+                # While the node was down nobody could send: that time is no silence.
+                silent=now - max(candidate.study.last_at, self._listening_since),
                 told=answer.told,
                 counted=answer.counted,
             ),

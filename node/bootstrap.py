@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Engine as SqlEngine
+from sqlalchemy.exc import SQLAlchemyError
 
 from db.engine import connect
 from db.migrate import upgrade
@@ -42,7 +43,7 @@ from node.net.find import StudyCounts, count_instances
 from node.net.scp import Listener
 from node.net.scu import Sent, send
 from node.store import Store
-from node.worker import Worker
+from node.worker import Worker, describe
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ ENGINES = {
 AUTOMATIC = ("openvino", "onnxruntime")
 IDLE_S = 0.2
 """How long a worker without a job waits before it looks again."""
+DATABASE_PAUSE_S = 5
 GRACE_S = 20
 """How long a worker may finish its study when the node stops."""
 
@@ -161,7 +163,7 @@ def build_assembler(settings: Settings, engine: SqlEngine) -> Assembler:
         give_up=timedelta(seconds=settings.assembly.give_up_s),
     )
     census = Census(settings.assembly.sources, count)
-    return Assembler(engine, census, patience, bundle_digest=bundle.digest)
+    return Assembler(engine, census, patience, bundle_digest=bundle.digest, listening_since=now())
 
 
 def build_outbox(settings: Settings, engine: SqlEngine, store: Store) -> Outbox:
@@ -197,6 +199,7 @@ def running_node(settings: Settings) -> Iterator[None]:
     """Run listener, clock and worker processes for as long as the block lasts."""
     engine = open_database(settings)
     store = open_store(settings)
+    store.probe()
     assembler = build_assembler(settings, engine)
     outbox = build_outbox(settings, engine, store)
     intake = Intake(engine, store, headers.identify, now)
@@ -290,8 +293,13 @@ def _work_until(settings: Settings, is_over: Callable[[], bool], number: int) ->
     worker = build_worker(settings, number=number)
     logger.info("worker %s ready", worker.name)
     while not is_over():
-        if worker.work() is None:
-            time.sleep(IDLE_S)
+        try:
+            pause = IDLE_S if worker.work() is None else 0.0
+        except SQLAlchemyError as error:
+            # The job comes back when its lease ends; the database may be back before.
+            logger.error("the database fails: %s", describe(error))  # noqa: TRY400  a traceback may quote values
+            pause = DATABASE_PAUSE_S
+        time.sleep(pause)
 
 
 def _stop_on_signals() -> threading.Event:

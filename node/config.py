@@ -1,10 +1,20 @@
 """The settings of one installation: read once from config.yaml, checked, frozen."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+from typing_extensions import override
 
 # PS3.5 6.2, VR AE: at most 16 characters of the default repertoire, no backslash, not only spaces.
 AETitle = Annotated[
@@ -62,6 +72,30 @@ class Database(Section):
     """Where the node remembers."""
 
     url: str = "sqlite:///var/node.sqlite3"
+
+    @field_validator("url")
+    @classmethod
+    def _names_a_database(cls, url: str) -> str:
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            raise ValueError("not a database URL, as sqlite:///var/node.sqlite3 is") from None
+        if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+            raise ValueError("only sqlite and postgresql are supported")
+        if parsed.get_backend_name() == "sqlite" and parsed.database in {None, "", ":memory:"}:
+            raise ValueError("name a file: what the node remembers must outlive its process")
+        return url
+
+    @property
+    def shown(self) -> str:
+        """The URL without its password."""
+        return make_url(self.url).render_as_string(hide_password=True)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of an SQLite database, or None."""
+        url = make_url(self.url)
+        return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
 class Assembly(Section):
@@ -156,6 +190,21 @@ class Settings(Section):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads YAML in which a key given twice is an error, not a surprise."""
+
+    @override
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                mark = node.value[number][0].start_mark
+                raise yaml.constructor.ConstructorError(
+                    problem=f"key {key!r} is given twice", problem_mark=mark
+                )
+        return super().construct_mapping(node, deep=deep)
+
+
 def settings_from(document: object, *, place: str = "config") -> Settings:
     """Check a parsed document; a wrong key is named by its path: ``destinations.pacs.prt``."""
     try:
@@ -169,9 +218,13 @@ def read(path: Path) -> Settings:
     """Read ``path``; raise ConfigError where it is absent, is not YAML or holds a wrong key."""
     try:
         text = path.read_text(encoding="utf-8")
-        document = yaml.safe_load(text)
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506  derived from SafeLoader
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: not YAML: {error.problem}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     return settings_from(document, place=str(path))

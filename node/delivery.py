@@ -122,7 +122,8 @@ class Outbox:
         due_at = now + self._backoff.after(delivery.attempts + 1)
         with writing(self._engine) as connection:
             deliveries.postpone(connection, delivery.id, due_at=due_at, error=error)
-        _say(delivery, error)
+        if error != delivery.last_error:
+            _say(delivery, error)
 
     def _outgoing(self, delivery: Delivery) -> Outgoing:
         return Outgoing(

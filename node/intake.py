@@ -57,9 +57,15 @@ class Intake:
             raise OutOfResources("the database fails") from error
 
     def closed(self, association: str) -> None:
-        """Note that the association brings nothing more."""
-        with writing(self._engine) as connection:
-            associations.closed(connection, association, now=self._clock())
+        """Note that the association brings nothing more.
+
+        Where the database fails, assembly takes the association for ended after a pause.
+        """
+        try:
+            with writing(self._engine) as connection:
+                associations.closed(connection, association, now=self._clock())
+        except SQLAlchemyError:
+            logger.exception("the end of association %s is not noted", association)
 
     def _is_known(self, instance: ReceivedInstance) -> bool:
         with reading(self._engine) as connection:

@@ -65,6 +65,8 @@ def configure(level: str, *, stream: TextIO = sys.stderr) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Under load APScheduler warns of every tick that it leaves out; the next one does the work.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    # That a peer cannot be reached is said once, by whoever wanted it, with what follows from it.
+    logging.getLogger("pynetdicom.transport").setLevel(logging.CRITICAL)
 
 
 def without_patient(text: str) -> str:

@@ -96,6 +96,15 @@ class Store:
         """Return the bytes of a stored file."""
         return self.path(stored).read_bytes()
 
+    def probe(self) -> None:
+        """Write and sync a file and take it away again; raise OutOfResources where that fails."""
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            with _part(self._root / "probe", b"petct-node"):
+                _sync_folder(self._root)
+        except OSError as error:
+            raise OutOfResources(f"{self._root} cannot be written: {error.strerror}") from error
+
     def free_bytes(self) -> int:
         """Return how many bytes the disk has left, those below the watermark included."""
         self._root.mkdir(parents=True, exist_ok=True)

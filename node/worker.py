@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from db import instances, jobs, results
 from db.engine import reading, writing
@@ -146,8 +147,12 @@ class Worker:
 
         def renew() -> None:
             while not ended.wait(self.lease.total_seconds() / 3):
-                with writing(self.database) as connection:
-                    jobs.renew(connection, job, now=self.clock.now(), lease=self.lease)
+                try:
+                    with writing(self.database) as connection:
+                        jobs.renew(connection, job, now=self.clock.now(), lease=self.lease)
+                except SQLAlchemyError as error:
+                    # The next third of the lease is the next chance.
+                    logger.error("job %d: lease not renewed: %s", job.id, describe(error))  # noqa: TRY400  a traceback may quote values
 
         thread = threading.Thread(target=renew, name=f"lease-{job.id}", daemon=True)
         thread.start()

@@ -5,15 +5,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
 
 from inference.errors import InferenceError
 from node import bootstrap, config
 from node.cli import check, demo, export, operate, process, samples
+from node.cli.plain import reason
 from node.config import ConfigError, Settings
+from node.errors import NodeError
 
 DEFAULT_CONFIG = Path("config.yaml")
 CONFIG_WRONG = 2
-"""Exit status for a configuration or a bundle that cannot be used; 1 is a command's own failure."""
+"""Exit status where configuration, bundle, disk, port or database cannot be used; 1 is a command's
+own failure."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,9 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace, Console], int] = options.run
     try:
         return run(options, console)
-    except (ConfigError, InferenceError) as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"petct-node: {error}")
-        return CONFIG_WRONG
+    except (ConfigError, InferenceError, NodeError) as error:
+        said = str(error)
+    except (OSError, SQLAlchemyError, ImportError) as error:
+        said = reason(error)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"petct-node: {said}", markup=False)
+    return CONFIG_WRONG
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,5 @@
 """``petct-node check``: whether this installation can work, one line for each thing it needs."""
 
-import os
-import tempfile
 from collections.abc import Callable
 
 from rich.console import Console
@@ -11,8 +9,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.engine import reading
 from inference.errors import InferenceError
 from node import bootstrap
+from node.cli.plain import reason
 from node.config import Peer, Settings
-from node.errors import PeerUnavailable
+from node.errors import OutOfResources, PeerUnavailable
 from node.net import scu
 
 ECHO_TIMEOUT_S = 5
@@ -51,15 +50,12 @@ def check(settings: Settings, console: Console, *, quick: bool) -> int:
 
 def _store(settings: Settings) -> str:
     root = settings.store.root
+    store = bootstrap.open_store(settings)
     try:
-        store = bootstrap.open_store(settings)
-        free = store.free_bytes()
-        with tempfile.NamedTemporaryFile(dir=root, prefix=".check-") as file:
-            file.write(b"petct-node")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise CheckFailed(f"{root} cannot be written: {error.strerror}") from error
+        store.probe()
+    except OutOfResources as error:
+        raise CheckFailed(str(error)) from error
+    free = store.free_bytes()
     least = settings.store.free_bytes_min
     if free < least:
         raise CheckFailed(
@@ -76,8 +72,8 @@ def _database(settings: Settings) -> str:
             revision = connection.execute(text("select version_num from alembic_version")).scalar()
         name = engine.dialect.name
         engine.dispose()
-    except (SQLAlchemyError, OSError) as error:
-        raise CheckFailed(f"cannot be opened: {type(error).__name__}") from error
+    except (SQLAlchemyError, OSError, ImportError) as error:
+        raise CheckFailed(f"{settings.database.shown} cannot be opened: {reason(error)}") from error
     return f"{name}, revision {revision}"
 
 

@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from inference.findings import in_percent
 
 TASKS = {"occult_n1": "occult N1 metastasis", "occult_n2": "occult N2 metastasis"}
 MEASURES = (
@@ -24,7 +27,7 @@ def print_document(document: Mapping[str, Any], console: Console) -> None:
     console.rule(f"study {document['study_instance_uid']}")
     if document["outcome"] == "refused":
         for reason in document["reasons"]:
-            console.print(f"[red]refused[/] {reason['code']}: {reason['meaning']}")
+            console.print(f"[red]refused[/] {reason['code']}: {escape(reason['meaning'])}")
         return
     for lesion in document["lesions"]:
         _print_lesion(lesion, console)
@@ -32,7 +35,7 @@ def print_document(document: Mapping[str, Any], console: Console) -> None:
         console.print("no avid lesion was found in the thorax")
     _print_predictions(document, console)
     for warning in document["warnings"]:
-        console.print(f"[yellow]note[/] {warning['code']}: {warning['meaning']}")
+        console.print(f"[yellow]note[/] {warning['code']}: {escape(warning['meaning'])}")
     seconds = ", ".join(f"{stage} {s:.2f} s" for stage, s in document["timings_s"].items())
     console.print(f"[dim]{document['engine']}; {seconds}[/]")
 
@@ -46,17 +49,15 @@ def _print_lesion(lesion: Mapping[str, Any], console: Console) -> None:
         value = lesion[key]
         table.add_row(name, "-" if value is None else f"{value:.{digits}f} {unit}")
     console.print(table)
-    console.print(f"[dim]{lesion['explanation']}[/]")
+    console.print(f"[dim]{escape(lesion['explanation'])}[/]")
 
 
 def _print_predictions(document: Mapping[str, Any], console: Console) -> None:
     for prediction in document["predictions"]:
         name = TASKS.get(prediction["task"], prediction["task"])
+        probability, cutoff = in_percent(prediction["probability"], prediction["cutoff"])
         category = "[bold red]high[/]" if prediction["high"] else "[green]low[/]"
-        console.print(
-            f"{name}: {prediction['probability']:.1%}, {category} "
-            f"(cut-off {prediction['cutoff']:.1%})"
-        )
+        console.print(f"{name}: {probability} %, {category} (cut-off {cutoff} %)")
     if document["risk"]:
         console.print(f"risk group: [bold]{document['risk']}[/]")
     reasons: Sequence[Mapping[str, str]] = document["inapplicable"]
@@ -64,5 +65,5 @@ def _print_predictions(document: Mapping[str, Any], console: Console) -> None:
         shown = "marked" if document["predictions"] else "withheld"
         console.print(f"[yellow]the model does not cover this study; predictions {shown}:[/]")
         for reason in reasons:
-            console.print(f"  {reason['code']}: {reason['meaning']}")
+            console.print(f"  {reason['code']}: {escape(reason['meaning'])}")
     console.print("[bold]Research use only: not for clinical decisions.[/]")

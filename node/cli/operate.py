@@ -8,16 +8,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import Connection
 
 from db import deliveries, instances, jobs, results, studies
-from db.engine import reading, writing
+from db.engine import connect, reading, writing
 from db.jobs import Job, JobState
 from db.studies import Study, StudyState
 from node import bootstrap
 from node.cli.findings import print_document
-from node.config import Settings
+from node.config import ConfigError, Settings
 
 NEXT = {
     StudyState.RECEIVING: "waits until the study is complete",
@@ -44,10 +45,11 @@ def status(settings: Settings, console: Console, *, limit: int, as_json: bool) -
     table = Table("study", "state", "why", "images", "delivered", "last image")
     for row in rows:
         why = "; ".join(f"{reason['code']}: {reason['meaning']}" for reason in row["reasons"])
+        why = "; ".join(filter(None, (why, *row["delivery_errors"])))
         images = ", ".join(f"{count} {modality}" for modality, count in row["instances"].items())
         sent = f"{row['delivered']} of {row['owed']}"
         table.add_row(
-            row["study_instance_uid"], row["state"], why, images, sent, row["last_at"][:19]
+            row["study_instance_uid"], row["state"], escape(why), images, sent, row["last_at"][:19]
         )
     console.print(table if rows else "no study has come yet")
     return 0
@@ -97,7 +99,7 @@ def explain(study_uid: str, settings: Settings, console: Console) -> int:
         _print_deliveries(connection, study_uid, console)
     console.print(f"state: [bold]{study.state}[/]")
     for reason in study.reasons:
-        console.print(f"  {reason['code']}: {reason['meaning']}")
+        console.print(f"  {reason['code']}: {escape(reason['meaning'])}")
     console.print(f"next: {NEXT[study.state]}")
     return 0
 
@@ -117,7 +119,10 @@ def retry(study_uid: str, settings: Settings, console: Console) -> int:
 
 @contextmanager
 def _reading(settings: Settings) -> Iterator[Connection]:
-    engine = bootstrap.open_database(settings)
+    file = settings.database.file
+    if file is not None and not file.exists():
+        raise ConfigError(f"no database at {file}: is this the node's folder and configuration?")
+    engine = connect(settings.database.url)
     try:
         with reading(engine) as connection:
             yield connection
@@ -137,6 +142,13 @@ def _row(connection: Connection, study: Study) -> dict[str, Any]:
         "instances": here,
         "owed": len(sent),
         "delivered": sum(one.state in {"sent", "committed"} for one in sent),
+        "delivery_errors": sorted(
+            {
+                f"{one.destination}: {one.last_error}"
+                for one in sent
+                if one.state == "owed" and one.last_error
+            }
+        ),
         "first_at": study.first_at.isoformat(),
         "last_at": study.last_at.isoformat(),
     }
@@ -168,7 +180,11 @@ def _print_arrival(connection: Connection, study: Study, console: Console) -> No
     for series in studies.series_here(connection, study.study_instance_uid):
         console.print(f"  {series.count} {series.modality} in series {series.series_instance_uid}")
     for sender in studies.senders(connection, study.study_instance_uid):
-        ended = f"ended {sender.released_at:%H:%M:%S}" if sender.released_at else "still open"
+        ended = (
+            f"ended {sender.released_at:%H:%M:%S}"
+            if sender.released_at
+            else f"no end seen, last image {sender.last_at:%H:%M:%S}"
+        )
         console.print(f"  association of {sender.calling_ae_title}, {ended}")
     for aside in instances.kept_aside(connection, study.study_instance_uid):
         console.print(f"  [yellow]kept aside[/] {aside.sop_instance_uid}: {aside.reason}")
@@ -180,7 +196,7 @@ def _print_job(connection: Connection, job: Job, console: Console) -> None:
         f"{job.attempts} attempts"
     )
     if job.error:
-        console.print(f"  [red]error[/] {job.error}")
+        console.print(f"  [red]error[/] {escape(job.error)}")
     for made in results.of_job(connection, job.id):
         console.print(f"  made {made.kind} {made.sop_instance_uid}")
     if job.state in {JobState.DONE, JobState.REFUSED} and job.findings is not None:
@@ -192,4 +208,4 @@ def _print_deliveries(connection: Connection, study_uid: str, console: Console) 
         line = f"  {one.sop_instance_uid} to {one.destination}: {one.state}"
         if one.state == "owed":
             line += f", {one.attempts} attempts, next {one.due_at:%H:%M:%S}: {one.last_error or ''}"
-        console.print(line)
+        console.print(line, markup=False)

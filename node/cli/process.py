@@ -82,10 +82,13 @@ def _digest_lines(files: Iterable[Path]) -> Iterator[str]:
 def write(conclusion: Conclusion, target: Path) -> None:
     """Write ``findings.json`` and every object of one study into ``target``."""
     target.mkdir(parents=True, exist_ok=True)
+    key_image = target / FILE_NAMES[ResultKind.KEY_IMAGE]
+    # What an earlier run left must not stand beside this outcome as if it belonged to it.
+    for name in (*FILE_NAMES.values(), key_image.with_suffix(".png").name):
+        (target / name).unlink(missing_ok=True)
     document: Mapping[str, object] = conclusion.document
     (target / "findings.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     for made in conclusion.objects:
         (target / FILE_NAMES[made.kind]).write_bytes(made.part10)
-    key_image = target / FILE_NAMES[ResultKind.KEY_IMAGE]
     if key_image.exists():
         secondary_capture.save_png(key_image, key_image.with_suffix(".png"))

@@ -9,12 +9,11 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 from scipy import ndimage
 
-from inference.findings import Findings, Lesion, Prediction
+from inference.findings import Findings, Lesion, Prediction, in_percent
 from inference.petct import PetCt
 from inference.volume import Mask, Region
 from node.dicom import planes
 from node.dicom.codes import task_label
-from node.dicom.lesion_groups import percent
 from node.dicom.provenance import RESEARCH_USE
 
 SIDE: Final = 1024
@@ -181,10 +180,8 @@ def _cautions(petct: PetCt, findings: Findings) -> list[tuple[str, tuple[int, in
 def _prediction(one: Prediction) -> str:
     level = "HIGH" if one.high else "low"
     name = task_label(one.task)
-    return (
-        f"{name[:1].upper()}{name[1:]}: {percent(one.probability)} % "
-        f"(cut-off {percent(one.cutoff)} %) {level}"
-    )
+    probability, cutoff = in_percent(one.probability, one.cutoff)
+    return f"{name[:1].upper()}{name[1:]}: {probability} % (cut-off {cutoff} %) {level}"
 
 
 def _footer(draw: ImageDraw.ImageDraw, findings: Findings) -> None:

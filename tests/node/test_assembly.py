@@ -1,5 +1,5 @@
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -14,6 +14,7 @@ from node.config import Peer
 from node.errors import PeerUnavailable
 from node.net.find import SeriesCount, StudyCounts
 
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 PATIENCE = Patience(
     quiet=timedelta(seconds=30),
     association_quiet=timedelta(seconds=3),
@@ -64,9 +65,11 @@ def assembling(engine, pacs):
     """Makes the assembler of a node with these sources."""
     made = []
 
-    def make(sources=None, bundle="sha256:b"):
+    def make(sources=None, bundle="sha256:b", since=LONG_AGO):
         census = Census({} if sources is None else sources, pacs.count)
-        made.append(Assembler(engine, census, PATIENCE, bundle_digest=bundle))
+        made.append(
+            Assembler(engine, census, PATIENCE, bundle_digest=bundle, listening_since=since)
+        )
         return made[-1]
 
     yield make
@@ -140,6 +143,17 @@ def test_pet_and_ct_in_separate_associations_make_one_job(engine, assembling, re
     with reading(engine) as connection:
         chosen = instances.of_job(connection, job_id)
     assert [one.sop_instance_uid for one in chosen] == ["1.1", "1.2"]
+
+
+def test_time_that_the_node_was_down_is_no_silence(engine, assembling, receive, clock):
+    receive("a", "1.1")
+    receive("b", "1.2", modality="PT", released=False)
+    started_again = clock.forward(3600)
+    assembler = assembling(since=started_again)
+
+    assert assembler.assemble(started_again) == []
+    assert waits_for(engine) == ["AWAIT_QUIET"]
+    assert len(assembler.assemble(clock.forward(PATIENCE.quiet.total_seconds()))) == 1
 
 
 def test_without_sources_a_quiet_period_decides(engine, assembling, receive, clock):

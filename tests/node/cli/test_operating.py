@@ -135,7 +135,10 @@ def test_outcomes_are_one_line_of_csv_a_job(failed_study, screen):
 
 
 def test_explain_of_an_unknown_study_fails(settings_of, screen):
-    assert operate.explain("1.2.3", settings_of(), screen.console) == 1
+    settings = settings_of()
+    bootstrap.open_database(settings).dispose()
+
+    assert operate.explain("1.2.3", settings, screen.console) == 1
     assert "no instance of study 1.2.3 ever came" in screen.read()
 
 

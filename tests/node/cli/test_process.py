@@ -121,3 +121,17 @@ def test_a_misspelt_key_stops_the_command_and_is_named_by_its_path(tmp_path, cap
     assert main(["status", "--config", str(config)]) == 2
 
     assert "destinations.pacs.prt: unknown key" in capsys.readouterr().err
+
+
+def test_a_refusal_takes_away_what_an_earlier_run_left(phantom_files, tmp_path, console):
+    out = tmp_path / "out"
+    process(phantom_files[0].parent, out, Settings(), console)
+    (tmp_path / "ct").mkdir()
+    for file in phantom_files:
+        if dcmread(file, stop_before_pixels=True).Modality == "CT":
+            (tmp_path / "ct" / file.name).symlink_to(file)
+
+    process(tmp_path / "ct", out, Settings(), console)
+
+    assert _findings(out)["outcome"] == "refused"
+    assert sorted(path.name for path in out.iterdir()) == ["findings.json", "sr.dcm"]
