@@ -10,6 +10,8 @@ from node.errors import UnusableStudy
 REFUSALS: Mapping[str, str] = MappingProxyType(
     {
         "PET_MISSING": "The study holds no PET image series",
+        "PET_CLASS": "What is labelled PET is of no PET image class",
+        "PATIENT_DIFFERS": "PET and CT name different patients",
         "PET_NO_ATTN_CORR": "The PET is not corrected for attenuation",
         "PET_DYNAMIC": "The PET is dynamic: several times at one place",
         "PET_GATED": "The PET is gated: several phases at one place",
@@ -34,25 +36,35 @@ REFUSALS: Mapping[str, str] = MappingProxyType(
         "SUV_NO_TIME": "Injection or scan time is absent or implausible",
         "SUV_DECAY": "The time that the PET is decay-corrected to is unknown",
         "SUV_HALF_LIFE": "The half-life contradicts the radionuclide F-18",
+        "SUV_CONTRADICTS": "Headers of the PET contradict each other",
+        "SUV_IMPLAUSIBLE": "The PET shows more activity than was injected",
+        "HU_IMPLAUSIBLE": "The CT holds values that are no Hounsfield units",
         "PIXELS_BAD": "Pixel data cannot be decoded",
     }
 )
 
 WARNINGS: Mapping[str, str] = MappingProxyType(
     {
+        "PATIENT_UNSURE": "Patient ID is absent from some of the objects",
         "TRACER_ASSUMED": "The tracer is not named; F-18 is taken for FDG",
         "HALF_LIFE_SET": "The half-life was absent or wrong; 109.77 min was used",
         "UPTAKE_SHORT": "The scan began less than 30 min after injection",
         "UPTAKE_LONG": "The scan began more than 150 min after injection",
         "UPTAKE_UNKNOWN": "The time from injection to scan is unknown",
         "INJECTION_DATE": "Injection date contradicts the scan's; only its time was used",
+        "INJECTION_ZONE": "Injection time is of another zone; its date-time was used",
         "DATES_SHIFTED": "Dates of series and acquisition differ; only times were used",
         "DECAY_REFERENCE": "The decay reference differs from the series time",
         "DECAY_UNSURE": "Headers disagree on the decay reference; series time was used",
         "CT_PARTIAL": "The CT does not cover the whole PET",
         "SLICES_RESENT": "Some planes came twice with the same content",
+        "SLICES_FEWER": "Fewer planes are here than the series is said to have",
+        "PLANES_LEFT": "Objects of the series that are no planes of it were left",
+        "PET_LOSSY": "The PET was compressed with loss",
         "CONTOUR_SEVERAL": "Several contours match; the first by rank was taken",
         "CONTOUR_DROPPED": "A part of a contour lies on no plane of its images",
+        "CONTOUR_UNTAKEN": "Contours are there, but none is named as a primary tumour",
+        "CONTOUR_PATIENT": "An object with contours is of another patient; it was left",
         "CONTOUR_NO_IMAGE": "A contour refers to images that are not in the study",
         "CONTOUR_FRAME": "A contour lies in another frame of reference",
         "CONTOUR_EMPTY": "A contour holds no voxel",

@@ -23,10 +23,13 @@ from node.dicom.candidates import (
     why_not_with,
 )
 from node.dicom.headers import identify_file
-from node.dicom.scan import ScannedSeries, scan
+from node.dicom.identity import Identity
+from node.dicom.reasons import unusable, warning
+from node.dicom.scan import ScannedPlane, ScannedSeries, scan
 from node.errors import NotUnderstood
 
 _DOCUMENTS = frozenset({"RTSTRUCT", "SEG", "SR"})
+_IMAGES = frozenset({"PT", "CT"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +111,9 @@ def choose(paths: Sequence[Path]) -> Choice:
     scanned = scan(paths)
     if len({series.study_instance_uid for series in scanned}) > 1:
         raise ValueError("the files belong to more than one study")
+    patient = Identity.of(p.header for s in scanned if s.modality in _IMAGES for p in s.planes)
+    if patient.contradicts_itself:
+        raise unusable("PATIENT_DIFFERS")
     roles = {series.series_instance_uid: role_of(series) for series in scanned}
     judged = [judge(s, role) for s in scanned if (role := roles[s.series_instance_uid]) is not None]
     fit = [verdict for verdict in judged if isinstance(verdict, Candidate)]
@@ -117,13 +123,14 @@ def choose(paths: Sequence[Path]) -> Choice:
         x.series.series_instance_uid: f"left: {x.reason.code}, {x.reason.meaning}" for x in left
     }
     told |= {candidate.uid: _why(candidate, chosen) for candidate in fit}
+    documents, notes = _documents(scanned, patient)
     return Choice(
         study_instance_uid=chosen.pet.series.study_instance_uid,
         pet=_image_series(chosen.pet),
         ct=_image_series(chosen.ct),
-        documents=tuple(_documents(scanned)),
+        documents=documents,
         explanation=tuple(_sentence(series, told) for series in scanned),
-        warnings=chosen.warnings,
+        warnings=(*notes, *chosen.warnings),
         sop_instance_uids=frozenset(p.sop_instance_uid for s in scanned for p in s.planes),
     )
 
@@ -149,18 +156,39 @@ def _image_series(candidate: Candidate) -> ImageSeries:
     )
 
 
-def _documents(scanned: Sequence[ScannedSeries]) -> Iterator[Document]:
+def _documents(
+    scanned: Sequence[ScannedSeries], patient: Identity
+) -> tuple[tuple[Document, ...], tuple[Reason, ...]]:
+    """Return the documents that are not of another patient, and warnings."""
+    kept: list[Document] = []
+    notes: list[Reason] = []
+    together = patient
+    for series, plane in _instances(scanned):
+        joined = patient.joined(Identity.of([plane.header]))
+        if joined.contradicts_itself:
+            notes.append(warning("CONTOUR_PATIENT", f"{series.modality} {plane.sop_instance_uid}"))
+            continue
+        together = together.joined(joined)
+        kept.append(
+            Document(
+                path=plane.path,
+                modality=series.modality,
+                sop_class_uid=plane.sop_class_uid,
+                sop_instance_uid=plane.sop_instance_uid,
+                series_instance_uid=series.series_instance_uid,
+            )
+        )
+    if together.is_partial:
+        notes.append(warning("PATIENT_UNSURE"))
+    return tuple(kept), tuple(notes)
+
+
+def _instances(scanned: Sequence[ScannedSeries]) -> Iterator[tuple[ScannedSeries, ScannedPlane]]:
+    """Yield each instance that may hold regions once, by any of its frames."""
     for series in scanned:
         if series.modality in _DOCUMENTS:
             instances = {plane.sop_instance_uid: plane for plane in series.planes}
-            for plane in instances.values():
-                yield Document(
-                    path=plane.path,
-                    modality=series.modality,
-                    sop_class_uid=plane.sop_class_uid,
-                    sop_instance_uid=plane.sop_instance_uid,
-                    series_instance_uid=series.series_instance_uid,
-                )
+            yield from ((series, plane) for plane in instances.values())
 
 
 def _why(candidate: Candidate, chosen: Pair) -> str:
