@@ -100,7 +100,7 @@ def _analyzed(
         contour_codes=recipe.selection.contour_codes,
     )
     read = clock() - started
-    petct = replace(petct, warnings=(*petct.warnings, *choice.warnings, *study.warnings))
+    petct = replace(petct, warnings=(*petct.warnings, *study.warnings))
     findings = analyze(petct, model=recipe.model, rules=recipe.lesion, clock=clock)
     writing = clock()
     objects = results.analyzed(

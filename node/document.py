@@ -13,7 +13,7 @@ def analyzed_document(petct: PetCt, findings: Findings) -> dict[str, Any]:
         "study_instance_uid": petct.study_instance_uid,
         "outcome": "analyzed",
         "reasons": [],
-        "warnings": _reasons((*petct.warnings, *findings.warnings)),
+        "warnings": _reasons(tuple(dict.fromkeys((*petct.warnings, *findings.warnings)))),
         "pet": {
             "series_instance_uid": petct.pet_facts.series_instance_uid,
             "units": petct.pet_facts.units,

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from inference.findings import Reason
 from inference.petct import PatientFacts, PetFacts
 from node.dicom import clock, decay, philips
+from node.dicom.agreement import injection_zone, refuse_contradictions, refuse_uncorrected
 from node.dicom.attributes import Attributes, codes, items, number, text, texts
 from node.dicom.reasons import unusable, warning
 from node.dicom.tracer import F18_HALF_LIFE_S, Tracer, is_f18, is_f18_half_life, tracer_of
@@ -55,7 +56,8 @@ def suv_rule(headers: Sequence[Attributes], factors: philips.CountFactors) -> Su
     Philips' factors, which nothing else may use. Real world value maps are never trusted. Raises
     UnusableStudy where weight, dose, times or units are absent, implausible or contradictory.
     """
-    units = _one(headers, "Units") or _mapped_units(headers[0])
+    refuse_contradictions(headers)
+    units = text(headers[0], "Units").upper() or _mapped_units(headers[0])
     tracer, notes = _tracer(headers[0])
     if units == "GML":
         known, kind = _stored_suv(headers), "NOT_NEEDED"
@@ -120,7 +122,8 @@ def _by_activity(
         raise unusable("SUV_NO_TIME", "no injection time")
     injection = _Injection(dose_bq=dose_bq, half_life_s=half_life_s, moment=injected)
     factors = tuple(_factor(weight_kg, injection, moment) for moment in reference.moments)
-    return reference.kind, factors, (*notes, *shifted, *reference.warnings, *odd)
+    warnings = (*notes, *shifted, *reference.warnings, *odd, *injection_zone(headers[0]))
+    return reference.kind, factors, warnings
 
 
 def _factor(weight_kg: float, injection: _Injection, moment: datetime) -> float:
@@ -150,14 +153,6 @@ def _facts(
     )
 
 
-def _one(headers: Sequence[Attributes], keyword: str) -> str:
-    """Return the one value that all planes share; refuse a series that mixes them."""
-    found = {text(header, keyword).upper() for header in headers}
-    if len(found) > 1:
-        raise unusable("SUV_UNITS", f"{keyword} differs between planes")
-    return found.pop()
-
-
 def _mapped_units(header: Attributes) -> str:
     """Return the units that an enhanced PET names in a map whose slope is the rescale slope."""
     for mapped in items(header, "RealWorldValueMappingSequence"):
@@ -169,7 +164,7 @@ def _mapped_units(header: Attributes) -> str:
 
 
 def _stored_suv(headers: Sequence[Attributes]) -> tuple[float, ...]:
-    kind = _one(headers, "SUVType")
+    kind = text(headers[0], "SUVType").upper()
     if kind not in {"", "BW"}:
         raise unusable("SUV_NOT_BW", kind)
     return (1.0,) * len(headers)
@@ -213,10 +208,11 @@ def _half_life_s(header: Attributes) -> tuple[float, tuple[Reason, ...]]:
 
 
 def _decay_correction(headers: Sequence[Attributes]) -> str:
-    stated = _one(headers, "DecayCorrection")
+    stated = text(headers[0], "DecayCorrection").upper()
+    refuse_uncorrected(headers, stated)
     if stated:
         return stated
-    return {"YES": "DATETIME", "NO": "NONE"}.get(_one(headers, "DecayCorrected"), "")
+    return {"YES": "DATETIME", "NO": "NONE"}.get(text(headers[0], "DecayCorrected").upper(), "")
 
 
 def _reference(

@@ -48,12 +48,12 @@ class Tracer(Enum):
 def tracer_of(header: Attributes) -> Tracer:
     """Tell the tracer: by code in any scheme, else by name, else by what descriptions betray.
 
-    A code or a name of FDG settles it. Any other code or name is another tracer; a name that only
-    repeats the isotope is no name.
+    A code or a name of FDG settles it, unless a radionuclide is coded that is not F-18. Any other
+    code or name is another tracer; a name that only repeats the isotope is no name.
     """
     coded, named = _codes(header), _names(header)
     if any(c in (_FDG, _FDG_PRIVATE) for c in coded) or any(map(_FDG_TEXT.search, named)):
-        return Tracer.FDG
+        return Tracer.OTHER if _is_of_another_nuclide(header) else Tracer.FDG
     if any(not _NO_TRACER.fullmatch(name) for name in named):
         return Tracer.OTHER
     if any(c != _F18 for c in coded):
@@ -71,6 +71,16 @@ def is_f18(header: Attributes) -> bool | None:
         if half_life_s is not None:
             return is_f18_half_life(half_life_s)
     return None
+
+
+def _is_of_another_nuclide(header: Attributes) -> bool:
+    coded = [
+        c
+        for item in items(header, "RadiopharmaceuticalInformationSequence")
+        for c in codes(item, "RadionuclideCodeSequence")
+        if c.value
+    ]
+    return bool(coded) and not any(c == _F18 or _F18_TEXT.search(c.meaning) for c in coded)
 
 
 def is_f18_half_life(half_life_s: float) -> bool:

@@ -304,7 +304,7 @@ def test_other_units_are_refused(units):
 
 
 def test_planes_of_different_units_are_refused():
-    assert refusal(header(), header(Units="GML")) == "SUV_UNITS"
+    assert refusal(header(), header(Units="GML")) == "SUV_CONTRADICTS"
 
 
 def test_5_an_injection_before_midnight_belongs_to_the_day_before():
@@ -317,13 +317,68 @@ def test_5_an_injection_before_midnight_belongs_to_the_day_before():
     assert suv_rule([ds], NONE).uptake_min == pytest.approx(60)
 
 
-@pytest.mark.parametrize("stated", ["20260102100000", "20260102100000.00+0100", "20260102090000.0"])
+@pytest.mark.parametrize("stated", ["20260102100030", "20260102100030.00+0100"])
 def test_5_date_and_time_of_the_injection_are_preferred(stated):
-    item = injected(RadiopharmaceuticalStartDateTime=stated, RadiopharmaceuticalStartTime="0300")
-    hours = 2 if stated.startswith("2026010209") else 1
+    """The time is written to the minute."""
+    item = injected(RadiopharmaceuticalStartDateTime=stated, RadiopharmaceuticalStartTime="1000")
     ds = header(RadiopharmaceuticalInformationSequence=item)
 
-    assert suv_rule([ds], NONE).uptake_min == pytest.approx(60 * hours)
+    assert suv_rule([ds], NONE).uptake_min == pytest.approx(59.5)
+
+
+@pytest.mark.parametrize(
+    ("date_time", "time"),
+    [("20260102100000", "0815"), ("20260102080000", "100000"), ("20260102100101", "100000")],
+)
+@pytest.mark.parametrize("zone", ["", "+0200"])
+def test_two_times_of_injection_more_than_a_minute_apart_are_refused(date_time, time, zone):
+    item = injected(RadiopharmaceuticalStartDateTime=date_time, RadiopharmaceuticalStartTime=time)
+    ds = header(RadiopharmaceuticalInformationSequence=item, TimezoneOffsetFromUTC=zone)
+
+    assert refusal(ds) == "SUV_CONTRADICTS"
+
+
+def test_two_times_of_injection_that_their_zones_explain_are_told():
+    """08:00 in UTC is ten o'clock at the scanner, an hour before the scan."""
+    item = injected(
+        RadiopharmaceuticalStartDateTime="20260102080000+0000",
+        RadiopharmaceuticalStartTime="080000",
+    )
+    ds = header(RadiopharmaceuticalInformationSequence=item, TimezoneOffsetFromUTC="+0200")
+
+    assert suv_rule([ds], NONE).uptake_min == pytest.approx(60)
+    assert warnings(ds) == {"INJECTION_ZONE"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"PatientWeight": 80},
+        {"PatientWeight": None},
+        {"DecayCorrection": "ADMIN"},
+        {"RadiopharmaceuticalInformationSequence": injected(RadionuclideTotalDose=175e6)},
+        {"RadiopharmaceuticalInformationSequence": injected(RadionuclideHalfLife=6588)},
+        {"RadiopharmaceuticalInformationSequence": injected(RadiopharmaceuticalStartTime="0955")},
+        {"RadiopharmaceuticalInformationSequence": None},
+    ],
+    ids=["weight", "no weight", "decay correction", "dose", "half-life", "injection", "none"],
+)
+def test_one_plane_that_contradicts_the_others_is_refused(changes):
+    assert refusal(header(), header(), header(**changes)) == "SUV_CONTRADICTS"
+
+
+def test_a_second_injection_is_refused():
+    both = [radiopharmaceutical(), radiopharmaceutical(RadionuclideTotalDose=100e6)]
+
+    assert refusal(header(RadiopharmaceuticalInformationSequence=both)) == "SUV_CONTRADICTS"
+
+
+@pytest.mark.parametrize("correction", ["START", "ADMIN"])
+def test_a_decay_correction_that_is_not_listed_is_refused(correction):
+    ds = header(DecayCorrection=correction, CorrectedImage=["ATTN", "SCAT"])
+
+    assert refusal(ds) == "SUV_CONTRADICTS"
+    assert suv_rule([header(DecayCorrection=correction, CorrectedImage=None)], NONE).factor
 
 
 def test_5_zones_are_reckoned_with_where_both_are_stated():

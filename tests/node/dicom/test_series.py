@@ -369,6 +369,14 @@ def test_a_name_of_the_isotope_is_no_tracer(name):
     assert tracer(name=name) is Tracer.UNNAMED_F18
 
 
+def test_fdg_of_another_radionuclide_is_not_fdg(tmp_path):
+    technetium = code("C-163A8", "SRT", "^99m^Technetium")
+    item = radiopharmaceutical(RadionuclideCodeSequence=[technetium])
+
+    given = {"RadiopharmaceuticalInformationSequence": [item]}
+    assert refusal(tmp_path, pets(**given), cts()) == "TRACER_NOT_FDG"
+
+
 def test_without_name_and_isotope_the_half_life_tells():
     gallium = ("C-131A3", "SRT", "^68^Gallium")
 
