@@ -74,6 +74,64 @@ def test_padding_is_air(tmp_path, padding, limit):
     assert (hu[0, 0, 0], hu[0, 0, 1]) == (-1024, -24)
 
 
+def stored_as(value, **changes):
+    """A PET whose first voxel of each plane holds ``value``, and all others 1000."""
+    pets = series(pet_plane, "1.2.3.2", **changes)
+    for ds in pets:
+        stored = np.full((8, 8), 1000, np.int16)
+        stored[0, 0] = value
+        ds.PixelData = stored.tobytes()
+    return pets
+
+
+@pytest.mark.parametrize(("padding", "limit"), [(-32768, None), (-32768, -30000)])
+def test_padding_of_a_pet_is_no_activity(tmp_path, padding, limit):
+    pets = stored_as(-32768)
+    for ds in pets:
+        ds.add_new("PixelPaddingValue", "SS", padding)
+        if limit is not None:
+            ds.add_new("PixelPaddingRangeLimit", "SS", limit)
+    suv = loaded(tmp_path, pets=pets).pet.voxels
+
+    assert suv[0, 0, 0] == 0
+    assert suv[0, 0, 1] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("slope", [0, -1])
+def test_a_slope_that_is_not_positive_is_refused(tmp_path, slope):
+    with pytest.raises(UnusableStudy) as raised:
+        loaded(tmp_path, pets=series(pet_plane, "1.2.3.2", RescaleSlope=slope))
+    assert raised.value.reason.code == "SUV_UNITS"
+
+
+@pytest.mark.parametrize(("factor", "refused"), [(1.4, False), (1.6, True), (1e34, True)])
+def test_a_pet_that_shows_more_than_was_injected_is_refused(tmp_path, factor, refused):
+    """320 voxels of 64 ul hold 20.48 ml; SUV 70000 / 20.48 = 3418 in each is all of the dose."""
+    slope = factor * 70e3 / 20.48 / 2e-4 / 1000
+    pets = stored_as(1000, RescaleSlope=f"{slope:.8g}")
+    if not refused:
+        assert loaded(tmp_path, pets=pets).pet.voxels.max() == pytest.approx(factor * 3417.97)
+        return
+    with pytest.raises(UnusableStudy) as raised:
+        loaded(tmp_path, pets=pets)
+    assert raised.value.reason.code == "SUV_IMPLAUSIBLE"
+
+
+@pytest.mark.parametrize("intercept", ["1E5", "-1.1E5", "1E39"])
+def test_values_beyond_any_hounsfield_unit_are_refused(tmp_path, intercept):
+    with pytest.raises(UnusableStudy) as raised:
+        loaded(tmp_path, cts=series(ct_plane, "1.2.3.3", RescaleIntercept=intercept))
+    assert raised.value.reason.code == "HU_IMPLAUSIBLE"
+
+
+@pytest.mark.parametrize(("stated", "told"), [("01", True), ("00", False)])
+def test_a_pet_that_was_compressed_with_loss_is_told(tmp_path, stated, told):
+    pets = series(pet_plane, "1.2.3.2", LossyImageCompression=stated)
+
+    codes = [reason.code for reason in loaded(tmp_path, pets=pets).warnings]
+    assert ("PET_LOSSY" in codes) is told
+
+
 def test_rows_and_columns_keep_their_order(tmp_path):
     """One hot voxel in row 2, column 5 lies 8 mm behind and 20 mm left of the first."""
     pets = series(pet_plane, "1.2.3.2")
