@@ -53,11 +53,6 @@ class Inputs:
         if self.planes != PLANES:
             raise ValueError(f"planes must be {list(PLANES)}, got {list(self.planes)}")
 
-    @property
-    def field_of_view_mm(self) -> float:
-        """The side of the cube that a network sees."""
-        return self.crop_side * self.spacing_mm
-
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from inference.analyze import Model, analyze
-from inference.findings import Findings, Reason
+from inference.findings import Reason
 from inference.lesion import LesionRules
-from inference.petct import PetCt
 from node.config import Selection
 from node.dicom import lint, results, series, volumes
 from node.document import analyzed_document, refused_document
@@ -51,8 +50,6 @@ class Conclusion:
     document: Mapping[str, Any]
     """What ``findings.json`` holds."""
     objects: tuple[ResultObject, ...]
-    petct: PetCt | None = None
-    findings: Findings | None = None
 
     @property
     def refused(self) -> bool:
@@ -122,8 +119,6 @@ def _analyzed(
         reasons=(),
         document=analyzed_document(petct, findings),
         objects=objects,
-        petct=petct,
-        findings=findings,
     )
 
 

@@ -33,11 +33,6 @@ class View:
     """Planes, rows and columns."""
     step_mm: float
 
-    def pixel_of(self, point: Vector) -> tuple[float, float]:
-        """Return the (column, row) in which a point in LPS mm is seen."""
-        offset = np.asarray(point) - np.asarray(self.origin)
-        return float(offset @ self.right) / self.step_mm, float(offset @ self.down) / self.step_mm
-
 
 class ViewOf(Protocol):
     """Chooses a view of a whole grid: ``coronal_view`` or ``sagittal_view``."""
