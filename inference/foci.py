@@ -42,6 +42,11 @@ CONTRAST = 1.5
 """A focus outside the lung peaks at this many times what surrounds it; noise in liver does not."""
 LEVEL_WITH_LUNG = 0.4
 """A slice is of the chest where lung fills at least this part of what it fills at its widest."""
+FOCI_MOST = 30
+"""So many foci are followed: a chest with more is not staged by counting them, and a PET whose SUV
+is wrong by a factor has thousands, of noise, that would keep a worker for minutes."""
+BASINS_MOST = 2000
+"""So many basins are looked at, the hottest ones, for the same reason; a chest has hundreds."""
 GAP_MM = 10.0
 """Gaps in a lesion up to twice this wide are closed: necrosis that reaches its surface."""
 GAP_FRACTION = 0.5
@@ -126,19 +131,23 @@ def find_foci(
     holes count to it: a necrotic core is tumour. Small lesions come out too large, as by every such
     threshold: by a half in diameter where they are no wider than twice the PET's resolution.
 
-    Physiological foci are returned too; ``place`` tells them apart. Without lungs: none.
+    Physiological foci are returned too; ``place`` tells them apart. At most ``FOCI_MOST`` foci are
+    followed, those in the place of a lesion first and the hottest of them first; the rest is not
+    returned. Without lungs: none.
     """
     scene, origin = _scene(pet, thorax)
     if scene is None or origin is None:
         return ()
     labels, basins = _basins(scene, threshold_fraction * suv_min)
     free: Mask = np.isin(labels, [b.number for b in basins if b.joinable])
-    foci = []
+    foci: list[Focus] = []
     for basin in sorted(basins, key=lambda b: (not b.place.of_lesions, -b.peak)):
         too_faint = basin.peak < suv_min or not scene.cavity[basin.position]
         within_another = basin.joinable and not free[basin.position]
         if too_faint or within_another:
             continue
+        if len(foci) == FOCI_MOST:
+            break
         domain = free if basin.place.of_lesions else labels == basin.number
         part = _grow(scene, domain, basin.position, threshold_fraction)
         place, contact = basin.place, basin.lung_contact
@@ -203,11 +212,12 @@ def _basins(scene: _Scene, floor: float) -> tuple[Labels, list[_Basin]]:
     )
     labels: Labels = _itk.GetArrayFromImage(flooded).astype(np.int64)
     labels[scene.suv < floor] = 0
+    labels[~np.isin(labels, _hottest(scene.suv, labels))] = 0
     basins = []
     boxes: list[Any] = ndimage.find_objects(labels)
     for number, box in enumerate(boxes, start=1):
         if box is None:
-            continue  # all of it below the floor
+            continue  # all of it below the floor, or not among the hottest
         own = labels[box] == number
         uptake = np.where(own, scene.suv[box], 0)
         at = np.unravel_index(int(uptake.argmax()), uptake.shape)
@@ -228,6 +238,14 @@ def _basins(scene: _Scene, floor: float) -> tuple[Labels, list[_Basin]]:
             )
         )
     return labels, basins
+
+
+def _hottest(suv: Voxels, labels: Labels) -> Labels:
+    """Return the numbers of the basins that peak highest."""
+    numbers: Labels = np.unique(labels[labels > 0])
+    peaks = ndimage.maximum(suv, labels, index=numbers)
+    hottest: Labels = numbers[np.argsort(peaks, kind="stable")[-BASINS_MOST:]]
+    return hottest
 
 
 def _place(scene: _Scene, part: _Part) -> tuple[Place, float]:

@@ -1,10 +1,12 @@
 """Which focus is taken for the primary tumour, and what is said of it."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from inference.foci import FOCI_MOST, find_foci
 from inference.lesion import LesionRules, locate
 from inference.petct import GivenRegion, PetCt, RegionSource
 from inference.phantom import (
@@ -18,6 +20,7 @@ from inference.phantom import (
     with_nodes,
 )
 from inference.resample import region_onto
+from inference.thorax import find_thorax
 from inference.volume import Region
 
 TUMOUR = Tumour(centre_lps_mm=(-85.0, 20.0, 30.0), diameter_mm=30.0, suv=8.0)
@@ -228,3 +231,15 @@ def test_rules_that_make_no_sense_are_refused():
         LesionRules(threshold_fraction=41)
     with pytest.raises(ValueError, match="SUV"):
         LesionRules(suv_min=0)
+
+
+def test_an_suv_wrong_by_a_thousand_does_not_keep_a_worker_for_minutes(hot_heart):
+    """Each speck of noise is a focus then; without a limit this takes minutes."""
+    wrong = replace(hot_heart.pet, voxels=hot_heart.pet.voxels * np.float32(1000))
+    thorax = find_thorax(hot_heart.ct)
+
+    began = time.process_time()
+    foci = find_foci(wrong, thorax, suv_min=2.5, threshold_fraction=0.41)
+
+    assert time.process_time() - began < 10
+    assert len(foci) == FOCI_MOST
