@@ -10,7 +10,7 @@ from typing import TypeAlias
 from inference.findings import Reason
 from inference.geometry import Grid
 from node.dicom import clock, eligibility, geometry
-from node.dicom.attributes import texts
+from node.dicom.attributes import number, texts
 from node.dicom.reasons import REFUSALS, unusable, warning
 from node.dicom.scan import ScannedPlane, ScannedSeries
 from node.errors import UnusableStudy
@@ -71,6 +71,7 @@ class Pair:
     warnings: tuple[Reason, ...]
 
 
+_SOP_CLASSES = {Role.PET: eligibility.PET_SOP_CLASSES, Role.CT: eligibility.CT_SOP_CLASSES}
 # What each part of a key stands for, in the words of the series that loses by it.
 PET_RULES = ("it is derived", "it has fewer planes", "its voxels are larger", "it is older")
 CT_RULES = (
@@ -85,19 +86,22 @@ CT_RULES = (
 
 
 def role_of(series: ScannedSeries) -> Role | None:
-    """Tell what a series can be taken for: Modality and SOP class must agree."""
-    if series.modality == "PT" and series.sop_classes <= eligibility.PET_SOP_CLASSES:
+    """Tell what a series can be taken for; what is labelled PT is judged whatever it holds."""
+    if series.modality == "PT":
         return Role.PET
-    if series.modality == "CT" and series.sop_classes <= eligibility.CT_SOP_CLASSES:
+    if series.modality == "CT" and series.sop_classes & eligibility.CT_SOP_CLASSES:
         return Role.CT
     return None
 
 
 def judge(series: ScannedSeries, role: Role) -> Candidate | Left:
-    """Return a series as a candidate for its role, or why it is left."""
-    planes = tuple(p for p in series.planes if not eligibility.is_localizer(p.header))
+    """Return a series as a candidate for its role, or why it is left.
+
+    Objects that were filed with its planes and are none of them are left aside with a warning.
+    """
+    planes, strays = _own_planes(series, role)
     if not planes:
-        return _left(series, role, "CT_MISSING", 0)
+        return _left(series, role, "PET_CLASS" if role is Role.PET else "CT_MISSING", 0)
     refuse = eligibility.why_not_pet if role is Role.PET else eligibility.why_not_ct
     reason = refuse(planes[0].header)
     if reason is not None:
@@ -112,7 +116,8 @@ def judge(series: ScannedSeries, role: Role) -> Candidate | Left:
     if not geometry.is_axial(grid.direction[0]):
         code = "PET_NOT_AXIAL" if role is Role.PET else "CT_MISSING"
         return _left(series, role, code, 3)
-    return Candidate(role=role, series=series, planes=ordered, grid=grid, warnings=warnings)
+    notes = (*_strays(strays, role), *warnings, *_fewer(ordered))
+    return Candidate(role=role, series=series, planes=ordered, grid=grid, warnings=notes)
 
 
 def pair(fit: Sequence[Candidate], left: Sequence[Left]) -> Pair:
@@ -198,6 +203,26 @@ def _same_frame(pet: Candidate, ct: Candidate) -> bool:
 def _partial(pet: Candidate, ct: Candidate) -> tuple[Reason, ...]:
     covered = geometry.coverage(pet.grid, ct.grid)[0]
     return () if covered >= WHOLE else (warning("CT_PARTIAL", f"{covered:.0%} of its length"),)
+
+
+def _own_planes(series: ScannedSeries, role: Role) -> tuple[tuple[ScannedPlane, ...], int]:
+    """Return the planes that can be of a volume, and how many objects beside localizers are not."""
+    usual = [p for p in series.planes if not eligibility.is_localizer(p.header)]
+    images = [p for p in usual if p.sop_class_uid in _SOP_CLASSES[role]]
+    planes = eligibility.as_acquired(images)
+    return planes, len(usual) - len(planes)
+
+
+def _strays(count: int, role: Role) -> tuple[Reason, ...]:
+    return (warning("PLANES_LEFT", f"{count} of the {role}"),) if count else ()
+
+
+def _fewer(planes: Sequence[ScannedPlane]) -> tuple[Reason, ...]:
+    """Compare with Number of Slices (PS3.3 C.8.9.1), which of a PET is the count of its planes."""
+    stated = max(int(number(plane.header, "NumberOfSlices") or 0) for plane in planes)
+    if stated <= len(planes):
+        return ()
+    return (warning("SLICES_FEWER", f"{len(planes)} of {stated}"),)
 
 
 def _left(series: ScannedSeries, role: Role, code: str, depth: int) -> Left:

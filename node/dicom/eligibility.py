@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from inference.findings import Reason
 from node.dicom.attributes import Attributes, number, text, texts, value
 from node.dicom.reasons import REFUSALS
+from node.dicom.scan import ScannedPlane
 from node.dicom.tracer import Tracer, tracer_of
 
 PET_SOP_CLASSES = frozenset(
@@ -65,6 +66,16 @@ def image_kinds(header: Attributes) -> frozenset[str]:
     return frozenset(
         kind.upper() for keyword in ("ImageType", "FrameType") for kind in texts(header, keyword)
     )
+
+
+def as_acquired(planes: Sequence[ScannedPlane]) -> tuple[ScannedPlane, ...]:
+    """Return the planes without projections, reformatted and secondary copies filed with them.
+
+    Where there is nothing else, all are returned.
+    """
+    plain = [p for p in planes if not image_kinds(p.header) & _REFORMATTED] or planes
+    primary = [p for p in plain if "SECONDARY" not in image_kinds(p.header)]
+    return tuple(primary or plain)
 
 
 def is_derived(header: Attributes) -> bool:

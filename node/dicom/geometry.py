@@ -131,7 +131,7 @@ def lattice(planes: Sequence[PlaneGeometry]) -> Grid:
 
 def _even_step(places: Positions) -> float:
     steps = np.diff(places)
-    usual = float(np.median(steps))
+    usual = _usual_step(steps)
     gaps = int(np.count_nonzero(steps > MISSING_STEP * usual))
     if gaps:
         raise unusable("SLICES_MISSING", f"{gaps} gaps in steps of {usual:.2f} mm")
@@ -140,6 +140,17 @@ def _even_step(places: Positions) -> float:
     if np.abs(steps - usual).max() > STEP_TOLERANCE * usual or off_lattice.max() > usual / 2:
         raise unusable("SLICES_IRREGULAR", f"steps from {steps.min():.2f} to {steps.max():.2f} mm")
     return mean
+
+
+def _usual_step(steps: Positions) -> float:
+    """Return the step between neighbours.
+
+    It is the least, where all are multiples of it, as in a series that lacks most of its planes.
+    """
+    least, middle = float(steps.min()), float(np.median(steps))
+    multiples = steps / least
+    are_gaps = bool(np.abs(multiples - np.round(multiples)).max() <= STEP_TOLERANCE)
+    return least if are_gaps else middle
 
 
 def _refuse_tilt(planes: Sequence[PlaneGeometry]) -> None:

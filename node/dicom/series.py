@@ -212,8 +212,8 @@ def _why(candidate: Candidate, chosen: Pair) -> str:
 def _sentence(series: ScannedSeries, told: Mapping[str, str]) -> str:
     if series.modality in _DOCUMENTS:
         default = "kept: it may hold a contour"
-    elif series.modality in {"PT", "CT"}:
-        default = f"left: labelled {series.modality}, but of another SOP class"
+    elif series.modality == "CT":
+        default = "left: labelled CT, but of another SOP class"
     else:
         default = "left: neither PET nor CT"
     uid = series.series_instance_uid

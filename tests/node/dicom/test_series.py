@@ -95,7 +95,7 @@ def test_files_of_two_studies_are_told_apart(tmp_path):
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "SLICES_DUPLICATE"),
         ({"PixelSpacing": None}, "GEOMETRY_ABSENT"),
         ({"Modality": "NM"}, "PET_MISSING"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.20"}, "PET_MISSING"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.20"}, "PET_CLASS"),
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else value,
 )
@@ -367,6 +367,44 @@ def test_11_another_tracer_is_known_by_code_name_or_description(other):
 @pytest.mark.parametrize("name", ["", "F18", "18F", "F-18 solution", "Other"])
 def test_a_name_of_the_isotope_is_no_tracer(name):
     assert tracer(name=name) is Tracer.UNNAMED_F18
+
+
+SECONDARY_CAPTURE = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}
+PROJECTION = {
+    "ImageType": ["DERIVED", "SECONDARY", "MIP"],
+    "ImageOrientationPatient": [1, 0, 0, 0, 0, -1],
+}
+COPY = {"ImageType": ["DERIVED", "SECONDARY", "AXIAL"]}
+
+
+@pytest.mark.parametrize("stray", [SECONDARY_CAPTURE, PROJECTION, COPY])
+@pytest.mark.parametrize("make", [pet_plane, ct_plane])
+def test_one_stray_object_does_not_cost_the_series(tmp_path, make, stray):
+    uid = "1.2.3.2" if make is pet_plane else "1.2.3.3"
+    (extra,) = series(make, uid, 1, **stray)
+    extra.SOPInstanceUID = extra.file_meta.MediaStorageSOPInstanceUID = "1.2.3.77"
+    choice = chosen(tmp_path, pets(), cts(), [extra])
+
+    assert (len(choice.pet.planes), len(choice.ct.planes)) == (5, 5)
+    assert "1.2.3.77" not in {p.sop_instance_uid for p in (*choice.pet.planes, *choice.ct.planes)}
+    (told,) = choice.warnings
+    assert told.code == "PLANES_LEFT"
+    assert told.meaning.endswith(f"1 of the {'PET' if make is pet_plane else 'CT'}")
+
+
+@pytest.mark.parametrize(("stated", "told"), [(5, []), (9, ["SLICES_FEWER"])])
+def test_fewer_planes_than_the_series_says_are_told(tmp_path, stated, told):
+    choice = chosen(tmp_path, pets(NumberOfSlices=stated), cts())
+
+    assert [reason.code for reason in choice.warnings] == told
+    assert all(reason.meaning.endswith("5 of 9") for reason in choice.warnings)
+
+
+@pytest.mark.parametrize("kept", [(0, 1, 3, 5, 7, 9), (0, 3, 4, 8, 12), (0, 1, 4)])
+def test_a_series_that_half_arrived_misses_planes(tmp_path, kept):
+    arrived = [ds for index, ds in enumerate(pets(planes=13)) if index in kept]
+
+    assert refusal(tmp_path, arrived, cts()) == "SLICES_MISSING"
 
 
 def test_fdg_of_another_radionuclide_is_not_fdg(tmp_path):
