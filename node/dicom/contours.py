@@ -26,6 +26,7 @@ from node.dicom.series import Choice, Document
 
 __all__ = ["Wanted", "given_regions"]
 
+_NOT_OF_A_WANTED = frozenset({"CONTOUR_OWN", "CONTOUR_BAD"})
 _ORDER = (RegionSource.RTSTRUCT, RegionSource.SEG, RegionSource.SR)
 
 
@@ -44,6 +45,10 @@ class _Drawing:
     ours: bool
     automatic: bool
     """Drawn by an algorithm alone, and no person stands behind it."""
+
+
+class _Unwanted:
+    """A region of a structure set or a segment that neither name nor code marks as the tumour."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -90,19 +95,19 @@ def given_regions(
     segment before a report, one on the PET's grid, the larger one. A region is drawn on the grid of
     the images it refers to. Left with a warning is one that refers to images outside the study,
     lies in another frame of reference or cannot be read; one whose coded site is not where a lung
-    tumour arises; an algorithm's that names no such site; and our own results coming back.
+    tumour arises; an algorithm's that names no such site; and our own results coming back. Where no
+    region is wanted at all, a warning counts those that there are.
     """
     images = images_of(choice, pet=pet_grid, ct=ct_grid)
     reports, notes = _reports(choice.documents)
-    matches: list[_Match] = []
-    for document in choice.documents:
-        for found in _matches(document, reports, images, wanted):
-            if isinstance(found, _Match):
-                matches.append(found)
-            else:
-                notes.append(found)
-    matches.sort(key=attrgetter("key"))
-    notes += _told_of_choice(matches)
+    found = [f for d in choice.documents for f in _matches(d, reports, images, wanted)]
+    matches = sorted((f for f in found if isinstance(f, _Match)), key=attrgetter("key"))
+    left = [f for f in found if isinstance(f, Reason)]
+    notes += left
+    if matches:
+        notes += _told_of_choice(matches)
+    elif all(reason.code in _NOT_OF_A_WANTED for reason in left):
+        notes += _told_of_none(sum(isinstance(f, _Unwanted) for f in found))
     given = [match.given for match in matches]
     if len(given) > 1:
         how = f"the first of {len(given)} by who drew it, extent, name and code"
@@ -110,9 +115,12 @@ def given_regions(
     return tuple(given), tuple(dict.fromkeys(notes))
 
 
+def _told_of_none(unwanted: int) -> Iterator[Reason]:
+    if unwanted:
+        yield warning("CONTOUR_UNTAKEN", f"{unwanted} of other names")
+
+
 def _told_of_choice(matches: Sequence[_Match]) -> Iterator[Reason]:
-    if not matches:
-        return
     first = matches[0]
     if len(matches) > 1:
         yield warning("CONTOUR_SEVERAL", f"{first.given.name!r} of {len(matches)}")
@@ -149,7 +157,7 @@ def _unreadable(document: Document, error: Exception) -> Reason:
 
 def _matches(
     document: Document, reports: Sequence[_Report], images: Images, wanted: Wanted
-) -> Iterator[_Match | Reason]:
+) -> Iterator[_Match | Reason | _Unwanted]:
     try:
         if document.modality == "RTSTRUCT":
             yield from _from_rtstruct(document, dcmread(document.path, force=True), images, wanted)
@@ -166,7 +174,7 @@ def _matches(
 
 def _from_rtstruct(
     document: Document, dataset: Dataset, images: Images, wanted: Wanted
-) -> Iterator[_Match | Reason]:
+) -> Iterator[_Match | Reason | _Unwanted]:
     approved = text(dataset, "ApprovalStatus").upper() == "APPROVED"
     for roi in rtstruct.rois(dataset):
         drawing = _Drawing(
@@ -181,6 +189,8 @@ def _from_rtstruct(
         try:
             ranked = _screened(drawing, wanted)
             if ranked is None:
+                if not drawing.ours:
+                    yield _Unwanted()
                 continue
             grid = images.grid_of(roi.references(), roi.frame_of_reference_uid)
         except Left as left:
@@ -198,12 +208,14 @@ def _from_seg(
     reports: Sequence[_Report],
     images: Images,
     wanted: Wanted,
-) -> Iterator[_Match | Reason]:
+) -> Iterator[_Match | Reason | _Unwanted]:
     for segment in segments.segments(dataset):
         drawing = _segment_drawing(document, dataset, segment, reports)
         try:
             ranked = _screened(drawing, wanted)
             if ranked is None:
+                if not drawing.ours:
+                    yield _Unwanted()
                 continue
             frame = text(dataset, "FrameOfReferenceUID")
             target = images.grid_of(segments.references(dataset), frame)

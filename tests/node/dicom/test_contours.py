@@ -269,6 +269,14 @@ def test_several_contours_are_ranked_and_told(tmp_path):
     assert "'GTV-1' of 3" in petct.warnings[0].meaning
 
 
+def test_regions_of_which_none_is_taken_are_counted(tmp_path):
+    petct = loaded(tmp_path, structure_set(["Heart", "Lung", "GTVn"]))
+
+    assert petct.given == ()
+    assert told(petct) == ["CONTOUR_UNTAKEN"]
+    assert petct.warnings[-1].meaning.endswith(": 3 of other names")
+
+
 @pytest.mark.parametrize(
     ("document", "code_value"),
     [
