@@ -124,6 +124,12 @@ def choose(paths: Sequence[Path]) -> Choice:
     }
     told |= {candidate.uid: _why(candidate, chosen) for candidate in fit}
     documents, notes = _documents(scanned, patient)
+    kept = {document.series_instance_uid for document in documents}
+    told |= {
+        s.series_instance_uid: "left: it is of another patient"
+        for s in scanned
+        if s.modality in _DOCUMENTS and s.series_instance_uid not in kept
+    }
     return Choice(
         study_instance_uid=chosen.pet.series.study_instance_uid,
         pet=_image_series(chosen.pet),

@@ -64,6 +64,7 @@ def test_a_structure_set_of_another_patient_is_left_and_told_without_naming_him(
     assert choice.documents == ()
     assert [reason.code for reason in choice.warnings] == ["CONTOUR_PATIENT"]
     assert "P-2" not in choice.warnings[0].meaning
+    assert "left: it is of another patient" in choice.explanation[2]
 
 
 def test_a_structure_set_of_the_same_patient_is_kept(tmp_path):
