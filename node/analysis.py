@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.analyze import Model, analyze
-from inference.findings import Reason
+from inference.findings import Findings, Reason
 from inference.lesion import LesionRules
 from node.config import Selection
 from node.dicom import lint, results, series, volumes
@@ -50,6 +50,8 @@ class Conclusion:
     document: Mapping[str, Any]
     """What ``findings.json`` holds."""
     objects: tuple[ResultObject, ...]
+    findings: Findings | None = None
+    """What was found, with its masks; None where the study was refused."""
 
     @property
     def refused(self) -> bool:
@@ -119,6 +121,7 @@ def _analyzed(
         reasons=(),
         document=analyzed_document(petct, findings),
         objects=objects,
+        findings=findings,
     )
 
 
