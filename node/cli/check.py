@@ -1,6 +1,7 @@
 """``petct-node check``: whether this installation can work, one line for each thing it needs."""
 
 from collections.abc import Callable
+from functools import partial
 
 from rich.console import Console
 from sqlalchemy import text
@@ -27,14 +28,14 @@ def check(settings: Settings, console: Console, *, quick: bool) -> int:
     ``quick`` leaves out what asks others (peers) or takes seconds (the model).
     """
     checks: dict[str, Callable[[], str]] = {
-        "store": lambda: _store(settings),
-        "database": lambda: _database(settings),
+        "store": partial(_store, settings),
+        "database": partial(_database, settings),
     }
     if not quick:
-        checks["model"] = lambda: _model(settings)
+        checks["model"] = partial(_model, settings)
         peers = {**settings.assembly.sources, **settings.destinations}
         for name, peer in peers.items():
-            checks[f"peer {name}"] = lambda peer=peer: _peer(peer, settings)  # type: ignore[misc]  # mypy cannot infer a lambda's default
+            checks[f"peer {name}"] = partial(_peer, peer, settings)
     failures = 0
     console.print("[green]ok[/]     configuration: every key is known and every value fits")
     for name, run in checks.items():
