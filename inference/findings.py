@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from inference.geometry import Vector
-from inference.volume import Region
+from inference.volume import Region, Volume
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,18 @@ class Prediction:
         return self.probability > self.cutoff
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Saliency:
+    """Where the network of one task looked: Grad-CAM of its fused features.
+
+    ``on_pet`` lies on whole voxels of the PET grid, cut to a box around the network's field of
+    view. Its numbers have no unit: 1 is the most in this study, 0 is nothing or out of view.
+    """
+
+    task: str
+    on_pet: Volume
+
+
 def in_percent(probability: float, cutoff: float) -> tuple[str, str]:
     """Return both in per cent, with as few decimals (one at least) as tell them apart."""
     shown = f"{100 * probability:.1f}", f"{100 * cutoff:.1f}"
@@ -107,6 +119,8 @@ class Findings:
     engine: str
     device: str = "CPU"
     precision: str = "f32"
+    saliency: tuple[Saliency, ...] = ()
+    """One for each prediction whose network tells where it looked, in the predictions' order."""
     warnings: tuple[Reason, ...] = ()
     timings_s: Mapping[str, float] = field(default_factory=dict)
 

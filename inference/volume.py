@@ -19,6 +19,8 @@ class Quantity(StrEnum):
     HU = "HU"
     ACTIVITY = "Bq/ml"
     SUVBW = "g/ml"
+    SALIENCY = "1"
+    """A share of the greatest, without unit."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
