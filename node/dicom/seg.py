@@ -1,7 +1,6 @@
 """Lesions as one binary Segmentation on the grid of a source series (PS3.3 A.51)."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Final
 
 import highdicom as hd
@@ -18,19 +17,13 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
-from pydicom.valuerep import format_number_as_ds
 
 from inference.findings import Lesion
-from inference.geometry import Grid
 from inference.volume import Region
 from node.dicom import codes as ours
-from node.dicom.provenance import (
-    Provenance,
-    algorithm_sequence,
-    derived_uid,
-    finish,
-)
-from node.dicom.series import ImageSeries, Plane
+from node.dicom.derived import as_single_frames, name_true_sources, set_dimension_organization
+from node.dicom.provenance import Provenance, algorithm_sequence, finish
+from node.dicom.series import ImageSeries
 from node.instance import ResultKind, ResultObject
 
 SERIES_NUMBER: Final = 9902
@@ -100,7 +93,7 @@ def segmentation(
     ).astype(np.uint8)
     device = provenance.equipment
     dataset = Segmentation(
-        source_images=_source_images(planes, regions[0].grid, series, subject),
+        source_images=as_single_frames(planes, regions[0].grid, series, subject),
         pixel_array=stack,
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[
@@ -122,8 +115,8 @@ def segmentation(
         series_description=f"Lesions on {series.modality} (research)",
         specific_character_set="ISO_IR 192",
     )
-    _name_true_sources(dataset, planes)
-    _derive_dimension_uid(dataset, provenance)
+    name_true_sources(dataset, planes)
+    set_dimension_organization(dataset, provenance.uid("dimension organization SEG"))
     dataset.BodyPartExamined = "CHEST"  # not paired, so that no Laterality is due (C.7.3.1)
     return finish(dataset, ResultKind.SEGMENTATION, subject=subject, provenance=provenance)
 
@@ -160,80 +153,3 @@ def _description(lesion: Lesion, number: int, provenance: Provenance) -> Segment
             hd.sr.CodedConcept.from_code(side)
         ]
     return description
-
-
-def _source_images(
-    planes: Sequence[Plane], grid: Grid, series: ImageSeries, subject: Dataset
-) -> list[Dataset]:
-    """Present every plane as a single-frame image of its own, whatever instance holds it.
-
-    So single-frame and multi-frame sources, in one instance or in several, take one road;
-    ``_name_true_sources`` puts the true references in afterwards.
-    """
-    direction = grid.direction
-    images = []
-    for plane in planes:
-        image = deepcopy(subject)  # an update would share its elements between the planes
-        image.SOPClassUID = _single_frame_class(series.modality)
-        image.SOPInstanceUID = _placeholder(plane)
-        image.SeriesInstanceUID = series.series_instance_uid
-        image.StudyInstanceUID = series.study_instance_uid
-        image.Modality = series.modality
-        image.FrameOfReferenceUID = grid.frame_of_reference_uid
-        image.PositionReferenceIndicator = ""
-        image.Rows, image.Columns = grid.shape[1:]
-        image.ImagePositionPatient = [_decimal(value) for value in plane.position]
-        image.ImageOrientationPatient = [_decimal(v) for v in (*direction[2], *direction[1])]
-        image.PixelSpacing = [_decimal(grid.spacing[1]), _decimal(grid.spacing[2])]
-        image.SliceThickness = _decimal(grid.spacing[0])
-        image.SpacingBetweenSlices = _decimal(grid.spacing[0])
-        images.append(image)
-    return images
-
-
-def _single_frame_class(modality: str) -> str:
-    return "1.2.840.10008.5.1.4.1.1.2" if modality == "CT" else "1.2.840.10008.5.1.4.1.1.128"
-
-
-def _placeholder(plane: Plane) -> str:
-    return derived_uid("plane", plane.sop_instance_uid, str(plane.frame))
-
-
-def _decimal(value: float) -> str:
-    """Return a decimal string of at most 16 characters (PS3.5 6.2, VR DS)."""
-    return format_number_as_ds(float(value))
-
-
-def _name_true_sources(dataset: Dataset, planes: Sequence[Plane]) -> None:
-    """Replace the placeholder of every plane by its instance and, if it has one, its frame."""
-    by_placeholder = {_placeholder(plane): plane for plane in planes}
-    dataset.SourceImageSequence = _referenced_instances(planes)
-    dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence = _referenced_instances(planes)
-    for frame in dataset.PerFrameFunctionalGroupsSequence:
-        for derivation in frame.DerivationImageSequence:
-            for item in derivation.SourceImageSequence:
-                plane = by_placeholder.get(item.ReferencedSOPInstanceUID)
-                if plane is None:
-                    continue  # segments on one plane share the item, and it has its name already
-                item.ReferencedSOPClassUID = plane.sop_class_uid
-                item.ReferencedSOPInstanceUID = plane.sop_instance_uid
-                if plane.frame is not None:
-                    item.ReferencedFrameNumber = plane.frame
-
-
-def _referenced_instances(planes: Sequence[Plane]) -> list[Dataset]:
-    items = []
-    for uid, sop_class in {p.sop_instance_uid: p.sop_class_uid for p in planes}.items():
-        item = Dataset()
-        item.ReferencedSOPClassUID = sop_class
-        item.ReferencedSOPInstanceUID = uid
-        items.append(item)
-    return items
-
-
-def _derive_dimension_uid(dataset: Dataset, provenance: Provenance) -> None:
-    """Replace highdicom's random Dimension Organization UID, so that equal runs stay equal."""
-    uid = provenance.uid("dimension organization SEG")
-    dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid
-    for index in dataset.DimensionIndexSequence:
-        index.DimensionOrganizationUID = uid

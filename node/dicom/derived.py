@@ -1,0 +1,87 @@
+"""Multi-frame objects made plane by plane from a series, and how their frames name its planes."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+from pydicom.dataset import Dataset
+from pydicom.valuerep import format_number_as_ds
+
+from inference.geometry import Grid
+from node.dicom.provenance import derived_uid
+from node.dicom.series import ImageSeries, Plane
+
+
+def as_single_frames(
+    planes: Sequence[Plane], grid: Grid, series: ImageSeries, subject: Dataset
+) -> list[Dataset]:
+    """Present every plane as a single-frame image of its own, whatever instance holds it.
+
+    So single-frame and multi-frame sources, in one instance or in several, take one road;
+    ``name_true_sources`` puts the true references in afterwards.
+    """
+    direction = grid.direction
+    images = []
+    for plane in planes:
+        image = deepcopy(subject)  # an update would share its elements between the planes
+        image.SOPClassUID = _single_frame_class(series.modality)
+        image.SOPInstanceUID = _placeholder(plane)
+        image.SeriesInstanceUID = series.series_instance_uid
+        image.StudyInstanceUID = series.study_instance_uid
+        image.Modality = series.modality
+        image.FrameOfReferenceUID = grid.frame_of_reference_uid
+        image.PositionReferenceIndicator = ""
+        image.Rows, image.Columns = grid.shape[1:]
+        image.ImagePositionPatient = [_decimal(value) for value in plane.position]
+        image.ImageOrientationPatient = [_decimal(v) for v in (*direction[2], *direction[1])]
+        image.PixelSpacing = [_decimal(grid.spacing[1]), _decimal(grid.spacing[2])]
+        image.SliceThickness = _decimal(grid.spacing[0])
+        image.SpacingBetweenSlices = _decimal(grid.spacing[0])
+        images.append(image)
+    return images
+
+
+def name_true_sources(dataset: Dataset, planes: Sequence[Plane]) -> None:
+    """Replace the placeholder of every plane by its instance and, if it has one, its frame."""
+    by_placeholder = {_placeholder(plane): plane for plane in planes}
+    dataset.SourceImageSequence = _referenced_instances(planes)
+    dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence = _referenced_instances(planes)
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        for derivation in frame.DerivationImageSequence:
+            for item in derivation.SourceImageSequence:
+                plane = by_placeholder.get(item.ReferencedSOPInstanceUID)
+                if plane is None:
+                    continue  # segments on one plane share the item, and it has its name already
+                item.ReferencedSOPClassUID = plane.sop_class_uid
+                item.ReferencedSOPInstanceUID = plane.sop_instance_uid
+                if plane.frame is not None:
+                    item.ReferencedFrameNumber = plane.frame
+
+
+def set_dimension_organization(dataset: Dataset, uid: str) -> None:
+    """Replace highdicom's random Dimension Organization UID, so that equal runs stay equal."""
+    dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid
+    for index in dataset.DimensionIndexSequence:
+        index.DimensionOrganizationUID = uid
+
+
+def _single_frame_class(modality: str) -> str:
+    return "1.2.840.10008.5.1.4.1.1.2" if modality == "CT" else "1.2.840.10008.5.1.4.1.1.128"
+
+
+def _placeholder(plane: Plane) -> str:
+    return derived_uid("plane", plane.sop_instance_uid, str(plane.frame))
+
+
+def _decimal(value: float) -> str:
+    """Return a decimal string of at most 16 characters (PS3.5 6.2, VR DS)."""
+    return format_number_as_ds(float(value))
+
+
+def _referenced_instances(planes: Sequence[Plane]) -> list[Dataset]:
+    items = []
+    for uid, sop_class in {p.sop_instance_uid: p.sop_class_uid for p in planes}.items():
+        item = Dataset()
+        item.ReferencedSOPClassUID = sop_class
+        item.ReferencedSOPInstanceUID = uid
+        items.append(item)
+    return items
