@@ -1,42 +1,20 @@
 """The settings of one installation: read once from config.yaml, checked, frozen."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from typing_extensions import override
 
-# PS3.5 6.2, VR AE: at most 16 characters of the default repertoire, no backslash, not only spaces.
-AETitle = Annotated[
-    str,
-    StringConstraints(
-        min_length=1,
-        max_length=16,
-        pattern=r"^[\x20-\x5b\x5d-\x7e]*[\x21-\x5b\x5d-\x7e][\x20-\x5b\x5d-\x7e]*$",
-    ),
-]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(ge=0)]
+from node.access import Audit, KnownPeer, ListenerTls, Tls
+from node.section import AETitle, Interval, Port, Seconds, Section
 
 
 class ConfigError(Exception):
     """The configuration cannot be used; the message names each key by its path."""
-
-
-class Section(BaseModel):
-    """Base of every section: unknown keys are errors, values are fixed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Peer(Section):
@@ -45,6 +23,7 @@ class Peer(Section):
     ae_title: AETitle
     host: str = Field(min_length=1)
     port: Port
+    tls: Tls | None = None
 
 
 class Listener(Section):
@@ -54,11 +33,23 @@ class Listener(Section):
     host: str = "127.0.0.1"
     port: Port = 11112
     calling_ae_titles: tuple[AETitle, ...] = ()
+    peers: tuple[KnownPeer, ...] = ()
     require_called_ae_title: bool = False
+    tls: ListenerTls | None = None
     max_associations: int = Field(default=16, ge=1, le=512)
+    max_associations_per_address: int = Field(default=16, ge=1, le=512)
     max_pdu_bytes: int = Field(default=131072, ge=16384)
     max_instance_bytes: int = Field(default=2_000_000_000, ge=1_000_000)
-    idle_timeout_s: Seconds = 60
+    handshake_timeout_s: Interval = 10
+    idle_timeout_s: Interval = 60
+    message_timeout_s: Interval = 900
+
+    @model_validator(mode="after")
+    def _can_take_every_peer_that_it_names(self) -> Self:
+        for peer in self.peers:
+            if self.tls is None and (peer.require_tls or peer.names_a_certificate):
+                raise ValueError(f"peer {peer.ae_title} needs TLS, and listener.tls is not set")
+        return self
 
 
 class Store(Section):
@@ -101,7 +92,7 @@ class Database(Section):
 class Assembly(Section):
     """When a study is taken up."""
 
-    sources: dict[str, Peer] = {}
+    sources: dict[str, Peer] = Field(default_factory=dict)
     quiet_s: Seconds = 30
     association_quiet_s: Seconds = 3
     give_up_s: Seconds = 86400
@@ -185,8 +176,9 @@ class Settings(Section):
     model: Model = Model()
     workers: Workers = Workers()
     results: Results = Results()
-    destinations: dict[str, Peer] = {}
+    destinations: dict[str, Peer] = Field(default_factory=dict)
     delivery: Delivery = Delivery()
+    audit: Audit = Audit()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
