@@ -75,6 +75,17 @@ associations = Table(
     Column("opened_at", UtcDateTime, nullable=False),
     Column("last_at", UtcDateTime, nullable=False),
     Column("released_at", UtcDateTime),
+    # The run of the node that it was opened with; see nodes.
+    Column("node", String(128)),
+)
+
+# One row for each run of a node that listens: while its lease holds, its associations may be open.
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("run", String(128), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("alive_until", UtcDateTime, nullable=False),
 )
 
 instances = Table(
@@ -92,7 +103,16 @@ instances = Table(
     Column("calling_ae_title", AE_TITLE, nullable=False),
     Column("association", String(64), nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
+    # Retention: the file is about to go, then it is gone and the row says what it was.
+    Column("deleting_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),
     Index(None, "study_instance_uid", "series_instance_uid"),
+    Index(
+        "ix_instances_deleting",
+        "deleting_at",
+        sqlite_where=text("deleting_at IS NOT NULL"),
+        postgresql_where=text("deleting_at IS NOT NULL"),
+    ),
 )
 
 quarantine = Table(
@@ -106,6 +126,8 @@ quarantine = Table(
     Column("calling_ae_title", AE_TITLE, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("size", BigInteger),  # unknown of what came before sizes were kept
+    Column("deleting_at", UtcDateTime),
     UniqueConstraint("sop_instance_uid", "sha256"),
 )
 
@@ -120,6 +142,8 @@ studies = Table(
     Column("settled_revision", Integer, nullable=False),
     Column("first_at", UtcDateTime, nullable=False),
     Column("last_at", UtcDateTime, nullable=False),
+    # Retention took the images away, and none of them came again.
+    Column("deleted_at", UtcDateTime),
     CheckConstraint(
         "state IN ('receiving', 'queued', 'analyzed', 'refused', 'failed', 'ignored')",
         name="state",
@@ -184,6 +208,15 @@ results = Table(
     Column("transfer_syntax_uid", UID, nullable=False),
     Column("path", Text, nullable=False),
     Column("sha256", SHA256, nullable=False),
+    Column("size", BigInteger),  # unknown of what was made before sizes were kept
+    Column("deleting_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),
+    Index(
+        "ix_results_deleting",
+        "deleting_at",
+        sqlite_where=text("deleting_at IS NOT NULL"),
+        postgresql_where=text("deleting_at IS NOT NULL"),
+    ),
 )
 
 deliveries = Table(
@@ -197,7 +230,73 @@ deliveries = Table(
     Column("due_at", UtcDateTime, nullable=False),
     Column("last_error", Text),
     Column("sent_at", UtcDateTime),
+    # Which node sends it or asks about it just now, and until when nobody else does.
+    Column("claimed_by", String(128)),
+    Column("lease_until", UtcDateTime),
+    # What says that the destination keeps it; with one of them the delivery is over.
+    Column("evidence", String(16)),
+    Column("committed_at", UtcDateTime),
+    # How often its commitment was asked for since it was sent, and how often it was refused.
+    Column("asks", Integer, nullable=False, server_default="0"),
+    Column("rejections", Integer, nullable=False, server_default="0"),
+    Column("commitment_error", Text),
     UniqueConstraint("sop_instance_uid", "destination"),
     CheckConstraint("state IN ('owed', 'sent', 'committed', 'failed')", name="state"),
+    CheckConstraint("evidence IN ('commitment', 'find', 'none')", name="evidence"),
     Index("ix_deliveries_due", "state", "destination", "due_at"),
+)
+
+commitment_requests = Table(
+    "commitment_requests",
+    metadata,
+    Column("transaction_uid", UID, primary_key=True),
+    Column("destination", String(64), nullable=False),
+    Column("ae_title", AE_TITLE, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("asked_at", UtcDateTime),
+    Column("answered_at", UtcDateTime),
+)
+
+# What a request still waits for; a row goes when the report, or anything else, settled it.
+commitment_items = Table(
+    "commitment_items",
+    metadata,
+    Column(
+        "transaction_uid",
+        UID,
+        ForeignKey("commitment_requests.transaction_uid", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column(
+        "delivery_id",
+        Integer,
+        ForeignKey("deliveries.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+)
+
+# What peers asked us to commit, and how far they have been told.
+pledges = Table(
+    "pledges",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("calling_ae_title", AE_TITLE, nullable=False),
+    Column("transaction_uid", UID, nullable=False),
+    Column("association", String(64), nullable=False),
+    # Pairs of SOP Class UID and SOP Instance UID, their digest, and a failure reason for each.
+    Column("instances", JSON, nullable=False),
+    Column("digest", SHA256, nullable=False),
+    Column("reasons", JSON(none_as_null=True)),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("claimed_by", String(128)),
+    Column("lease_until", UtcDateTime),
+    Column("last_error", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    UniqueConstraint("calling_ae_title", "transaction_uid", "digest"),
+    CheckConstraint("state IN ('asked', 'checked', 'reported', 'abandoned')", name="state"),
+    Index("ix_pledges_due", "state", "due_at"),
 )

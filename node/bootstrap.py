@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Event as ProcessEvent
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 from typing import Self
 
@@ -31,10 +33,11 @@ from inference.lesion import LesionRules
 from node import log, schedule
 from node.analysis import Recipe
 from node.assembly import Assembler
+from node.backoff import Backoff
 from node.census import Census
 from node.completeness import Patience
 from node.config import Peer, Settings
-from node.delivery import Backoff, Outbox
+from node.delivery import Outbox
 from node.dicom import headers
 from node.dicom.results import Equipment, ResultOptions
 from node.instance import Outgoing
@@ -72,6 +75,12 @@ def software_version() -> str:
         return version("petct-node")
     except PackageNotFoundError:
         return "unknown"
+
+
+@cache
+def node_name() -> str:
+    """Name this process among all that share its database, and among all that it ever was."""
+    return f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}"
 
 
 def build_model(settings: Settings) -> Model:
@@ -140,7 +149,7 @@ def open_store(settings: Settings) -> Store:
 def build_worker(settings: Settings, *, number: int) -> Worker:
     """Build a worker whose name is unique on this host."""
     return Worker(
-        name=f"{socket.gethostname()}-{os.getpid()}-{number}",
+        name=f"{node_name()}-{number}",
         database=open_database(settings),
         store=open_store(settings),
         recipe=build_recipe(settings),
@@ -181,7 +190,14 @@ def build_outbox(settings: Settings, engine: SqlEngine, store: Store) -> Outbox:
         first=timedelta(seconds=settings.delivery.retry_first_s),
         longest=timedelta(seconds=settings.delivery.retry_longest_s),
     )
-    return Outbox(engine, store, settings.destinations, send=deliver, backoff=backoff)
+    return Outbox(
+        engine,
+        store,
+        settings.destinations,
+        node=node_name(),
+        send=deliver,
+        backoff=backoff,
+    )
 
 
 def serve(settings: Settings) -> int:

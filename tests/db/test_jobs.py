@@ -244,22 +244,3 @@ def test_the_outcome_of_an_earlier_job_is_not_that_of_the_study(engine, enqueue,
 def test_a_job_does_not_end_as_waiting():
     with pytest.raises(ValueError, match="does not end"):
         Outcome(state=JobState.WAITING)
-
-
-def test_a_delivery_is_due_until_it_is_sent_and_keeps_its_last_error(engine, enqueue, claim, now):
-    enqueue("1.1", "1.1.1")
-    job = claim()
-    conclude(engine, job, now, state=JobState.DONE, results=[result(job)], destinations=["pacs"])
-    later = now + timedelta(seconds=5)
-
-    with writing(engine) as connection:
-        assert deliveries.due_destinations(connection, now=now) == ["pacs"]
-        (owed,) = deliveries.due(connection, "pacs", now=now, limit=9)
-        deliveries.postpone(connection, owed.id, due_at=later, error="refused")
-        assert deliveries.due(connection, "pacs", now=now, limit=9) == []
-        (again,) = deliveries.due(connection, "pacs", now=later, limit=9)
-        assert (again.attempts, again.last_error) == (1, "refused")
-        deliveries.sent(connection, again.id, now=later)
-        assert deliveries.due_destinations(connection, now=later) == []
-        (sent,) = deliveries.of_study(connection, "1.1")
-        assert (sent.state, sent.sent_at, sent.last_error) == (DeliveryState.SENT, later, None)
