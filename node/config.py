@@ -26,6 +26,12 @@ class Peer(Section):
     tls: Tls | None = None
 
 
+class Destination(Peer):
+    """A remote application entity that results are sent to, and what shows that it keeps them."""
+
+    commitment: Literal["auto", "required", "find", "none"] = "auto"
+
+
 class Listener(Section):
     """Our own application entity and what it takes."""
 
@@ -148,6 +154,7 @@ class Results(Section):
     refusals: bool = True
     segmentation_grid: Literal["CT", "PET"] = "CT"
     key_image: bool = True
+    saliency_map: bool = True
     hydratable: bool = False
     supersede: Literal["none", "reject"] = "none"
     rejection_title: Literal["113039", "113001"] = "113039"
@@ -162,6 +169,8 @@ class Delivery(Section):
     retry_first_s: Seconds = 5
     retry_longest_s: Seconds = 600
     timeout_s: Seconds = 30
+    commitment_wait_s: Seconds = 2
+    commitment_timeout_s: Annotated[float, Field(ge=1)] = 3600
 
 
 class Settings(Section):
@@ -176,7 +185,7 @@ class Settings(Section):
     model: Model = Model()
     workers: Workers = Workers()
     results: Results = Results()
-    destinations: dict[str, Peer] = Field(default_factory=dict)
+    destinations: dict[str, Destination] = Field(default_factory=dict)
     delivery: Delivery = Delivery()
     audit: Audit = Audit()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
