@@ -127,6 +127,7 @@ def build_recipe(settings: Settings) -> Recipe:
         options=ResultOptions(
             segmentation_grid=settings.results.segmentation_grid,
             key_image=settings.results.key_image,
+            saliency_map=settings.results.saliency_map,
             hydratable=settings.results.hydratable,
             supersede=settings.results.supersede,
             rejection_title=settings.results.rejection_title,

@@ -31,6 +31,8 @@ class ResultKind(StrEnum):
     KEY_IMAGE = "SC"
     EDITABLE = "SR-EDIT"
     """A report of lines that a reader may move: OHIF makes measurements of its own from them."""
+    SALIENCY = "PM"
+    """A map of where the network of one task looked; its object names the task."""
     REJECTION = "KOS"
     """A Key Object Selection that withdraws the results of an earlier version (IHE IOCM)."""
 

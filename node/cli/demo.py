@@ -23,6 +23,7 @@ from inference.petct import PetCt
 from inference.phantom import Phantom, draw, random_phantom, tumour_region
 from inference.scanner import SCANNERS
 from node.cli.findings import print_document
+from node.cli.process import map_name
 from node.config import Listener as Policy
 from node.config import Peer
 from node.dicom import acquire, secondary_capture
@@ -41,6 +42,8 @@ FILE_NAMES = {
     "1.2.840.10008.5.1.4.1.1.7": "key-image.dcm",
 }
 """SOP classes of what comes back (Comprehensive 3D SR, Segmentation, Secondary Capture)."""
+MAP = "1.2.840.10008.5.1.4.1.1.30"
+"""Parametric Map: where a network looked; they come before the report, one for each that tells."""
 
 
 class DemoFailed(Exception):
@@ -57,7 +60,8 @@ class Pacs:
 
     def receive(self, arrival: Arrival) -> None:
         """Keep one result object."""
-        name = FILE_NAMES[arrival.sop_class_uid]
+        sop_class = arrival.sop_class_uid
+        name = map_name(arrival.part10) if sop_class == MAP else FILE_NAMES[sop_class]
         (self._folder / name).write_bytes(arrival.part10)
         self._missing.discard(arrival.sop_class_uid)
         if not self._missing:

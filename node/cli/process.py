@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 from rich.progress import track
@@ -14,9 +15,9 @@ from node import bootstrap
 from node.analysis import Conclusion, Recipe, StudyOnDisk, conclude
 from node.cli.findings import print_document
 from node.config import Settings
-from node.dicom import headers, secondary_capture, series
+from node.dicom import headers, saliency_map, secondary_capture, series
 from node.errors import NotUnderstood
-from node.instance import ResultKind
+from node.instance import ResultKind, ResultObject
 
 FILE_NAMES = {
     ResultKind.REPORT: "sr.dcm",
@@ -25,6 +26,8 @@ FILE_NAMES = {
     ResultKind.EDITABLE: "sr-editable.dcm",
     ResultKind.REJECTION: "rejection.dcm",
 }
+"""Of which there is one at most; of the maps there is one for each task."""
+_MAP: Final = "saliency-{task}.dcm"
 
 
 def process(folder: Path, out: Path, settings: Settings, console: Console) -> int:
@@ -79,16 +82,29 @@ def _digest_lines(files: Iterable[Path]) -> Iterator[str]:
         yield f"{uid} {sha256(part10).hexdigest()}\n"
 
 
+def file_name(made: ResultObject) -> str:
+    """Return what the file of an object is called; that of a map names its task."""
+    if made.kind is ResultKind.SALIENCY:
+        return map_name(made.part10)
+    return FILE_NAMES[made.kind]
+
+
+def map_name(part10: bytes) -> str:
+    """Return what the file of a map is called: ``saliency-occult_n1.dcm``."""
+    return _MAP.format(task=saliency_map.task_of(part10))
+
+
 def write(conclusion: Conclusion, target: Path) -> None:
     """Write ``findings.json`` and every object of one study into ``target``."""
     target.mkdir(parents=True, exist_ok=True)
     key_image = target / FILE_NAMES[ResultKind.KEY_IMAGE]
     # What an earlier run left must not stand beside this outcome as if it belonged to it.
-    for name in (*FILE_NAMES.values(), key_image.with_suffix(".png").name):
-        (target / name).unlink(missing_ok=True)
+    names = (*FILE_NAMES.values(), key_image.with_suffix(".png").name)
+    for path in (*(target / name for name in names), *target.glob(_MAP.format(task="*"))):
+        path.unlink(missing_ok=True)
     document: Mapping[str, object] = conclusion.document
     (target / "findings.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     for made in conclusion.objects:
-        (target / FILE_NAMES[made.kind]).write_bytes(made.part10)
+        (target / file_name(made)).write_bytes(made.part10)
     if key_image.exists():
         secondary_capture.save_png(key_image, key_image.with_suffix(".png"))

@@ -14,7 +14,7 @@ from inference.phantom import Phantom, draw, random_phantom, with_nodes
 from inference.scanner import SCANNERS
 from node import bootstrap
 from node.analysis import Conclusion, Recipe, StudyOnDisk, conclude
-from node.cli.process import FILE_NAMES
+from node.cli.process import file_name
 from node.config import Settings
 from node.dicom import acquire, sample, secondary_capture
 from node.dicom.results import Predecessor
@@ -149,7 +149,7 @@ def _predecessor(made: ResultObject) -> Predecessor:
 def _kept(name: str, objects: Sequence[ResultObject]) -> dict[str, ResultObject]:
     """Return the objects under the names of their files."""
     return {
-        FILE_NAMES[made.kind]: made
+        file_name(made): made
         for made in objects
         if made.kind is not ResultKind.KEY_IMAGE or name in KEPT_IMAGES
     }

@@ -4,6 +4,7 @@ Standard concepts come from pydicom's ``codes``; those it lacks stand here with 
 no standard scheme names is in one private scheme, which each object declares (PS3.3 C.12.1.1.9).
 """
 
+import re
 from typing import Final
 
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
@@ -51,6 +52,7 @@ INAPPLICABLE_REASON: Final = _private("INAPPLICABLE", "Reason why the model does
 NODAL_RISK: Final = _private("NODAL_RISK", "Risk of occult nodal metastasis")
 PREDICTION: Final = _private("PREDICTION", "Prediction")
 EXPLANATION: Final = _private("EXPLANATION", "Why this lesion was chosen")
+EXPLAINED: Final = _private("EXPLAINED", "Prediction that is explained")
 INTENDED_USE: Final = _private("INTENDED_USE", "Intended use")
 TRAINING_DATA: Final = _private("TRAINING_DATA", "Data that the model was trained on")
 CALIBRATION: Final = _private("CALIBRATION", "Calibration of the probabilities")
@@ -117,6 +119,12 @@ def category(task: str) -> Code:
     """Return the concept that has High risk or Low risk as its value for ``task``."""
     short, words = _task(task)
     return _private(f"CAT_{short}"[:16], f"Risk of {words}")
+
+
+def saliency(task: str) -> str:
+    """Return what a map of ``task`` is labelled: ``SALIENCY_N1`` (VR CS, so at most 16)."""
+    short, _ = _task(task)
+    return re.sub("[^A-Z0-9_ ]", "_", f"SALIENCY_{short}"[:16])
 
 
 def of_reason(reason: Reason) -> Code:

@@ -1,4 +1,4 @@
-"""What an analysis, or a refusal, becomes for the PACS: report, Segmentation and key image."""
+"""What an analysis, or a refusal, becomes for the PACS: reports, images and what they stand on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +18,7 @@ from node.dicom.key_image import key_image
 from node.dicom.lesion_groups import Segmented
 from node.dicom.provenance import Equipment, Provenance, of_findings
 from node.dicom.rejection import rejection
+from node.dicom.saliency_map import saliency_map
 from node.dicom.seg import segmentation
 from node.dicom.series import Choice
 from node.dicom.sr import REFUSAL_ROLE, Evidence, measurement_report, refusal_report
@@ -44,6 +45,8 @@ class ResultOptions:
 
     segmentation_grid: Literal["CT", "PET"] = "CT"
     key_image: bool = True
+    saliency_map: bool = True
+    """Whether a map of each task shows where its network looked."""
     hydratable: bool = False
     """Whether a second report brings axes that a reader can move in OHIF."""
     supersede: Literal["none", "reject"] = "none"
@@ -67,19 +70,22 @@ def analyzed(  # noqa: PLR0913 - key and time are the run's identity
     """Return the report and, as there are lesions and as ``options`` say, the other objects.
 
     The same ``key``, findings and ``when`` make the same bytes; UIDs depend on ``key`` alone.
-    The Segmentation stands before the report that cites it.
+    Segmentation and maps stand before the report that cites them.
     """
     provenance = of_findings(findings, equipment=equipment, key=key, when=when)
     subject = source.subject_of((choice.ct, choice.pet))
     segmented = _segmented(choice, findings, options, subject, provenance)
-    seg = [segmented[0].segmentation] if segmented else []
+    shown = [
+        *([segmented[0].segmentation] if segmented else []),
+        *_maps(choice, petct, findings, options, subject, provenance),
+    ]
     evidence = Evidence(
         subject=subject,
         instances=[
             *source.references(choice.ct),
             *source.references(choice.pet),
             *_given(choice, petct, findings),
-            *(_reference(one) for one in seg),
+            *(_reference(one) for one in shown),
         ],
         predecessors=_earlier(options, ResultKind.REPORT),
         series=(
@@ -101,7 +107,7 @@ def analyzed(  # noqa: PLR0913 - key and time are the run's identity
         if options.hydratable and segmented
         else []
     )
-    return (*seg, report, *editable, *picture, *_rejection(options, subject, provenance))
+    return (*shown, report, *editable, *picture, *_rejection(options, subject, provenance))
 
 
 @source.tolerant()
@@ -163,6 +169,30 @@ def _segmented(
             also_region=others[number - 1],
         )
         for number, lesion in enumerate(findings.lesions, 1)
+    ]
+
+
+def _maps(
+    choice: Choice,
+    petct: PetCt,
+    findings: Findings,
+    options: ResultOptions,
+    subject: Dataset,
+    provenance: Provenance,
+) -> list[ResultObject]:
+    """Return where each network looked, as far as the networks tell and where it is asked for."""
+    if not options.saliency_map:
+        return []
+    return [
+        saliency_map(
+            one,
+            number,
+            series=choice.pet,
+            grid=petct.pet.grid,
+            subject=subject,
+            provenance=provenance,
+        )
+        for number, one in enumerate(findings.saliency, 1)
     ]
 
 
