@@ -12,7 +12,7 @@ DOTS := awk '/^(Collecting|Installing|Processing)/ { printf "."; fflush() } END 
 # Tests share few cores: libraries that start threads of their own are held to one each.
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: setup demo test test-viewers check bench gpu fmt bundle clean
+.PHONY: setup demo test test-viewers check bench torture gpu fmt bundle clean
 
 setup: $(STAMP)
 	@scripts/system-packages.sh
@@ -54,6 +54,10 @@ fmt: setup
 # Options go in BENCH: make bench BENCH="--quick --write-docs".
 bench: setup
 	@$(BIN)/python -m tests.bench $(BENCH)
+
+# Parts and options go in TORTURE: make torture TORTURE="kills --count 100".
+torture: setup
+	@$(THREADS) $(BIN)/python -m tests.torture $(TORTURE)
 
 gpu: setup
 	$(BIN)/python -m pytest -q -m "gpu or tensorrt"

@@ -52,7 +52,7 @@ def copy_in_parts(
     ``number`` makes the UIDs: a receiver that knows an instance already would have less to do.
     """
     with TemporaryDirectory(dir=folder, prefix="study-") as name:
-        files = write(_renamed(_cut(petct, slices), number), Path(name))
+        files = write(renamed(_cut(petct, slices), number), Path(name))
         parts = tuple(Path(name) / f"part{part}" for part in range(PARTS))
         for part in parts:
             part.mkdir()
@@ -71,7 +71,8 @@ def _first(volume: Volume, slices: int) -> Volume:
     return replace(volume, voxels=volume.voxels[:slices], grid=grid)
 
 
-def _renamed(petct: PetCt, number: int) -> PetCt:
+def renamed(petct: PetCt, number: int) -> PetCt:
+    """Return the study with UIDs of its own."""
     return replace(
         petct,
         study_instance_uid=_uid(petct.study_instance_uid, number),

@@ -1,0 +1,224 @@
+"""The named steps of the node's work, and how a process ends itself at one of them.
+
+Only a process of the torture installs these; the node knows nothing of them.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+from ctypes import c_int
+from dataclasses import dataclass
+from functools import wraps
+from importlib import import_module
+from multiprocessing.sharedctypes import RawArray
+from threading import Lock
+from typing import Any, Literal
+
+LISTENER, WORKER = "listener", "worker"
+Moment = Literal["before", "after"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A place in the node: a callable, and whether the process ends before it or after it."""
+
+    name: str
+    role: str
+    target: str
+    """``module:attribute`` or ``module:Class.attribute``."""
+    moment: Moment
+    calls: int = 1
+    """The process ends at one of so many calls, drawn by chance."""
+    has_answer: bool = False
+    """Whether only calls count that answer with something, as a claim that yields a job does."""
+
+
+STEPS = (
+    Step(
+        name="receive",
+        role=LISTENER,
+        target="node.intake:Intake.receive",
+        moment="before",
+        calls=60,
+    ),
+    Step(
+        name="register: written, not synced",
+        role=LISTENER,
+        target="node.store:os.fsync",
+        moment="before",
+        calls=120,
+    ),
+    Step(
+        name="register: bytes synced, no name",
+        role=LISTENER,
+        target="pathlib:Path.hardlink_to",
+        moment="before",
+        calls=60,
+    ),
+    Step(
+        name="register: name given, folder not synced",
+        role=LISTENER,
+        target="pathlib:Path.hardlink_to",
+        moment="after",
+        calls=60,
+    ),
+    Step(
+        name="register: file safe, no row",
+        role=LISTENER,
+        target="node.store:Store.put",
+        moment="after",
+        calls=60,
+    ),
+    Step(
+        name="register: row written, not committed",
+        role=LISTENER,
+        target="node.intake:instances.register",
+        moment="after",
+        calls=60,
+    ),
+    Step(
+        name="register: row committed, not answered",
+        role=LISTENER,
+        target="node.intake:Intake.receive",
+        moment="after",
+        calls=60,
+    ),
+    Step(
+        name="receive: association ends",
+        role=LISTENER,
+        target="node.intake:Intake.closed",
+        moment="before",
+    ),
+    Step(
+        name="assemble: not committed",
+        role=LISTENER,
+        target="node.assembly:jobs.enqueue",
+        moment="after",
+        has_answer=True,
+    ),
+    Step(
+        name="assemble: committed",
+        role=LISTENER,
+        target="node.assembly:Assembler.assemble",
+        moment="after",
+        has_answer=True,
+    ),
+    Step(
+        name="claim: not committed",
+        role=WORKER,
+        target="node.worker:jobs.claim",
+        moment="after",
+        has_answer=True,
+    ),
+    Step(
+        name="claim: committed", role=WORKER, target="node.worker:instances.of_job", moment="before"
+    ),
+    Step(name="read", role=WORKER, target="node.analysis:volumes.load", moment="after"),
+    Step(name="infer", role=WORKER, target="node.analysis:analyze", moment="after"),
+    Step(
+        name="write: before an object",
+        role=WORKER,
+        target="node.store:Store.put_result",
+        moment="before",
+        calls=3,
+    ),
+    Step(
+        name="write: an object has no name",
+        role=WORKER,
+        target="pathlib:Path.replace",
+        moment="before",
+        calls=3,
+    ),
+    Step(
+        name="write: objects safe, outcome not committed",
+        role=WORKER,
+        target="node.worker:jobs.conclude",
+        moment="after",
+    ),
+    Step(
+        name="write: outcome committed",
+        role=WORKER,
+        target="node.worker:Worker.work",
+        moment="after",
+        has_answer=True,
+    ),
+    Step(name="deliver: before", role=LISTENER, target="node.bootstrap:send", moment="before"),
+    Step(
+        name="deliver: taken, not noted",
+        role=LISTENER,
+        target="node.bootstrap:send",
+        moment="after",
+    ),
+    Step(
+        name="deliver: noted, not committed",
+        role=LISTENER,
+        target="node.delivery:deliveries.sent",
+        moment="after",
+        calls=3,
+    ),
+)
+
+
+class Arm:
+    """Shared with the processes: which step ends them, and at which of its calls.
+
+    Without a lock: a process that is killed would keep it for ever.
+    """
+
+    def __init__(self) -> None:
+        self._cells = RawArray(c_int, [-1, 0])
+
+    def set(self, step: Step, nth: int) -> None:
+        """From now on, the process ends that comes to ``step`` for the ``nth`` time."""
+        self._cells[1] = nth
+        self._cells[0] = STEPS.index(step)
+
+    def clear(self) -> None:
+        """From now on no process ends by itself."""
+        self._cells[0] = -1
+
+    def strike(self, step: Step) -> bool:
+        """Count a call of ``step``; say whether it is the one."""
+        if self._cells[0] != STEPS.index(step):
+            return False
+        self._cells[1] -= 1
+        return self._cells[1] <= 0
+
+
+def install(arm: Arm) -> None:
+    """Put a check at every step of this process."""
+    lock = Lock()
+    for step in STEPS:
+        owner, name = place(step)
+        setattr(owner, name, _fatal(getattr(owner, name), step, arm, lock))
+
+
+def place(step: Step) -> tuple[Any, str]:
+    """Return the object that holds the callable of ``step``, and its name there."""
+    module, _, path = step.target.partition(":")
+    *owners, name = path.split(".")
+    owner = import_module(module)
+    for one in owners:
+        owner = getattr(owner, one)
+    return owner, name
+
+
+def _fatal(called: Callable[..., Any], step: Step, arm: Arm, lock: Lock) -> Callable[..., Any]:
+    def die_if_struck() -> None:
+        with lock:
+            if arm.strike(step):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    @wraps(called)
+    def before(*args: Any, **kwargs: Any) -> Any:
+        die_if_struck()
+        return called(*args, **kwargs)
+
+    @wraps(called)
+    def after(*args: Any, **kwargs: Any) -> Any:
+        answer = called(*args, **kwargs)
+        if answer or not step.has_answer:
+            die_if_struck()
+        return answer
+
+    return before if step.moment == "before" else after
