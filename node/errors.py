@@ -5,6 +5,7 @@
     . NotUnderstood      0xC000  the bytes are no instance that we can file
     . OutOfResources     0xA700  no room, or the disk fails
     . Conflicting        0xC001  the UID is known with other bytes
+  - TlsUnusable          a certificate, key or list of authorities cannot be used
   - UnusableStudy        this study will never yield a result; carries the coded reason
   - Temporary            try the same thing again later
     . PeerUnavailable    no association, or it broke
@@ -39,6 +40,10 @@ class OutOfResources(Refused):
     """No room or no working disk (PS3.4 table B.2-1: Refused: Out of resources)."""
 
     status = 0xA700
+
+
+class TlsUnusable(NodeError):
+    """A file that TLS needs is absent, unreadable or does not fit; the message names it."""
 
 
 class UnusableStudy(NodeError):

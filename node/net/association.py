@@ -1,16 +1,23 @@
-"""Opens associations with peers: as one SCU, with what is about to be asked."""
+"""Opens associations with peers, each with what is about to be asked on it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from pynetdicom import AE, evt
+from pynetdicom import evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
 from node.config import Peer
-from node.errors import PeerUnavailable
+from node.errors import PeerUnavailable, TlsUnusable
 from node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from node.net import tls
+from node.net.deadline import Bounds, CallingEntity
 from node.net.wire import acknowledge_at_once, send_at_once
+
+
+MAX_PDU_BYTES = 16382
+"""What we ask peers to keep to; pynetdicom's default."""
 
 
 class NothingAccepted(PeerUnavailable):
@@ -24,12 +31,18 @@ def associate(
     calling_ae_title: str,
     contexts: Sequence[PresentationContext],
     timeout_s: float,
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
+    handlers: Sequence[evt.EventHandlerType] = (),
 ) -> Iterator[Association]:
     """Open an association for the length of the block; raise PeerUnavailable where it fails.
 
-    ``timeout_s`` bounds the connection, the negotiation and each answer, one by one.
+    ``timeout_s`` bounds the connection, the negotiation and each answer, one by one. ``roles`` are
+    proposed where we are not the SCU; ``handlers`` answer what the peer asks on its side.
     """
-    ae = AE(ae_title=calling_ae_title)
+    ae = CallingEntity(
+        calling_ae_title,
+        Bounds(begin_s=None, pdu_s=timeout_s, pdu_bytes=MAX_PDU_BYTES),
+    )
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.connection_timeout = timeout_s
@@ -37,23 +50,31 @@ def associate(
     ae.dimse_timeout = timeout_s
     ae.network_timeout = timeout_s
     try:
+        protection = None if peer.tls is None else tls.calling(peer.tls)
         association = ae.associate(
             peer.host,
             peer.port,
             contexts=list(contexts),
             ae_title=peer.ae_title,
+            max_pdu=MAX_PDU_BYTES,
             evt_handlers=[
                 (evt.EVT_CONN_OPEN, send_at_once),
                 (evt.EVT_DATA_RECV, acknowledge_at_once),
                 (evt.EVT_DATA_SENT, acknowledge_at_once),
+                *handlers,
             ],
+            ext_neg=list(roles),
+            tls_args=None if protection is None else (protection, peer.host),
         )
+    except TlsUnusable as error:
+        raise PeerUnavailable(f"{_address(peer)}: {error}") from error
     except OSError as error:
         raise PeerUnavailable(f"{_address(peer)}: {error.strerror or error}") from error
     if association.rejected_contexts and not association.accepted_contexts:
         raise NothingAccepted(f"{_address(peer)}: no presentation context accepted")
     if not association.is_established:
-        raise PeerUnavailable(f"{_address(peer)}: {_why(association)}")
+        failure = None if protection is None else protection.failure
+        raise PeerUnavailable(f"{_address(peer)}: {failure or _why(association)}")
     try:
         yield association
     finally:

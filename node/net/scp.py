@@ -1,9 +1,10 @@
 """The listener: answers C-ECHO, and C-STORE with Success once the instance is safe."""
 
 import logging
-from collections.abc import Callable
-from socketserver import BaseServer
-from threading import Lock, Thread
+from collections.abc import Callable, Iterator
+from ssl import SSLContext, SSLSocket
+from threading import Lock
+from time import monotonic
 from types import TracebackType
 from typing import Self
 from uuid import uuid4
@@ -13,22 +14,26 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu import P_DATA_TF
-from pynetdicom.transport import ThreadedAssociationServer
-from typing_extensions import override
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
+from node import audit
+from node.audit import Record, ignore
 from node.config import Listener as Policy
 from node.errors import NotUnderstood, OutOfResources, Refused
 from node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.instance import Arrival
-from node.net import syntaxes
+from node.net import syntaxes, tls
+from node.net.deadline import Bounds
 from node.net.part10 import part10
+from node.net.peers import Caller, Refusal, crowded, refusal
+from node.net.server import Server
 from node.net.wire import acknowledge_at_once, send_at_once
 
 logger = logging.getLogger(__name__)
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.21
-POLL_INTERVAL_S = 0.05
+NO_LIMIT = 1 << 30
 ERROR_COMMENT_LENGTH = 64  # PS3.7 C.5: Error Comment has VR LO
 
 Receive = Callable[[Arrival], None]
@@ -43,39 +48,40 @@ class Listener:
     Raises OSError where the address cannot be bound.
     """
 
-    def __init__(self, policy: Policy, *, receive: Receive, closed: Closed) -> None:
-        self._sessions = _Sessions(policy, receive, closed)
+    def __init__(
+        self, policy: Policy, *, receive: Receive, closed: Closed, record: Record = ignore
+    ) -> None:
+        sessions = _Sessions(policy, receive, closed, record)
         ae = AE(ae_title=policy.ae_title)
         ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         ae.supported_contexts = syntaxes.accepted()
-        ae.require_calling_aet = list(policy.calling_ae_titles)
-        ae.require_called_aet = policy.require_called_ae_title
-        ae.maximum_associations = policy.max_associations
+        ae.maximum_associations = NO_LIMIT  # ours counts what is open, not who has yet to speak
         ae.maximum_pdu_size = policy.max_pdu_bytes
+        ae.acse_timeout = policy.handshake_timeout_s
         ae.network_timeout = policy.idle_timeout_s
-        server = ae.make_server(
-            (policy.host, policy.port),
-            evt_handlers=self._sessions.handlers(),
-            server_class=_Server,
-        )
-        assert isinstance(server, _Server)
-        self._server = server
-        self._thread = Thread(
-            target=self._server.serve_forever,
-            kwargs={"poll_interval": POLL_INTERVAL_S},
-            name="listener",
-            daemon=True,
-        )
-        self._thread.start()
-        logger.info("listening as %s on %s:%d", policy.ae_title, policy.host, policy.port)
+        self._servers: list[Server] = []
+        for port, context in _ports(policy):
+            server = Server(
+                ae,
+                (policy.host, port),
+                handlers=sessions.handlers(),
+                bounds=Bounds(
+                    begin_s=policy.handshake_timeout_s,
+                    pdu_s=policy.idle_timeout_s,
+                    pdu_bytes=policy.max_pdu_bytes,
+                ),
+                per_address=policy.max_associations_per_address,
+                tls=None if context is None else (context, sessions.tls_failed),
+            )
+            self._servers.append(server)
+            how = "" if context is None else " with TLS"
+            logger.info("listening as %s on %s:%d%s", policy.ae_title, policy.host, port, how)
 
     def close(self) -> None:
         """Accept nothing more and abort what is open; what was answered with Success is safe."""
-        self._server.shutdown()
-        for association in self._server.active_associations:
-            association.abort()
-        self._thread.join()
+        for server in self._servers:
+            server.close()
 
     def __enter__(self) -> Self:
         return self
@@ -89,22 +95,21 @@ class Listener:
         self.close()
 
 
-class _Server(ThreadedAssociationServer):
-    """pynetdicom's server, run by a thread of ours: its own takes half a second to stop."""
-
-    @override
-    def shutdown(self) -> None:
-        BaseServer.shutdown(self)
-        self.server_close()
+def _ports(policy: Policy) -> Iterator[tuple[int, SSLContext | None]]:
+    if policy.tls is None or policy.tls.port is not None:
+        yield policy.port, None
+    if policy.tls is not None:
+        yield policy.tls.port or policy.port, tls.accepting(policy.tls)
 
 
 class _Sessions:
     """The associations that are open, each with its identity and the message that it brings."""
 
-    def __init__(self, policy: Policy, receive: Receive, closed: Closed) -> None:
-        self._max_instance_bytes = policy.max_instance_bytes
+    def __init__(self, policy: Policy, receive: Receive, closed: Closed, record: Record) -> None:
+        self._policy = policy
         self._receive = receive
         self._closed = closed
+        self._record = record
         self._open: dict[Association, _Session] = {}
         self._lock = Lock()
 
@@ -114,24 +119,61 @@ class _Sessions:
             (evt.EVT_DATA_RECV, acknowledge_at_once),
             (evt.EVT_DATA_SENT, acknowledge_at_once),
             (evt.EVT_PDU_RECV, self._on_pdu),
+            (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_ESTABLISHED, self._on_established),
             (evt.EVT_C_STORE, self._on_store),
-            (evt.EVT_REJECTED, _on_rejected),
             (evt.EVT_RELEASED, self._on_released),
             (evt.EVT_ABORTED, self._on_aborted),
             (evt.EVT_CONN_CLOSE, self._on_broken),
         ]
 
-    def _on_established(self, event: evt.Event) -> None:
-        session = _Session(event.assoc)
+    def tls_failed(self, address: str, why: str) -> None:
+        logger.warning("no TLS with %s: %s", address, why)
+        self._record(audit.connection_refused(address, why))
+
+    def _on_requested(self, event: evt.Event) -> None:
+        """Take or reject who calls, before anything is negotiated."""
+        caller = _caller(event.assoc)
+        reason = refusal(self._policy, caller)
+        if reason is None:
+            reason = self._enter(event.assoc, caller.address)
+        if reason is None:
+            return
+        logger.warning(
+            "rejected an association of %s at %s: %s",
+            caller.calling_ae_title,
+            caller.address,
+            reason.why,
+        )
+        self._record(audit.association_rejected(_participant(caller), reason.why))
+        event.assoc.acse.send_reject(*reason.rejection.value)
+        event.assoc.kill()
+
+    def _enter(self, association: Association, address: str) -> Refusal | None:
         with self._lock:
-            self._open[event.assoc] = session
-        logger.debug("association %s opened by %s", session.association, session.calling_ae_title)
+            here = [one.address for one in self._open.values()]
+            reason = crowded(self._policy, address, here)
+            if reason is None:
+                self._open[association] = _Session(association)
+            return reason
+
+    def _on_established(self, event: evt.Event) -> None:
+        session = self._open.get(event.assoc)
+        if session is not None:
+            session.established = True
+            self._record(audit.association_opened(_participant(_caller(event.assoc))))
+            logger.debug(
+                "association %s opened by %s", session.association, session.calling_ae_title
+            )
 
     def _on_pdu(self, event: evt.Event) -> None:
         session = self._open.get(event.assoc)
-        if session is not None and isinstance(event.pdu, P_DATA_TF):
-            session.bound(event.pdu, self._max_instance_bytes)
+        if session is None or not isinstance(event.pdu, P_DATA_TF):
+            return
+        session.bound(event.pdu, self._policy.max_instance_bytes)
+        if session.message_s() > self._policy.message_timeout_s:
+            logger.warning("a message of %s takes too long: given up", session.peer)
+            event.assoc.abort(block=False)
 
     def _on_store(self, event: evt.Event) -> Dataset | int:
         """Answer one C-STORE: Success means the instance is safe on disk, and nothing less."""
@@ -154,8 +196,8 @@ class _Sessions:
         if request.DataSet is None:
             raise NotUnderstood("the request has no data set")
         data_set = event.encoded_dataset(include_meta=False)
-        if len(data_set) > self._max_instance_bytes:
-            raise OutOfResources(f"the instance exceeds {self._max_instance_bytes} bytes")
+        if len(data_set) > self._policy.max_instance_bytes:
+            raise OutOfResources(f"the instance exceeds {self._policy.max_instance_bytes} bytes")
         sop_class_uid = str(request.AffectedSOPClassUID)
         sop_instance_uid = str(request.AffectedSOPInstanceUID)
         transfer_syntax_uid = str(event.context.transfer_syntax)
@@ -186,7 +228,7 @@ class _Sessions:
     def _end(self, association: Association, how: str) -> None:
         with self._lock:
             session = self._open.pop(association, None)
-        if session is None:
+        if session is None or not session.established:
             return
         level = logging.DEBUG if how == "released" else logging.WARNING
         logger.log(
@@ -201,9 +243,17 @@ class _Session:
     def __init__(self, association: Association) -> None:
         requestor = association.requestor
         self.association = uuid4().hex
-        self.calling_ae_title = str(requestor.ae_title).strip()
+        self.calling_ae_title = _title(association)
+        self.address = str(requestor.address)
         self.peer = f"{requestor.address}:{requestor.port}"
+        self.established = False
         self._data_set_bytes = 0
+        self._begun: float | None = None
+        self._command_is_whole = False
+
+    def message_s(self) -> float:
+        """Return for how long the present message has been coming."""
+        return 0.0 if self._begun is None else monotonic() - self._begun
 
     def bound(self, pdu: P_DATA_TF, limit: int) -> None:
         """Drop what comes of a data set beyond ``limit``, so that no peer can fill the memory.
@@ -213,6 +263,7 @@ class _Session:
         """
         for item in pdu.presentation_data_value_items:
             fragment = item.presentation_data_value or b"\x00"
+            self._time(fragment[0])
             if fragment[0] & 1:  # PS3.8 E.2: a command fragment, which a new message begins with
                 self._data_set_bytes = 0
             elif self._data_set_bytes > limit:
@@ -220,12 +271,43 @@ class _Session:
             else:
                 self._data_set_bytes += len(fragment) - 1
 
+    def _time(self, control: int) -> None:
+        """Note where messages begin and end (PS3.8 E.2: bit 0 is the command, bit 1 the last)."""
+        is_command, is_last = bool(control & 1), bool(control & 2)
+        if is_command and (self._begun is None or self._command_is_whole):
+            self._begun = monotonic()
+        if is_command:
+            self._command_is_whole = is_last
+        elif is_last:
+            self._begun = None
 
-def _on_rejected(event: evt.Event) -> None:
-    requestor = event.assoc.requestor
-    logger.warning(
-        "rejected an association of %s at %s", str(requestor.ae_title).strip(), requestor.address
+
+def _caller(association: Association) -> Caller:
+    request = _request(association)
+    wrapper = association.dul.socket
+    connection = None if wrapper is None else wrapper.socket
+    secured = connection if isinstance(connection, SSLSocket) else None
+    return Caller(
+        calling_ae_title=_title(association),
+        called_ae_title=str(request.called_ae_title).strip(),
+        address=str(association.requestor.address),
+        tls=secured is not None,
+        certificate=None if secured is None else tls.shown(secured),
     )
+
+
+def _title(association: Association) -> str:
+    return str(_request(association).calling_ae_title).strip()
+
+
+def _request(association: Association) -> A_ASSOCIATE:
+    request = association.requestor.primitive
+    assert request is not None, "no association is asked about before its request has come"
+    return request
+
+
+def _participant(caller: Caller) -> audit.Participant:
+    return audit.peer(caller.calling_ae_title, caller.address)
 
 
 def _status(status: int, comment: str) -> Dataset:

@@ -1,0 +1,183 @@
+"""Accepts connections: each is secured and bounded in a thread of its own, so that none waits.
+
+pynetdicom would make the TLS handshake in the thread that accepts: one silent caller would keep
+everybody out.
+"""
+
+import logging
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from socketserver import BaseServer
+from threading import Lock, Thread
+from time import monotonic, sleep
+from typing import Any
+
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+from typing_extensions import override
+
+from node.net.deadline import Bounds, replace_socket
+from node.net.peers import normal
+from node.net.tls import why
+
+logger = logging.getLogger(__name__)
+
+POLL_INTERVAL_S = 0.05
+GOODBYE_S = 2.0
+"""How long peers may take to hear that we stop."""
+STRANGERS = 4
+"""So many connections of one address may have no association, beside those that have one."""
+
+TlsFailed = Callable[[str, str], None]
+"""Hears the address of a peer whose handshake failed, and why."""
+
+
+class Server(ThreadedAssociationServer):
+    """One port, served from the moment it is built until ``close``.
+
+    Raises OSError where the address cannot be bound.
+    """
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(
+        self,
+        ae: AE,
+        address: tuple[str, int],
+        *,
+        handlers: list[evt.EventHandlerType],
+        bounds: Bounds,
+        per_address: int,
+        tls: tuple[ssl.SSLContext, TlsFailed] | None = None,
+    ) -> None:
+        self.bounds = bounds
+        self._per_address = per_address + STRANGERS
+        self._tls = tls
+        self._unsecured: dict[object, socket.socket] = {}
+        self._lock = Lock()
+        super().__init__(
+            ae,
+            address,
+            ae.ae_title,
+            ae.supported_contexts,
+            evt_handlers=handlers,
+            request_handler=_Connection,
+        )
+        self._thread = Thread(
+            target=self.serve_forever,
+            kwargs={"poll_interval": POLL_INTERVAL_S},
+            name=f"listener-{address[1]}",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Accept nothing more, abort what is open and return when no thread of ours is left."""
+        BaseServer.shutdown(self)
+        associations = self.active_associations
+        for association in associations:
+            if association.is_established:
+                association.abort(block=False)
+            else:
+                _cut(association)
+        with self._lock:
+            unsecured = list(self._unsecured.values())
+        for connection in unsecured:
+            _shut(connection, close=False)
+        until = monotonic() + GOODBYE_S
+        while any(one.is_alive() for one in associations) and monotonic() < until:
+            sleep(POLL_INTERVAL_S / 5)
+        for association in associations:
+            _cut(association)
+        self.server_close()
+        self._thread.join()
+
+    @override
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Say whether one more connection of this address is bearable; no word is lost on it."""
+        address = str(client_address[0])
+        crowd = [one.requestor.address for one in self.active_associations]
+        with self._lock:
+            crowd += [one[0] for one in self._unsecured if isinstance(one, tuple)]
+        same = sum(normal(one) == normal(address) for one in crowd if one)
+        if same >= self._per_address:
+            logger.warning("closed a connection of %s: %d are open", address, same)
+            return False
+        with self._lock:
+            self._unsecured[client_address] = request
+        return True
+
+    def secured(self, connection: socket.socket, client: tuple[str, int]) -> socket.socket | None:
+        """Return the connection as the association may use it, or None where TLS fails."""
+        if self._tls is None:
+            return connection
+        context, failed = self._tls
+        try:
+            # The handshake is made by itself, so that close() finds the socket and can end it.
+            wrapped = context.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
+            with self._lock:
+                self._unsecured[client] = wrapped
+            wrapped.settimeout(self.bounds.begin_s)
+            wrapped.do_handshake()
+        except OSError as error:
+            failed(client[0], why(error))
+            return None
+        return wrapped
+
+    def forget(self, client: object) -> socket.socket | None:
+        """Count a connection no longer: it has an association, or is to be closed."""
+        with self._lock:
+            return self._unsecured.pop(client, None)
+
+    @override
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log what failed with one connection; the others never notice."""
+        logger.warning("lost a connection of %s: %s", client_address, sys.exception())
+
+
+class _Connection(RequestHandler):
+    """One connection, in the thread of its own that the server gives it."""
+
+    server: Server
+
+    @override
+    def handle(self) -> None:
+        established = False
+        try:
+            secured = self.server.secured(self.request, self.client_address)
+            if secured is not None:
+                self.request = secured
+                super().handle()
+                established = True
+        finally:
+            left = self.server.forget(self.client_address)
+            if left is not None and not established:
+                _shut(left)
+
+    @override
+    def _create_association(self) -> Association:
+        association = super()._create_association()
+        replace_socket(association, self.server.bounds, self.request)
+        return association
+
+
+def _cut(association: Association) -> None:
+    """Wake whatever waits for the peer of an association."""
+    wrapper = association.dul.socket
+    connection = None if wrapper is None else wrapper.socket
+    if connection is not None:
+        _shut(connection, close=False)
+
+
+def _shut(connection: socket.socket, *, close: bool = True) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    if close:
+        connection.close()
