@@ -16,6 +16,8 @@ class Association:
     association: str
     calling_ae_title: str
     peer: str
+    node: str | None = None
+    """The run of the node that took it; see ``db.nodes``."""
 
 
 def opened(connection: Connection, association: Association, *, now: datetime) -> None:
@@ -25,6 +27,7 @@ def opened(connection: Connection, association: Association, *, now: datetime) -
             association=association.association,
             calling_ae_title=association.calling_ae_title,
             peer=association.peer,
+            node=association.node,
             opened_at=now,
             last_at=now,
         )

@@ -1,11 +1,11 @@
 """Instances that are safe in the store, and those kept aside because their UID was known."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from hashlib import sha256
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, and_, select, update
 
 from db.engine import insert_new
 from db.tables import instances, job_instances, quarantine
@@ -30,6 +30,15 @@ class Instance:
     calling_ae_title: str
     association: str
     received_at: datetime
+    deleting_at: datetime | None = None
+    """Since when retention is about to take the file away."""
+    deleted_at: datetime | None = None
+    """When the file was taken away; the row stays and says what it was."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the file lies in the store and nobody is about to take it away."""
+        return self.deleting_at is None and self.deleted_at is None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +52,12 @@ class Quarantined:
     calling_ae_title: str
     received_at: datetime
     reason: str
+    size: int | None = None
+
+
+HERE: ColumnElement[bool] = and_(
+    instances.c.deleting_at.is_(None), instances.c.deleted_at.is_(None)
+)
 
 
 def register(connection: Connection, instance: Instance) -> bool:
@@ -55,8 +70,39 @@ def register(connection: Connection, instance: Instance) -> bool:
     return registered.one_or_none() is not None
 
 
+def spare(connection: Connection, sop_instance_uid: str, *, now: datetime) -> None:
+    """Keep retention from taking the file away: from here on it counts as taken away.
+
+    Who brings a deleted instance again calls this before the file is written, ``restore`` after.
+    """
+    connection.execute(
+        update(instances)
+        .where(
+            instances.c.sop_instance_uid == sop_instance_uid, instances.c.deleting_at.is_not(None)
+        )
+        .values(deleting_at=None, deleted_at=now)
+    )
+
+
+def restore(connection: Connection, instance: Instance) -> bool:
+    """Register a deleted instance that came again; False, and nothing done, if it is not deleted.
+
+    Only the bytes that were deleted come back: others under its UID are a conflict as ever.
+    """
+    restored = connection.execute(
+        update(instances)
+        .where(
+            instances.c.sop_instance_uid == instance.sop_instance_uid,
+            instances.c.sha256 == instance.sha256,
+            instances.c.deleted_at.is_not(None),
+        )
+        .values(**asdict(instance))
+    )
+    return restored.rowcount == 1
+
+
 def find(connection: Connection, sop_instance_uid: str) -> Instance | None:
-    """Return the instance, or None where it never came."""
+    """Return the instance, deleted ones included, or None where it never came."""
     row = (
         connection.execute(
             select(instances).where(instances.c.sop_instance_uid == sop_instance_uid)
@@ -68,13 +114,21 @@ def find(connection: Connection, sop_instance_uid: str) -> Instance | None:
 
 
 def keep_aside(connection: Connection, quarantined: Quarantined) -> None:
-    """Remember conflicting bytes; the same ones again are remembered once."""
+    """Remember conflicting bytes; the same ones again are remembered once, and kept anew."""
     connection.execute(insert_new(connection, quarantine).values(**asdict(quarantined)))
+    connection.execute(
+        update(quarantine)
+        .where(
+            quarantine.c.sop_instance_uid == quarantined.sop_instance_uid,
+            quarantine.c.sha256 == quarantined.sha256,
+        )
+        .values(received_at=quarantined.received_at, deleting_at=None)
+    )
 
 
 def kept_aside(connection: Connection, study_instance_uid: str) -> list[Quarantined]:
     """Return what was kept aside for the study, the oldest first."""
-    columns = [column for column in quarantine.c if column.name != "id"]
+    columns = [quarantine.c[field.name] for field in fields(Quarantined)]
     rows = connection.execute(
         select(*columns)
         .where(quarantine.c.study_instance_uid == study_instance_uid)
@@ -84,7 +138,10 @@ def kept_aside(connection: Connection, study_instance_uid: str) -> list[Quaranti
 
 
 def to_analyze(connection: Connection, study_instance_uid: str) -> list[Instance]:
-    """Return the instances of the study that an analysis may read, in the order of their UIDs."""
+    """Return the instances of the study that an analysis may read, in the order of their UIDs.
+
+    Deleted ones are among them: a study that came again in part is not another study.
+    """
     rows = connection.execute(
         select(instances)
         .where(

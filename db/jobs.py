@@ -1,7 +1,7 @@
 """Jobs: analyses that are due, run or done, each by exactly one worker at a time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -15,16 +15,17 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
 from db import studies
 from db.engine import insert_new
-from db.instances import Instance, set_digest
+from db.instances import HERE, Instance, set_digest
 from db.results import Result, owe
 from db.studies import Reasons, Study, StudyState
-from db.tables import job_instances, jobs
+from db.tables import instances, job_instances, jobs
 
 
 class JobState(StrEnum):
@@ -140,6 +141,17 @@ def enqueue(
     return job_id
 
 
+def was_made(connection: Connection, study: Study, chosen: Sequence[Instance]) -> bool:
+    """Whether the study had a job for exactly these instances, with whatever bundle."""
+    found = connection.execute(
+        select(jobs.c.id).where(
+            jobs.c.study_instance_uid == study.study_instance_uid,
+            jobs.c.instance_set_digest == set_digest(chosen),
+        )
+    )
+    return found.first() is not None
+
+
 def claim(connection: Connection, *, worker: str, now: datetime, lease: timedelta) -> Job | None:
     """Hand the oldest due job to ``worker`` until ``now + lease``, or None if none is due.
 
@@ -196,9 +208,22 @@ def conclude(connection: Connection, job: Job, outcome: Outcome, *, now: datetim
     A worker whose lease ran out while another took the job therefore leaves no second result. The
     study gets the outcome unless a later job of it is there.
     """
+    return _end(connection, job, outcome, now=now)
+
+
+def _end(
+    connection: Connection,
+    job: Job,
+    outcome: Outcome,
+    *,
+    now: datetime,
+    only_if: ColumnElement[bool] | None = None,
+) -> bool:
+    # Whoever queues another job of the study meanwhile is seen, or waits for us.
+    studies.lock(connection, job.study_instance_uid)
     done = connection.execute(
         update(jobs)
-        .where(_held(job))
+        .where(_held(job), true() if only_if is None else only_if)
         .values(
             state=outcome.state,
             findings=outcome.findings,
@@ -233,38 +258,65 @@ def postpone(connection: Connection, job: Job, *, due_at: datetime, error: str) 
 
 def fail_abandoned(connection: Connection, *, now: datetime, attempts: int) -> list[Job]:
     """Fail the jobs whose worker vanished for the ``attempts``-th time; return them."""
-    rows = connection.execute(
-        update(jobs)
-        .where(
-            jobs.c.state == JobState.RUNNING,
-            jobs.c.lease_until < now,
-            jobs.c.attempts >= attempts,
-        )
-        .values(
-            state=JobState.FAILED,
-            finished_at=now,
-            lease_until=None,
-            error=f"no worker came back from it in {attempts} attempts",
-        )
-        .returning(jobs)
+    vanished = and_(jobs.c.state == JobState.RUNNING, jobs.c.lease_until < now)
+    rows = connection.execute(select(jobs).where(vanished, jobs.c.attempts >= attempts))
+    failed = Outcome(
+        state=JobState.FAILED, error=f"no worker came back from it in {attempts} attempts"
     )
-    failed = [_job(row) for row in rows.mappings()]
-    for job in failed:
-        if latest(connection, job.study_instance_uid) == job.id:
-            studies.conclude(
-                connection, job.study_instance_uid, state=StudyState.FAILED, reasons=job.reasons
-            )
-    return failed
+    found = [_job(row) for row in rows.mappings()]
+    ended = [job for job in found if _end(connection, job, failed, now=now, only_if=vanished)]
+    return [replace(job, state=failed.state, error=failed.error) for job in ended]
+
+
+def take_back(
+    connection: Connection,
+    worker: str,
+    *,
+    reason: Mapping[str, str],
+    attempts: int,
+    due_at: datetime,
+    now: datetime,
+) -> Job | None:
+    """Take its job from a worker that is known to be gone; None where it had none.
+
+    The job is due again at ``due_at``, or fails with the reason if this was its last attempt.
+    """
+    row = (
+        connection.execute(
+            select(jobs).where(jobs.c.state == JobState.RUNNING, jobs.c.worker == worker)
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        return None
+    job = _job(row)
+    error = reason["meaning"]
+    if job.attempts < attempts:
+        return job if postpone(connection, job, due_at=due_at, error=error) else None
+    failed = Outcome(state=JobState.FAILED, reasons=[reason], error=error)
+    return job if conclude(connection, job, failed, now=now) else None
 
 
 def retry(connection: Connection, study_instance_uid: str, *, now: datetime) -> Job | None:
-    """Run the study's latest job again if it failed or was refused; None where there is none."""
+    """Run the study's latest job again if it failed or was refused; None where there is none.
+
+    There is none, either, where retention has taken images of it away.
+    """
+    studies.lock(connection, study_instance_uid)
+    deleted = (
+        select(job_instances.c.job_id)
+        .join(instances, instances.c.sop_instance_uid == job_instances.c.sop_instance_uid)
+        .where(job_instances.c.job_id == jobs.c.id, ~HERE)
+        .exists()
+    )
     row = (
         connection.execute(
             update(jobs)
             .where(
                 jobs.c.id == latest(connection, study_instance_uid),
                 jobs.c.state.in_((JobState.FAILED, JobState.REFUSED)),
+                ~deleted,
             )
             .values(state=JobState.WAITING, attempts=0, due_at=now, finished_at=None, worker=None)
             .returning(jobs)

@@ -4,16 +4,25 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import text
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
 
-from db.engine import connect, writing
+from db.engine import connect, reading, writing
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 ADVISORY_LOCK = 0x50455443
 
 
-def upgrade(url: str) -> None:
-    """Apply the missing revisions in one transaction; processes that start together take turns."""
+class DatabaseTooNew(Exception):
+    """The database is one of a newer version of the node: this version leaves it alone."""
+
+
+def upgrade(url: str, *, revision: str = "head") -> None:
+    """Apply the missing revisions in one transaction; processes that start together take turns.
+
+    Raises DatabaseTooNew, with nothing changed, where the database is of a newer version.
+    """
     engine = connect(url)
     try:
         with writing(engine) as connection:
@@ -21,9 +30,44 @@ def upgrade(url: str) -> None:
                 connection.execute(
                     text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK}
                 )
-            config = Config()
-            config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+            _refuse_newer(connection)
+            config = _config()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
     finally:
         engine.dispose()
+
+
+def newest() -> str:
+    """Return the revision that this version of the node works with."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
+def current(url: str) -> str | None:
+    """Return the revision that a database is at, or None where it holds no tables of ours."""
+    engine = connect(url)
+    try:
+        with reading(engine) as connection:
+            return _current(connection)
+    finally:
+        engine.dispose()
+
+
+def _refuse_newer(connection: Connection) -> None:
+    found = _current(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise DatabaseTooNew(
+            f"the database is at revision {found}, which this version of the node does not know "
+            f"(its own is {newest()}): install the newer version, or restore the backup"
+        )
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config

@@ -23,6 +23,11 @@ class Result:
     transfer_syntax_uid: str
     path: str
     sha256: str
+    size: int | None = None
+    deleting_at: datetime | None = None
+    """Since when retention is about to take the file away."""
+    deleted_at: datetime | None = None
+    """When the file was taken away."""
 
 
 def owe(

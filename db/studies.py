@@ -8,6 +8,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, RowMapping, case, func, select, update
 
 from db.engine import insert_new
+from db.instances import HERE
 from db.tables import associations, instances, studies
 
 Reasons = Sequence[Mapping[str, str]]
@@ -36,6 +37,8 @@ class Study:
     settled_revision: int
     first_at: datetime
     last_at: datetime
+    deleted_at: datetime | None = None
+    """When retention took its images away; None again when one of them came again."""
 
     @property
     def unsettled(self) -> bool:
@@ -81,10 +84,23 @@ def touch(connection: Connection, study_instance_uid: str, *, now: datetime) -> 
         .values(
             revision=studies.c.revision + 1,
             last_at=now,
+            deleted_at=None,
             state=case(
                 (studies.c.state == StudyState.IGNORED, StudyState.RECEIVING), else_=studies.c.state
             ),
         )
+    )
+
+
+def lock(connection: Connection, study_instance_uid: str) -> None:
+    """Hold the study until the transaction ends: who decides on it takes turns.
+
+    On SQLite a transaction that writes is alone anyway.
+    """
+    connection.execute(
+        select(studies.c.study_instance_uid)
+        .where(studies.c.study_instance_uid == study_instance_uid)
+        .with_for_update()
     )
 
 
@@ -152,14 +168,14 @@ def conclude(
 
 
 def series_here(connection: Connection, study_instance_uid: str) -> list[SeriesHere]:
-    """Return the series of the study with how many of their instances are here."""
+    """Return the series of the study with how many of their instances are here, not deleted."""
     rows = connection.execute(
         select(
             instances.c.series_instance_uid,
             instances.c.modality,
             func.count().label("count"),
         )
-        .where(instances.c.study_instance_uid == study_instance_uid)
+        .where(instances.c.study_instance_uid == study_instance_uid, HERE)
         .group_by(instances.c.series_instance_uid, instances.c.modality)
         .order_by(instances.c.series_instance_uid)
     )

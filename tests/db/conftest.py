@@ -1,19 +1,16 @@
-"""A fresh database for each test: SQLite, and PostgreSQL where PETCT_TEST_POSTGRESQL names one."""
+"""A database for each test, SQLite and PostgreSQL in turn, and what stands in it."""
 
-import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
-from db.engine import connect, writing
+from db.engine import connect
 from db.instances import Instance
-from db.migrate import upgrade
+from tests.postgresql import BOTH
 
-POSTGRESQL = os.environ.get("PETCT_TEST_POSTGRESQL", "")
-"""URL of a database that the tests may empty."""
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -22,22 +19,23 @@ def now() -> datetime:
     return NOW
 
 
-@pytest.fixture(params=["sqlite", *(["postgresql"] if POSTGRESQL else [])])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'node.sqlite3'}"
-    engine = connect(POSTGRESQL)
-    with writing(engine) as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    engine.dispose()
-    return POSTGRESQL
+@pytest.fixture(params=BOTH)
+def database(request: pytest.FixtureRequest) -> str:
+    """Every test runs on both databases."""
+    return str(request.param)
 
 
 @pytest.fixture
-def engine(url: str) -> Iterator[Engine]:
-    upgrade(url)
-    engine = connect(url)
+def empty_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without a table."""
+    if database == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+    return str(request.getfixturevalue("postgresql").empty())
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = connect(database_url)
     yield engine
     engine.dispose()
 

@@ -25,18 +25,18 @@ def test_the_revisions_make_the_tables_that_the_code_knows(engine):
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
-def test_an_upgrade_of_a_new_database_changes_nothing_more(engine, url, now):
+def test_an_upgrade_of_a_new_database_changes_nothing_more(engine, database_url, now):
     with writing(engine) as connection:
         associations.opened(connection, SENDER, now=now)
 
-    upgrade(url)
+    upgrade(database_url)
 
     with reading(engine) as connection:
         assert connection.execute(select(table.c.association)).scalar_one() == "a"
 
 
-def test_processes_that_start_together_upgrade_once(url):
-    command = [sys.executable, "-c", f"from db.migrate import upgrade; upgrade({url!r})"]
+def test_processes_that_start_together_upgrade_once(empty_url):
+    command = [sys.executable, "-c", f"from db.migrate import upgrade; upgrade({empty_url!r})"]
 
     starts = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) for _ in range(3)]
 

@@ -12,7 +12,6 @@ from pydicom.filewriter import write_dataset
 from sqlalchemy import Engine
 
 from db.engine import connect
-from db.migrate import upgrade
 from inference.phantom import draw, random_phantom
 from inference.scanner import SCANNERS
 from node.config import Listener as Policy
@@ -52,13 +51,13 @@ def phantom_files(phantom_petct, tmp_path_factory) -> tuple[Path, ...]:
 
 
 @pytest.fixture
-def settings_of(tmp_path):
-    """Settings that keep everything below the test's own folder, with what the test adds."""
+def settings_of(tmp_path, database_url):
+    """Settings of a new database and of a store below the test's own folder, with what is added."""
 
     def build(**sections):
         own = {
             "store": {"root": str(tmp_path / "store"), "free_bytes_min": 0},
-            "database": {"url": f"sqlite:///{tmp_path / 'node.sqlite3'}"},
+            "database": {"url": database_url},
         }
         return settings_from({**own, **sections})
 
@@ -85,10 +84,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    url = f"sqlite:///{tmp_path / 'node.sqlite3'}"
-    upgrade(url)
-    engine = connect(url)
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = connect(database_url)
     yield engine
     engine.dispose()
 

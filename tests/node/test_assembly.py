@@ -13,6 +13,7 @@ from node.completeness import Evidence, Patience, Told, WhyReady, judge
 from node.config import Peer
 from node.errors import PeerUnavailable
 from node.net.find import SeriesCount, StudyCounts
+from tests.postgresql import BOTH
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 PATIENCE = Patience(
@@ -21,6 +22,11 @@ PATIENCE = Patience(
     give_up=timedelta(hours=24),
 )
 PACS = Peer(ae_title="PACS", host="127.0.0.1", port=104)
+
+
+@pytest.fixture(params=BOTH)
+def database(request):
+    return request.param
 
 
 class Pacs:

@@ -18,6 +18,7 @@ from node.errors import PeerUnavailable
 from node.instance import ResultKind, ResultObject
 from node.net import scu
 from node.net.part10 import part10
+from tests.postgresql import BOTH
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -25,6 +26,11 @@ BACKOFF = Backoff(first=timedelta(seconds=5), longest=timedelta(seconds=600))
 
 # pynetdicom 3.0.4 leaves the socket of a refused connection to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+
+@pytest.fixture(params=BOTH)
+def database(request):
+    return request.param
 
 
 @pytest.fixture

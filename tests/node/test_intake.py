@@ -9,6 +9,12 @@ from db.instances import set_digest
 from db.jobs import Readiness
 from db.results import Result
 from node.errors import Conflicting, NotUnderstood
+from tests.postgresql import BOTH
+
+
+@pytest.fixture(params=BOTH)
+def database(request):
+    return request.param
 
 
 def study_of(engine, uid="1.2.3"):

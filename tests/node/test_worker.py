@@ -21,9 +21,11 @@ from node.errors import PeerUnavailable, UnusableStudy
 from node.instance import Arrival
 from node.intake import Intake
 from node.worker import Clock, Worker
+from tests.postgresql import BOTH
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 LEASE = timedelta(seconds=60)
+on_both = pytest.mark.parametrize("database", BOTH)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +132,7 @@ def test_without_a_due_job_there_is_nothing_to_do(bench):
     assert bench.worker.work() is None
 
 
+@on_both
 def test_a_study_becomes_findings_and_three_objects_owed_to_the_destination(bench, phantom_files):
     bench.take_in(phantom_files)
 
@@ -239,6 +242,7 @@ def _refuse(*_):
     raise UnusableStudy("CT_NOT_COVERING", "as the rules were then")
 
 
+@on_both
 def test_the_job_of_a_worker_that_vanished_goes_to_another(bench, phantom_files):
     job_id = bench.take_in(phantom_files)
     with writing(bench.engine) as connection:
