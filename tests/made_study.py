@@ -9,7 +9,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from inference.findings import BundleIdentity, Findings, Lesion, Prediction, Reason
+from inference.findings import BundleIdentity, Findings, Lesion, Prediction, Reason, Saliency
 from inference.geometry import Grid, axial_grid
 from inference.petct import CtFacts, PetCt, PetFacts
 from inference.volume import Quantity, Region, Volume
@@ -70,6 +70,24 @@ def lesion(ct: Grid = CT_GRID, pet: Grid = PET_GRID, **changes) -> Lesion:
         "explanation": "It has the highest uptake inside the lungs.",
     }
     return Lesion(**{**values, **changes})
+
+
+def saliency(task: str = "occult_n1", *, pet: Grid = PET_GRID, centre=CENTRE) -> Saliency:
+    """Greatest at the voxel nearest to ``centre``, in a box that leaves a margin of the PET."""
+    start = (pet.shape[0] // 4, pet.shape[1] // 4, pet.shape[2] // 8)
+    box = pet.crop(start, [size - first // 2 for size, first in zip(pet.shape, start, strict=True)])
+    points = box.to_patient(np.moveaxis(np.indices(box.shape), 0, -1))
+    apart = np.linalg.norm(points - np.asarray(centre), axis=-1)
+    voxels = np.exp(-((apart / RADIUS_MM) ** 2)).astype(np.float32)
+    voxels /= voxels.max()
+    return Saliency(task=task, on_pet=Volume(voxels=voxels, grid=box, quantity=Quantity.SALIENCY))
+
+
+def with_saliency(made: MadeStudy) -> MadeStudy:
+    """The same study; N1 looks at the tumour's middle, N2 two centimetres to the right of it."""
+    x, y, z = CENTRE
+    maps = (saliency(), saliency("occult_n2", centre=(x - 20, y, z)))
+    return replace(made, findings=replace(made.findings, saliency=maps))
 
 
 def findings(*lesions: Lesion, **changes) -> Findings:
@@ -148,19 +166,22 @@ def analyzed(made: MadeStudy, **options) -> tuple[ResultObject, ...]:
 
 
 def multiframe(made: MadeStudy) -> MadeStudy:
-    """The same study, its CT as one Enhanced CT instance whose frames run from head to feet."""
-    count = len(made.choice.ct.planes)
-    planes = tuple(
-        replace(
-            plane,
-            sop_class_uid="1.2.840.10008.5.1.4.1.1.2.1",
-            sop_instance_uid="2.25.1101",
-            frame=count - index,
-        )
-        for index, plane in enumerate(made.choice.ct.planes)
+    """The same study, CT and PET as one Enhanced instance each, whose frames run from the head."""
+    choice = replace(
+        made.choice,
+        ct=_in_one_instance(made.choice.ct, "1.2.840.10008.5.1.4.1.1.2.1", "2.25.1101"),
+        pet=_in_one_instance(made.choice.pet, "1.2.840.10008.5.1.4.1.1.130", "2.25.1201"),
     )
-    choice = replace(made.choice, ct=replace(made.choice.ct, planes=planes))
     return replace(made, choice=choice)
+
+
+def _in_one_instance(series: ImageSeries, sop_class_uid: str, uid: str) -> ImageSeries:
+    count = len(series.planes)
+    planes = tuple(
+        replace(plane, sop_class_uid=sop_class_uid, sop_instance_uid=uid, frame=count - index)
+        for index, plane in enumerate(series.planes)
+    )
+    return replace(series, planes=planes)
 
 
 def _write(

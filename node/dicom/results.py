@@ -193,6 +193,7 @@ def _maps(
             provenance=provenance,
         )
         for number, one in enumerate(findings.saliency, 1)
+        if one.on_pet.voxels.any()  # a network may look nowhere, which no map can show
     ]
 
 

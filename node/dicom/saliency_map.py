@@ -81,7 +81,7 @@ def saliency_map(
     dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_anatomy()]
     dataset.BodyPartExamined = "CHEST"  # not paired, so that no Laterality is due (C.7.3.1)
     dataset.ImageComments = f"{RESEARCH_USE}. It shows where a network looked, not what is there."
-    dataset.CodingSchemeIdentificationSequence = ours.coding_schemes()
+    dataset.CodingSchemeIdentificationSequence = list[Dataset](ours.coding_schemes())
     return finish(dataset, ResultKind.SALIENCY, subject=subject, provenance=provenance)
 
 
@@ -105,19 +105,20 @@ def task_of(part10: bytes) -> str:
 def _on_planes(saliency: Saliency, grid: Grid) -> tuple[int, Voxels]:
     """Return the first plane, and whole planes of ``grid`` from there on with the map on them."""
     box = saliency.on_pet
-    start = np.rint(grid.to_indices(box.grid.origin)).astype(int)
-    stop = start + box.grid.shape
-    if (start < 0).any() or (stop > grid.shape).any():
+    start = [round(float(index)) for index in grid.to_indices(box.grid.origin)]
+    stop = [first + size for first, size in zip(start, box.grid.shape, strict=True)]
+    if min(start) < 0 or any(end > size for end, size in zip(stop, grid.shape, strict=True)):
         raise ValueError(f"the map of {saliency.task} is not within the PET")
     if not grid.crop(start, stop).is_close(box.grid, tolerance_mm=_APART_MM):
         raise ValueError(f"the map of {saliency.task} does not lie on voxels of the PET")
     if not (np.isfinite(box.voxels) & (box.voxels >= 0) & (box.voxels <= 1)).all():
         raise ValueError(f"the map of {saliency.task} holds numbers outside 0 to 1")
     whole = int(np.prod(grid.shape)) * 4 <= WHOLE_BYTES_MAX
-    first, last = (0, grid.shape[0]) if whole else (int(start[0]), int(stop[0]))
+    first, last = (0, grid.shape[0]) if whole else (start[0], stop[0])
     voxels = np.zeros((last - first, *grid.shape[1:]), np.float32)
-    inside = [slice(a, b) for a, b in zip(start, stop, strict=True)]
-    voxels[inside[0].start - first : inside[0].stop - first, inside[1], inside[2]] = box.voxels
+    box_from = (start[0] - first, *start[1:])
+    inside = tuple(slice(at, at + size) for at, size in zip(box_from, box.grid.shape, strict=True))
+    voxels[inside] = box.voxels
     return first, voxels
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from pydicom.uid import (
+    ParametricMapStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
@@ -23,6 +24,7 @@ from node.dicom.lint.identity import wrong_equipment, wrong_identity
 from node.dicom.lint.images import Source
 from node.dicom.lint.items import Encoded, Item
 from node.dicom.lint.rejection import wrong_rejection
+from node.dicom.lint.saliency import uncited, wrong_saliency
 from node.dicom.lint.segmentation import wrong_segmentation
 from node.dicom.lint.values import unfit_values
 from node.instance import ResultKind, ResultObject
@@ -86,8 +88,20 @@ def _wrong(
         yield from wrong_segmentation(encoded.item, source)
     elif made.sop_class_uid == SecondaryCaptureImageStorage:
         yield from wrong_capture(encoded.item, source)
+    elif made.sop_class_uid == ParametricMapStorage:
+        reports = [tree.read(item) for item in _of(ResultKind.REPORT, objects, read).values()]
+        maps = _of(ResultKind.SALIENCY, objects, read)
+        yield from wrong_saliency(encoded.item, source, list(maps.values()), reports)
     elif made.kind in _DOCUMENTS:
         yield from _wrong_document(made, objects, read, source)
+
+
+def _of(
+    kind: ResultKind, objects: Sequence[ResultObject], read: dict[str, Encoded]
+) -> dict[str, Item]:
+    """Return what was read of the objects of one kind, by SOP Instance UID."""
+    uids = [one.sop_instance_uid for one in objects if one.kind is kind]
+    return {uid: read[uid].item for uid in uids if uid in read}
 
 
 def _wrong_document(
@@ -114,6 +128,7 @@ def _wrong_document(
         yield from not_taken_over(root, source)
     else:
         yield from groups.missing_segments(root, segmentations)
+        yield from uncited(dataset, _of(ResultKind.SALIENCY, objects, read))
 
 
 def _wrong_report(

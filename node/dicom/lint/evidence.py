@@ -71,6 +71,11 @@ def wrongly_rejected(dataset: Item, source: Source, results: Collection[str]) ->
         yield Rule.EVIDENCE, "it rejects a result that goes out with it"
 
 
+def cited(dataset: Item) -> set[str]:
+    """Return the SOP Instance UIDs that a document names as its evidence."""
+    return set(_classes(dataset))
+
+
 def _studies(dataset: Item) -> list[Item]:
     return [one for keyword in _SEQUENCES for one in dataset.get(keyword, [])]
 

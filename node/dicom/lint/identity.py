@@ -27,6 +27,7 @@ _MODALITIES: Final = {
     "1.2.840.10008.5.1.4.1.1.88.59": "KO",
     "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
     "1.2.840.10008.5.1.4.1.1.7": "OT",
+    "1.2.840.10008.5.1.4.1.1.30": "OT",
 }
 _CLASSES: Final = {
     ResultKind.REPORT: "1.2.840.10008.5.1.4.1.1.88.34",
@@ -34,6 +35,7 @@ _CLASSES: Final = {
     ResultKind.REJECTION: "1.2.840.10008.5.1.4.1.1.88.59",
     ResultKind.SEGMENTATION: "1.2.840.10008.5.1.4.1.1.66.4",
     ResultKind.KEY_IMAGE: "1.2.840.10008.5.1.4.1.1.7",
+    ResultKind.SALIENCY: "1.2.840.10008.5.1.4.1.1.30",
 }
 _TYPE_1: Final = (
     "SeriesNumber",
