@@ -76,6 +76,7 @@ class Delivery:
     sop_instance_uid: str
     sop_class_uid: str
     study_instance_uid: str
+    series_instance_uid: str
     transfer_syntax_uid: str
     path: str
 
@@ -89,6 +90,7 @@ SELECTED = select(
     deliveries,
     results.c.sop_class_uid,
     results.c.study_instance_uid,
+    results.c.series_instance_uid,
     results.c.transfer_syntax_uid,
     results.c.path,
 ).join(results, results.c.sop_instance_uid == deliveries.c.sop_instance_uid)
@@ -136,12 +138,15 @@ def claim(
     return [made(row) for row in rows.mappings()]
 
 
-def renew(connection: Connection, destinations: Collection[str], *, lease: Lease) -> None:
-    """Keep what the lease's node still holds of these destinations until the new end."""
+def renew(
+    connection: Connection, state: DeliveryState, destinations: Collection[str], *, lease: Lease
+) -> None:
+    """Keep what the lease's node still holds in this state for these destinations."""
     connection.execute(
         update(deliveries)
         .where(
             deliveries.c.claimed_by == lease.node,
+            deliveries.c.state == state,
             deliveries.c.destination.in_(destinations),
             deliveries.c.lease_until >= lease.now,
         )

@@ -72,7 +72,7 @@ class Outbox:
         busy = self._lanes.busy()
         if busy:
             with writing(self._engine) as connection:
-                deliveries.renew(connection, busy, lease=self._lease(now))
+                deliveries.renew(connection, DeliveryState.OWED, busy, lease=self._lease(now))
 
     def _lease(self, now: datetime) -> Lease:
         return Lease(node=self._node, now=now, until=now + LEASE)

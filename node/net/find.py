@@ -1,7 +1,7 @@
-"""Asks a PACS how many images a study has (Study Root C-FIND, PS3.4 C.6.2)."""
+"""Asks a PACS what it holds (Study Root C-FIND, PS3.4 C.6.2)."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
 SUCCESS = 0x0000
 PENDING = (0xFF00, 0xFF01)
+NEVER = (0x0122, 0xA900)  # PS3.4 table C.4-1: SOP class not supported, identifier does not match
+UIDS_A_QUERY = 50
 COUNTED_MODALITIES = ("CT", "PT")
 
 
@@ -37,8 +39,20 @@ class StudyCounts:
     series: tuple[SeriesCount, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """Names a series by the unique keys above it (PS3.4 C.6.2.1)."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+
+
 class _CannotTell(Exception):
-    """The PACS answered, and there is no count in what it said."""
+    """The PACS answered, and what it said is no answer to the question."""
+
+    def __init__(self, status: int = SUCCESS) -> None:
+        super().__init__(f"C-FIND ended with status 0x{status:04X}")
+        self.status = status
 
 
 def count_instances(
@@ -63,6 +77,52 @@ def count_instances(
     except (NothingAccepted, _CannotTell):
         return None
     return StudyCounts(series=tuple(series)) if series else None
+
+
+def find_instances(
+    peer: Peer,
+    wanted: Mapping[Series, Sequence[str]],
+    *,
+    calling_ae_title: str,
+    timeout_s: float = 10,
+) -> set[str] | None:
+    """Return which of the wanted SOP Instance UIDs the PACS holds; None where it cannot tell.
+
+    It cannot tell where it takes no C-FIND at this level. Raises PeerUnavailable where there is no
+    answer, or one that may be another the next time.
+    """
+    found: set[str] = set()
+    try:
+        with associate(
+            peer,
+            calling_ae_title=calling_ae_title,
+            contexts=[build_context(STUDY_ROOT_FIND)],
+            timeout_s=timeout_s,
+        ) as association:
+            for series, uids in wanted.items():
+                for start in range(0, len(uids), UIDS_A_QUERY):
+                    some = uids[start : start + UIDS_A_QUERY]
+                    found.update(_held(association, series, some))
+    except NothingAccepted:
+        return None
+    except _CannotTell as refusal:
+        if refusal.status in NEVER:
+            return None
+        raise PeerUnavailable(f"{peer.ae_title}: {refusal}") from refusal
+    return found
+
+
+def _held(association: Association, series: Series, uids: Sequence[str]) -> Iterator[str]:
+    """Ask by list of UID (PS3.4 C.2.2.2.2); a PACS that takes it for a wish may answer more."""
+    query = Dataset()
+    query.QueryRetrieveLevel = "IMAGE"
+    query.StudyInstanceUID = series.study_instance_uid
+    query.SeriesInstanceUID = series.series_instance_uid
+    query.SOPInstanceUID = list(uids)
+    for found in _find(association, query):
+        uid = str(found.get("SOPInstanceUID", ""))
+        if uid in uids:
+            yield uid
 
 
 def _series(association: Association, study_instance_uid: str) -> Iterator[Dataset]:
@@ -106,4 +166,4 @@ def _find(association: Association, query: Dataset) -> Iterator[Dataset]:
                 yield identifier
         elif status.Status != SUCCESS:
             logger.warning("C-FIND ended with status 0x%04X", status.Status)
-            raise _CannotTell
+            raise _CannotTell(int(status.Status))
