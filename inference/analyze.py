@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from inference.applicability import judge
 from inference.bundle import Bundle
 from inference.engine import Engine
-from inference.findings import Findings, Lesion, Prediction, Reason
+from inference.findings import Findings, Lesion, Prediction, Reason, Saliency
 from inference.lesion import LesionRules, locate
 from inference.measure import share_within
 from inference.petct import PetCt
@@ -36,6 +36,7 @@ def analyze(
     located = clock()
     inapplicable: tuple[Reason, ...] = ()
     predictions: tuple[Prediction, ...] = ()
+    saliency: tuple[Saliency, ...] = ()
     if lesions:
         lesions = tuple(_placed(lesion, thorax) for lesion in lesions)
         verdict = judge(
@@ -47,7 +48,7 @@ def analyze(
         )
         inapplicable = verdict.reasons
         if not verdict.withhold:
-            predictions = predict(petct, lesions[0], model.bundle, model.engines)
+            predictions, saliency = predict(petct, lesions[0], model.bundle, model.engines)
     else:
         inapplicable = (Reason(code="NO_LESION", meaning="no avid lesion was found in the thorax"),)
     engine = next(iter(model.engines.values()))
@@ -59,6 +60,7 @@ def analyze(
         bundle=model.bundle.identity,
         engine=engine.name,
         device=engine.device,
+        saliency=saliency,
         timings_s={"locate": located - started, "infer": clock() - located},
     )
 

@@ -1,8 +1,18 @@
-"""The one method that every back end has."""
+"""What every back end can do with a network."""
 
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from inference.volume import Voxels
+
+LOGITS = "logits"
+SALIENCY = "saliency"
+"""The outputs of a network; one made before saliency was has the first alone."""
+
+Explained: TypeAlias = tuple[Voxels, Voxels | None]
+"""Logits ``(n, 2)``, and saliency ``(n, row, column)`` where the network has that output.
+
+Saliency is 0 or more. Its cell ``i`` lies on pixel ``i * pixels / cells``, rows and columns alike.
+"""
 
 
 class Engine(Protocol):
@@ -20,4 +30,8 @@ class Engine(Protocol):
 
     def logits(self, pet: Voxels, ct: Voxels) -> Voxels:
         """Map ``(n, channel, row, column)`` PET and CT inputs to ``(n, 2)`` logits."""
+        ...
+
+    def explained(self, pet: Voxels, ct: Voxels) -> Explained:
+        """Return the logits and where the network looked, from one run of it."""
         ...

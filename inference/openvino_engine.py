@@ -3,16 +3,19 @@
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from inference.engine import LOGITS, SALIENCY, Explained
 from inference.errors import EngineUnavailable
 from inference.volume import Voxels
 
 try:
     import openvino
+    from openvino import opset13
 except ImportError:
     openvino = None  # open_engine says so, with what to install
 
 
-CompiledModel: TypeAlias = Any  # the class of openvino, which may not be there
+CompiledModel: TypeAlias = Any  # a class of openvino, which may not be there
+Model: TypeAlias = Any  # as above
 
 
 class OpenVinoEngine:
@@ -23,13 +26,17 @@ class OpenVinoEngine:
 
     def __init__(self, compiled: CompiledModel) -> None:
         self._compiled = compiled
+        self._tells = any(SALIENCY in output.get_names() for output in compiled.outputs)
 
     def logits(self, pet: Voxels, ct: Voxels) -> Voxels:
         """Map ``(n, channel, row, column)`` PET and CT inputs to ``(n, 2)`` logits."""
-        # A request of its own, so that threads never share buffers; the copy outlives it.
-        request = self._compiled.create_infer_request()
-        found: Voxels = request.infer({"pet": pet, "ct": ct})["logits"].copy()
-        return found
+        return self.explained(pet, ct)[0]
+
+    def explained(self, pet: Voxels, ct: Voxels) -> Explained:
+        """Return the logits and where the network looked, from one run of it."""
+        # A request of its own, so that threads never share buffers; the copies outlive it.
+        found = self._compiled.create_infer_request().infer({"pet": pet, "ct": ct})
+        return found[LOGITS].copy(), found[SALIENCY].copy() if self._tells else None
 
 
 def open_engine(onnx_path: Path, *, threads: int) -> OpenVinoEngine:
@@ -47,7 +54,22 @@ def open_engine(onnx_path: Path, *, threads: int) -> OpenVinoEngine:
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
     try:
-        compiled = openvino.Core().compile_model(str(onnx_path), "CPU", settings)
+        core = openvino.Core()
+        compiled = core.compile_model(_unshared(core.read_model(str(onnx_path))), "CPU", settings)
     except RuntimeError as error:
         raise EngineUnavailable(f"OpenVINO cannot open {onnx_path}: {error}") from error
     return OpenVinoEngine(compiled)
+
+
+def _unshared(model: Model) -> Model:
+    """Give every transposed convolution weights of its own.
+
+    A gradient uses the weights of the way forth again, and where a convolution and a transposed one
+    hold the same constant, OpenVINO's CPU plug-in (2026.4) gives wrong numbers.
+    """
+    for operation in model.get_ops():
+        if operation.get_type_name() == "ConvolutionBackpropData":
+            weights = operation.input_value(1).get_node().data
+            own = opset13.constant(weights.copy())
+            operation.input(1).replace_source_output(own.output(0))
+    return model

@@ -40,10 +40,15 @@ def cubes(petct: PetCt, centre: Vector, inputs: Inputs) -> Cubes:
     return Cubes(pet=_clip(pet, inputs.pet), ct=_clip(ct, inputs.ct))
 
 
+def crop_start(inputs: Inputs) -> int:
+    """Return the index in the cube, along each axis, of the planes' first pixel."""
+    return inputs.cube_side // 2 - inputs.crop_side // 2
+
+
 def planes(cube: Voxels, inputs: Inputs) -> Voxels:
     """Return the axial, coronal and sagittal plane through the middle voxel, as three channels."""
     middle = inputs.cube_side // 2
-    start = middle - inputs.crop_side // 2
+    start = crop_start(inputs)
     crop = slice(start, start + inputs.crop_side)
     stacked: Voxels = np.stack(
         [cube[middle, crop, crop], cube[crop, middle, crop], cube[crop, crop, middle]]

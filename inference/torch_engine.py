@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from inference.engine import LOGITS, SALIENCY, Explained
 from inference.errors import EngineUnavailable
 from inference.volume import Voxels
 
@@ -34,6 +35,7 @@ class TorchEngine:
             for tensor in graph.initializer
         }
         self._device = device
+        self._tells = SALIENCY in {output.name for output in graph.output}
 
     @property
     def device(self) -> str:
@@ -42,6 +44,10 @@ class TorchEngine:
 
     def logits(self, pet: Voxels, ct: Voxels) -> Voxels:
         """Map ``(n, channel, row, column)`` PET and CT inputs to ``(n, 2)`` logits."""
+        return self.explained(pet, ct)[0]
+
+    def explained(self, pet: Voxels, ct: Voxels) -> Explained:
+        """Return the logits and where the network looked, from one run of it."""
         with torch.inference_mode():
             known = dict(self._constants)
             known["pet"] = torch.from_numpy(pet).to(self._device)
@@ -50,8 +56,9 @@ class TorchEngine:
                 known[node.output] = node.run(
                     [known[name] if name else None for name in node.inputs]
                 )
-            found: Voxels = known["logits"].cpu().numpy()
-        return found
+            logits: Voxels = known[LOGITS].cpu().numpy()
+            saliency: Voxels | None = known[SALIENCY].cpu().numpy() if self._tells else None
+        return logits, saliency
 
 
 def open_engine(onnx_path: Path, *, threads: int, device: str = "cpu") -> TorchEngine:
@@ -99,6 +106,20 @@ def _conv(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
         padding=_symmetric(attributes),
         dilation=tuple(attributes.get("dilations", (1, 1))),
         groups=attributes.get("group", 1),
+    )
+
+
+def _conv_transpose(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    data, weight, *bias = inputs
+    return functional.conv_transpose2d(
+        data,
+        weight,
+        bias[0] if bias else None,
+        stride=tuple(attributes.get("strides", (1, 1))),
+        padding=_symmetric(attributes),
+        output_padding=tuple(attributes.get("output_padding", (0, 0))),
+        groups=attributes.get("group", 1),
+        dilation=tuple(attributes.get("dilations", (1, 1))),
     )
 
 
@@ -150,6 +171,41 @@ def _reshape(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
     return data.reshape([size or data.shape[i] for i, size in enumerate(shape.tolist())])
 
 
+def _slice(inputs: Sequence[Tensor], _: Attributes) -> Tensor:
+    data, starts, ends, axes, steps = inputs
+    cut = [slice(None)] * data.ndim
+    for axis, *bounds in zip(*(part.tolist() for part in (axes, starts, ends, steps)), strict=True):
+        cut[axis] = slice(*bounds)
+    return data[tuple(cut)]
+
+
+def _pad(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    """Pad with zeros; torch counts the sides from the last axis backwards."""
+    if attributes.get("mode", b"constant") != b"constant" or len(inputs) > 2:
+        raise EngineUnavailable("the torch engine pads with zeros alone")
+    data, sides = inputs[0], inputs[1].tolist()
+    axes = range(data.ndim - 1, -1, -1)
+    return functional.pad(data, [sides[axis + end] for axis in axes for end in (0, data.ndim)])
+
+
+def _squeeze(inputs: Sequence[Tensor], _: Attributes) -> Tensor:
+    data, axes = inputs
+    return data.squeeze(tuple(axes.tolist()))
+
+
+def _unsqueeze(inputs: Sequence[Tensor], _: Attributes) -> Tensor:
+    data, axes = inputs[0], inputs[1].tolist()
+    for axis in sorted(axes):
+        data = data.unsqueeze(axis)
+    return data
+
+
+def _cast(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    if attributes["to"] != onnx.TensorProto.FLOAT:
+        raise EngineUnavailable("the torch engine casts to float32 alone")
+    return inputs[0].float()
+
+
 def _constant(_: Sequence[Tensor], attributes: Attributes) -> Tensor:
     return torch.from_numpy(numpy_helper.to_array(attributes["value"]).copy())
 
@@ -157,17 +213,29 @@ def _constant(_: Sequence[Tensor], attributes: Attributes) -> Tensor:
 _OPERATORS: dict[str, Callable[[Sequence[Tensor], Attributes], Tensor]] = {
     "Add": lambda inputs, _: inputs[0] + inputs[1],
     "BatchNormalization": _batch_norm,
+    "Cast": _cast,
     "Concat": lambda inputs, attributes: torch.cat(list(inputs), dim=attributes["axis"]),
     "Constant": _constant,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Div": lambda inputs, _: inputs[0] / inputs[1],
+    "Equal": lambda inputs, _: inputs[0] == inputs[1],
     "Flatten": lambda inputs, attributes: inputs[0].flatten(attributes.get("axis", 1)),
     "Gemm": _gemm,
     "GlobalAveragePool": lambda inputs, _: inputs[0].mean(dim=(2, 3), keepdim=True),
     "GlobalMaxPool": lambda inputs, _: inputs[0].amax(dim=(2, 3), keepdim=True),
     "Identity": lambda inputs, _: inputs[0],
+    "MatMul": lambda inputs, _: inputs[0] @ inputs[1],
     "MaxPool": _max_pool,
+    "Mul": lambda inputs, _: inputs[0] * inputs[1],
+    "Pad": _pad,
     "ReduceMax": _reduce("amax"),
     "ReduceMean": _reduce("mean"),
+    "ReduceSum": _reduce("sum"),
     "Relu": lambda inputs, _: functional.relu(inputs[0]),
     "Reshape": _reshape,
+    "Sign": lambda inputs, _: torch.sign(inputs[0]),
+    "Slice": _slice,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
 }

@@ -8,28 +8,29 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from torch import nn
 
 from inference.card import PLANES, Inputs
-from training.networks import MainHead
+from training.explain import Explained, by_autograd
+from training.networks import Fusion
 
 OPSET = 18
+OUTPUTS = ["logits", "saliency"]
 TOLERANCE = 1e-4
-"""Greatest difference in a logit between torch and ONNX Runtime."""
+"""Greatest difference in a logit or a cell of the saliency between torch and ONNX Runtime."""
 
 
 class ExportDiffers(Exception):
-    """The exported network does not give the logits of the one that was trained."""
+    """The exported network does not give what the one that was trained gives."""
 
 
-def to_onnx(network: nn.Module, inputs: Inputs) -> bytes:
-    """Return the network's main head as ONNX: inputs ``pet`` and ``ct``, output ``logits``.
+def to_onnx(network: Fusion, inputs: Inputs) -> bytes:
+    """Return the network as ONNX: inputs ``pet`` and ``ct``, outputs ``logits`` and ``saliency``.
 
     The batch is free, the weights lie inside, and the auxiliary heads are left out. Raises
-    ``ExportDiffers`` where ONNX Runtime's logits differ from torch's by more than ``TOLERANCE``.
+    ``ExportDiffers`` where ONNX Runtime's outputs differ by more than ``TOLERANCE`` from torch's:
+    from the logits of the network itself, and from the saliency that autograd gives.
     """
-    # Batch norms must not learn from the example, and both runs must see the same dropout: none.
-    wrapped = MainHead(network).eval()
+    explained = Explained(network).eval()
     generator = torch.Generator().manual_seed(0)
     shape = (2, len(PLANES), inputs.crop_side, inputs.crop_side)
     example = (torch.randn(shape, generator=generator), torch.randn(shape, generator=generator))
@@ -39,11 +40,11 @@ def to_onnx(network: nn.Module, inputs: Inputs) -> bytes:
         warnings.simplefilter("ignore")
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
-            wrapped,
+            explained,
             example,
             str(path),
             input_names=["pet", "ct"],
-            output_names=["logits"],
+            output_names=OUTPUTS,
             opset_version=OPSET,
             dynamic_shapes={"pet": {0: batch}, "ct": {0: batch}},
             dynamo=True,
@@ -51,7 +52,7 @@ def to_onnx(network: nn.Module, inputs: Inputs) -> bytes:
             verbose=False,
         )
         data = _bare(path.read_bytes())
-    _check(wrapped, data, example)
+    _check(network, data, example)
     return data
 
 
@@ -68,12 +69,13 @@ def _bare(data: bytes) -> bytes:
     return bare
 
 
-def _check(network: nn.Module, data: bytes, example: tuple[torch.Tensor, torch.Tensor]) -> None:
-    with torch.inference_mode():
-        expected = network(*example).numpy()
+def _check(network: Fusion, data: bytes, example: tuple[torch.Tensor, torch.Tensor]) -> None:
+    # Batch norms must not learn from the example, and both runs must see the same dropout: none.
+    expected = by_autograd(network.eval(), *example)
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     pet, ct = (tensor.numpy() for tensor in example)
-    (found,) = session.run(["logits"], {"pet": pet, "ct": ct})
-    difference = float(np.abs(found - expected).max())
-    if not difference <= TOLERANCE:
-        raise ExportDiffers(f"logits differ by {difference:.2g}, more than {TOLERANCE:g}")
+    found = session.run(OUTPUTS, {"pet": pet, "ct": ct})
+    for name, wanted, given in zip(OUTPUTS, expected, found, strict=True):
+        difference = float(np.abs(given - wanted.numpy()).max())
+        if not difference <= TOLERANCE:
+            raise ExportDiffers(f"{name} differ by {difference:.2g}, more than {TOLERANCE:g}")

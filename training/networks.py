@@ -83,19 +83,6 @@ class Single(nn.Module):  # type: ignore[misc]  # as above
         return (self.head(self.encoder(pet if self.modality == "pet" else ct)),)
 
 
-class MainHead(nn.Module):  # type: ignore[misc]  # as above
-    """A network without its auxiliary heads: what is exported."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pet: Tensor, ct: Tensor) -> Tensor:
-        """Return the first logits."""
-        logits: Tensor = self.network(pet, ct)[0]
-        return logits
-
-
 class _FeatureMap(nn.Module):  # type: ignore[misc]  # as above
     """A MONAI ResNet cut before its pooling."""
 

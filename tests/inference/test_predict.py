@@ -15,16 +15,20 @@ PLACE = (-70.0, 0.0, 40.0)
 
 
 class Fixed:
-    """An engine that always gives the same logits."""
+    """An engine that always gives the same logits, and the same saliency or none."""
 
     name = "fixed"
     device = "CPU"
 
-    def __init__(self, negative, positive):
+    def __init__(self, negative, positive, cells=None):
         self.given = np.array([[negative, positive]], np.float32)
+        self.cells = cells
 
     def logits(self, *_images):
         return self.given
+
+    def explained(self, *_images):
+        return self.given, self.cells
 
 
 def phantom_case(**traits):
@@ -73,7 +77,7 @@ def aggressive():
 def test_a_probability_is_the_cards_sigmoid_of_the_margin(bundle, mild):
     engines = {task.name: Fixed(0.5, 1.75) for task in bundle.tasks}
 
-    found = predict(*mild, bundle, engines)
+    found, _ = predict(*mild, bundle, engines)
 
     for task, prediction in zip(bundle.tasks, found, strict=True):
         score = task.calibration.slope * 1.25 + task.calibration.intercept
@@ -83,7 +87,9 @@ def test_a_probability_is_the_cards_sigmoid_of_the_margin(bundle, mild):
 
 
 def test_each_task_is_answered_by_its_own_engine(bundle, mild):
-    n1, n2 = predict(*mild, bundle, {"occult_n1": Fixed(9, -9), "occult_n2": Fixed(-9, 9)})
+    engines = {"occult_n1": Fixed(9, -9), "occult_n2": Fixed(-9, 9)}
+
+    (n1, n2), _ = predict(*mild, bundle, engines)
 
     assert (n1.high, n2.high) == (False, True)
 
@@ -95,6 +101,25 @@ def test_a_logit_that_is_no_number_gives_no_prediction(bundle, mild):
         predict(*mild, bundle, engines)
 
 
+def test_a_network_that_does_not_tell_where_it_looked_predicts_without_saliency(bundle, mild):
+    """As the networks of a bundle made before saliency was do."""
+    cells = np.ones((1, 24, 24), np.float32)
+    engines = {"occult_n1": Fixed(0, 1), "occult_n2": Fixed(0, 1, cells)}
+
+    predictions, saliency = predict(*mild, bundle, engines)
+
+    assert [prediction.task for prediction in predictions] == ["occult_n1", "occult_n2"]
+    assert [told.task for told in saliency] == ["occult_n2"]
+
+
+def test_a_saliency_that_is_no_number_gives_no_prediction(bundle, mild):
+    cells = np.full((1, 24, 24), np.nan, np.float32)
+    engines = {task.name: Fixed(0, 1, cells) for task in bundle.tasks}
+
+    with pytest.raises(InferenceError, match=r"occult_n1\.onnx gave a saliency"):
+        predict(*mild, bundle, engines)
+
+
 def test_the_shipped_networks_call_an_aggressive_tumour_high_and_a_mild_one_low(
     bundle, mild, aggressive
 ):
@@ -103,7 +128,7 @@ def test_the_shipped_networks_call_an_aggressive_tumour_high_and_a_mild_one_low(
         for task in bundle.tasks
     }
 
-    low, high = predict(*mild, bundle, engines), predict(*aggressive, bundle, engines)
+    (low, _), (high, _) = (predict(*case, bundle, engines) for case in (mild, aggressive))
 
     assert not any(prediction.high for prediction in low)
     assert all(prediction.high for prediction in high)

@@ -2,8 +2,9 @@ import onnx
 import pytest
 import torch
 
+from training.explain import by_autograd
 from training.export import ExportDiffers, to_onnx
-from training.networks import Fusion, Single
+from training.networks import Fusion
 
 
 @pytest.fixture(scope="module")
@@ -12,11 +13,11 @@ def exported(tiny_recipe, tiny_inputs):
     return to_onnx(Fusion(tiny_recipe.network), tiny_inputs)
 
 
-def test_a_network_takes_pet_and_ct_of_any_batch_and_gives_logits_alone(exported):
+def test_a_network_takes_pet_and_ct_of_any_batch_and_gives_logits_and_saliency(exported):
     graph = onnx.load_from_string(exported).graph
 
     assert [value.name for value in graph.input] == ["pet", "ct"]
-    assert [value.name for value in graph.output] == ["logits"]
+    assert [value.name for value in graph.output] == ["logits", "saliency"]
     for value in (*graph.input, *graph.output):
         assert value.type.tensor_type.shape.dim[0].dim_param
 
@@ -35,9 +36,22 @@ def test_no_path_of_the_machine_is_left_in_the_file(exported):
 
 def test_a_network_that_does_not_survive_the_export_is_refused(tiny_recipe, tiny_inputs):
     """A batch norm of nothing but infinities gives logits that are no numbers."""
-    network = Single(tiny_recipe.network, "pet")
+    network = Fusion(tiny_recipe.network)
     with torch.no_grad():
         network.head.dense[0].running_mean.fill_(float("inf"))
 
-    with pytest.raises(ExportDiffers, match="differ"):
+    with pytest.raises(ExportDiffers, match="logits differ"):
         to_onnx(network, tiny_inputs)
+
+
+def test_a_network_whose_saliency_does_not_survive_the_export_is_refused(
+    tiny_recipe, tiny_inputs, monkeypatch
+):
+    """The logits survive; the map that autograd gives is made to be something else."""
+    monkeypatch.setattr(
+        "training.export.by_autograd",
+        lambda *given: [part + index for index, part in enumerate(by_autograd(*given))],
+    )
+
+    with pytest.raises(ExportDiffers, match="saliency differ by 1"):
+        to_onnx(Fusion(tiny_recipe.network), tiny_inputs)
