@@ -1,6 +1,7 @@
 """Builds the running node from its settings; the only place where objects are wired."""
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -10,15 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Event as ProcessEvent
 from pathlib import Path
 from secrets import token_hex
-from types import TracebackType
-from typing import Self
 
 from sqlalchemy import Engine as SqlEngine
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,6 +27,7 @@ from inference import bundle as bundles
 from inference.analyze import Model
 from inference.engine import Engine
 from inference.errors import EngineUnavailable
+from inference.findings import Reason
 from inference.lesion import LesionRules
 from node import log, schedule
 from node.analysis import Recipe
@@ -37,6 +36,7 @@ from node.backoff import Backoff
 from node.census import Census
 from node.completeness import Patience
 from node.config import Peer, Settings
+from node.crew import Busy, Crew, Limits
 from node.delivery import Outbox
 from node.dicom import headers
 from node.dicom.results import Equipment, ResultOptions
@@ -46,7 +46,7 @@ from node.net.find import StudyCounts, count_instances
 from node.net.scp import Listener
 from node.net.scu import Sent, send
 from node.store import Store
-from node.worker import Worker, describe
+from node.worker import Worker, describe, take_back
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ AUTOMATIC = ("openvino", "onnxruntime")
 IDLE_S = 0.2
 """How long a worker without a job waits before it looks again."""
 DATABASE_PAUSE_S = 5
-GRACE_S = 20
-"""How long a worker may finish its study when the node stops."""
+WATCH_S = 0.25
+"""How often a worker that runs alone is looked after."""
 
 
 def now() -> datetime:
@@ -147,10 +147,10 @@ def open_store(settings: Settings) -> Store:
     return Store(settings.store.root, settings.store.free_bytes_min)
 
 
-def build_worker(settings: Settings, *, number: int) -> Worker:
-    """Build a worker whose name is unique on this host."""
+def build_worker(settings: Settings, *, name: str) -> Worker:
+    """Build a worker; no other that shares its database ever had its name."""
     return Worker(
-        name=f"{node_name()}-{number}",
+        name=name,
         database=open_database(settings),
         store=open_store(settings),
         recipe=build_recipe(settings),
@@ -224,12 +224,12 @@ def running_node(settings: Settings) -> Iterator[None]:
         stack.callback(engine.dispose)
         stack.callback(assembler.close)
         stack.callback(outbox.close)
-        crew = stack.enter_context(Crew(settings))
+        crew = stack.enter_context(build_crew(settings, engine, size=settings.workers.processes))
         scheduler = schedule.start(
             {
                 "assembly": lambda: assembler.assemble(now()),
                 "delivery": lambda: outbox.deliver(now()),
-                "workers": crew.replace_the_dead,
+                "workers": crew.watch,
             }
         )
         stack.callback(scheduler.shutdown)
@@ -239,61 +239,43 @@ def running_node(settings: Settings) -> Iterator[None]:
         yield
 
 
-def work(settings: Settings, *, number: int = 0) -> int:
-    """Run one worker until SIGTERM or SIGINT; a study under way is finished first."""
+def work_watched(settings: Settings) -> int:
+    """Run one worker in a process that is watched, until SIGTERM or SIGINT."""
     stop = _stop_on_signals()
     log.configure(settings.log_level)
-    _work_until(settings, stop.is_set, number)
+    engine = open_database(settings)
+    with build_crew(settings, engine, size=1) as crew:
+        while not stop.wait(WATCH_S):
+            crew.watch()
+    engine.dispose()
     return 0
 
 
-class Crew:
-    """The worker processes of this node; one that dies is replaced."""
-
-    def __init__(self, settings: Settings) -> None:
-        # Spawned, not forked: the listener's threads and the engines' do not survive a fork.
-        self._context = multiprocessing.get_context("spawn")
-        self._settings = settings
-        self._stop = self._context.Event()
-        self._processes: dict[int, SpawnProcess] = {}
-
-    def __enter__(self) -> Self:
-        for number in range(self._settings.workers.processes):
-            self._start(number)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        for process in self._processes.values():
-            process.join(GRACE_S)
-            if process.is_alive():
-                process.kill()
-                process.join()
-
-    def replace_the_dead(self) -> None:
-        """Start a new process in place of each that has ended."""
-        for number, process in list(self._processes.items()):
-            if not process.is_alive() and not self._stop.is_set():
-                logger.error("worker %d ended with %s; starting another", number, process.exitcode)
-                self._start(number)
-
-    def _start(self, number: int) -> None:
-        process = self._context.Process(
-            target=_crew_member,
-            args=(self._settings, self._stop, number),
-            name=f"worker-{number}",
-            daemon=True,
-        )
-        process.start()
-        self._processes[number] = process
+def work(settings: Settings) -> int:
+    """Run one worker in this process until SIGTERM or SIGINT; nobody watches it."""
+    stop = _stop_on_signals()
+    log.configure(settings.log_level)
+    _work_until(settings, stop.is_set, node_name())
+    return 0
 
 
-def _crew_member(settings: Settings, stop: ProcessEvent, number: int) -> None:
+def build_crew(settings: Settings, engine: SqlEngine, *, size: int) -> Crew:
+    """Build the worker processes; the study of one that is gone is taken back at once."""
+    workers = settings.workers
+
+    def lost(name: str, reason: Reason) -> None:
+        take_back(engine, name, reason, attempts=workers.attempts, now=now())
+
+    return Crew(
+        size,
+        partial(_crew_member, settings),
+        name=node_name(),
+        limits=Limits(timeout_s=workers.timeout_s, memory_bytes_max=workers.memory_bytes_max),
+        lost=lost,
+    )
+
+
+def _crew_member(settings: Settings, name: str, stop: ProcessEvent, busy: Busy) -> None:
     """Be one worker: until told to stop, or until the node that started it is gone."""
     # The terminal's Ctrl-C reaches the whole process group; the node decides when workers stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -303,19 +285,28 @@ def _crew_member(settings: Settings, stop: ProcessEvent, number: int) -> None:
     def is_over() -> bool:
         return stop.is_set() or (parent is not None and not parent.is_alive())
 
-    _work_until(settings, is_over, number)
+    _work_until(settings, is_over, name, busy)
 
 
-def _work_until(settings: Settings, is_over: Callable[[], bool], number: int) -> None:
-    worker = build_worker(settings, number=number)
+def _work_until(
+    settings: Settings, is_over: Callable[[], bool], name: str, busy: Busy | None = None
+) -> None:
+    worker = build_worker(settings, name=name)
     logger.info("worker %s ready", worker.name)
-    while not is_over():
+    left = settings.workers.studies_max or math.inf
+    while left > 0 and not is_over():
+        if busy is not None:
+            busy.begin()
         try:
-            pause = IDLE_S if worker.work() is None else 0.0
+            worked = worker.work() is not None
+            pause = 0.0 if worked else IDLE_S
+            left -= worked
         except SQLAlchemyError as error:
             # The job comes back when its lease ends; the database may be back before.
             logger.error("the database fails: %s", describe(error))  # noqa: TRY400  a traceback may quote values
             pause = DATABASE_PAUSE_S
+        if busy is not None:
+            busy.end()
         time.sleep(pause)
 
 

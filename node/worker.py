@@ -163,6 +163,31 @@ class Worker:
             thread.join()
 
 
+def take_back(
+    database: Engine, worker: str, reason: Reason, *, attempts: int, now: datetime
+) -> None:
+    """Take its job from a worker that is gone; the study is tried again, or fails with the reason.
+
+    Where the database fails, the job comes back when its lease ends.
+    """
+    try:
+        with writing(database) as connection:
+            job = jobs.take_back(
+                connection,
+                worker,
+                reason={"code": reason.code, "meaning": reason.meaning},
+                attempts=attempts,
+                due_at=now + RETRY_DELAY,
+                now=now,
+            )
+    except SQLAlchemyError as error:
+        logger.error("the job of worker %s is not taken back: %s", worker, describe(error))  # noqa: TRY400  a traceback may quote values
+        return
+    if job is not None:
+        extra = {"study": job.study_instance_uid}
+        logger.error("job %d stopped: %s", job.id, reason.meaning, extra=extra)
+
+
 def describe(error: BaseException) -> str:
     """Say what went wrong without repeating what a file said.
 

@@ -121,7 +121,7 @@ def _serve(options: argparse.Namespace, _console: Console) -> int:
 
 
 def _work(options: argparse.Namespace, _console: Console) -> int:
-    return bootstrap.work(_settings(options))
+    return bootstrap.work_watched(_settings(options))
 
 
 def _process(options: argparse.Namespace, console: Console) -> int:

@@ -1,0 +1,193 @@
+"""The worker processes of a node, watched: one that ends, hangs or grows too large is replaced."""
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from multiprocessing.context import SpawnProcess
+from multiprocessing.synchronize import Event as ProcessEvent
+from pathlib import Path
+from signal import SIGKILL
+from types import TracebackType
+from typing import Self
+
+from inference.findings import Reason
+from node.backoff import Backoff
+
+logger = logging.getLogger(__name__)
+
+GRACE_S = 20
+"""How long a worker may finish its study when the node stops."""
+KILL_S = 10
+"""How long a killed process may take to be gone; one that waits for a broken disk takes longer."""
+QUICK_DEATH_S = 60
+"""Who ends sooner after it was started is replaced with a growing pause."""
+PAUSES = Backoff(first=timedelta(seconds=1), longest=timedelta(seconds=60))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What one study may cost; None: as much as it takes."""
+
+    timeout_s: float | None = None
+    memory_bytes_max: int | None = None
+
+
+class Busy:
+    """Since when a worker has been at what it does now, for another process to read."""
+
+    def __init__(self, context: multiprocessing.context.SpawnContext) -> None:
+        # CLOCK_MONOTONIC is one for all processes of a machine; no setting of clocks moves it.
+        self._since = context.RawValue(ctypes.c_double, time.monotonic())
+
+    def begin(self) -> None:
+        """Say that something begins that may take too long."""
+        self._since.value = time.monotonic()
+
+    def end(self) -> None:
+        """Say that there is nothing to do."""
+        self._since.value = 0.0
+
+    def seconds(self) -> float:
+        """Return how long it has taken, or 0 where there is nothing to do."""
+        since = self._since.value
+        return time.monotonic() - since if since else 0.0
+
+
+Member = Callable[[str, ProcessEvent, Busy], None]
+"""What a process does, under its name, until the event is set; has to be picklable."""
+Lost = Callable[[str, Reason], None]
+"""Hears the name of a worker that is gone, and why; its study is not done."""
+
+
+@dataclass(kw_only=True, slots=True)
+class _Post:
+    """One place in the crew: the process that fills it now, and how its predecessors fared."""
+
+    number: int
+    name: str = ""
+    process: SpawnProcess | None = None
+    busy: Busy | None = None
+    started_at: float = 0.0
+    quick_deaths: int = 0
+    vacant_until: float = 0.0
+    killed_for: Reason | None = field(default=None)
+
+
+class Crew:
+    """The worker processes of this node."""
+
+    def __init__(self, size: int, member: Member, *, name: str, limits: Limits, lost: Lost) -> None:
+        # Spawned, not forked: the listener's threads and the engines' do not survive a fork.
+        self._context = multiprocessing.get_context("spawn")
+        self._member = member
+        self._name = name
+        self._limits = limits
+        self._lost = lost
+        self._stop = self._context.Event()
+        self._started = 0
+        self._posts = [_Post(number=number) for number in range(size)]
+
+    def __enter__(self) -> Self:
+        for post in self._posts:
+            self._fill(post)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        end = time.monotonic() + GRACE_S
+        for process in [post.process for post in self._posts if post.process is not None]:
+            process.join(max(0.0, end - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def watch(self) -> None:
+        """Kill the processes that exceed a limit, and start another in place of each that ended."""
+        for post in self._posts:
+            if self._stop.is_set():
+                return
+            if post.process is not None and post.process.is_alive():
+                self._judge(post, post.process)
+            if post.process is not None and not post.process.is_alive():
+                self._bury(post, post.process)
+            if post.process is None and time.monotonic() >= post.vacant_until:
+                self._fill(post)
+
+    def _judge(self, post: _Post, process: SpawnProcess) -> None:
+        reason = self._excess(post, process)
+        if reason is None:
+            return
+        post.killed_for = reason
+        logger.error("worker %s is killed: %s", post.name, reason.meaning)
+        process.kill()
+        process.join(KILL_S)
+
+    def _excess(self, post: _Post, process: SpawnProcess) -> Reason | None:
+        timeout_s, memory = self._limits.timeout_s, self._limits.memory_bytes_max
+        if timeout_s is not None and post.busy is not None and post.busy.seconds() > timeout_s:
+            return Reason(code="TIMEOUT", meaning=f"the analysis was stopped after {timeout_s:g} s")
+        if memory is not None and _resident_bytes(process.pid) > memory:
+            return Reason(
+                code="OUT_OF_MEMORY",
+                meaning=f"the analysis was stopped when it took {memory} bytes of memory",
+            )
+        return None
+
+    def _bury(self, post: _Post, process: SpawnProcess) -> None:
+        """Say what the process died of, if it did not end as agreed, and leave its post vacant."""
+        process.join()
+        status = process.exitcode
+        now = time.monotonic()
+        post.process = None
+        if status == 0:
+            post.quick_deaths = 0
+            logger.info("worker %s has done its share; starting another", post.name)
+            return
+        quick = now - post.started_at < QUICK_DEATH_S
+        post.quick_deaths = post.quick_deaths + 1 if quick else 0
+        if post.quick_deaths > 1:
+            pause = PAUSES.after(post.quick_deaths - 1)
+            post.vacant_until = now + pause.total_seconds()
+        reason = post.killed_for or _cause(status)
+        logger.error("worker %s is gone: %s; starting another", post.name, reason.meaning)
+        self._lost(post.name, reason)
+
+    def _fill(self, post: _Post) -> None:
+        self._started += 1
+        post.name = f"{self._name}-{self._started}"
+        post.busy = Busy(self._context)
+        post.killed_for = None
+        post.started_at = time.monotonic()
+        post.process = self._context.Process(
+            target=self._member,
+            args=(post.name, self._stop, post.busy),
+            name=f"worker-{post.number}",
+            daemon=True,
+        )
+        post.process.start()
+
+
+def _cause(status: int | None) -> Reason:
+    if status == -SIGKILL:
+        meaning = "the worker was killed, as the system does when memory runs out"
+        return Reason(code="WORKER_KILLED", meaning=meaning)
+    return Reason(code="WORKER_ENDED", meaning=f"the worker ended with status {status}")
+
+
+def _resident_bytes(pid: int | None) -> int:
+    """Return how much memory a process holds, or 0 where it is gone."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
