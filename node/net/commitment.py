@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from threading import Event
 from time import monotonic
 
@@ -23,6 +24,8 @@ PUSH_MODEL = UID("1.2.840.10008.1.20.1")
 PUSH_MODEL_INSTANCE = UID("1.2.840.10008.1.20.1.1")  # PS3.4 J.3.5: the one instance of the class
 REQUEST_COMMITMENT = 1  # PS3.4 table J.3-1: Action Type ID
 ALL_COMMITTED, FAILURES_EXIST = 1, 2  # PS3.4 table J.3-2: Event Type ID
+MAX_BYTES = 1 << 24
+"""A longer request or report is refused; this one names a hundred thousand instances."""
 POLL_S = 0.05
 SETTLED_S = 0.5
 """An association on which nothing came for so long has a peer that waits for us."""
@@ -34,6 +37,7 @@ NO_SUCH_INSTANCE = 0x0112
 NO_SUCH_EVENT_TYPE = 0x0113
 INVALID_ARGUMENT = 0x0115
 NO_SUCH_ACTION = 0x0123
+RESOURCE_LIMITATION = 0x0213
 NOT_SUPPORTED = (0x0118, 0x0122, NO_SUCH_ACTION, 0x0211)
 
 # PS3.3 C.14.1.1: Failure Reason (0008,1197)
@@ -96,6 +100,18 @@ class NotCommitment(Exception):
 
 Heard = Callable[[Report], int]
 """Takes a report and returns the status to answer it with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Commitment:
+    """What the listener does when a peer speaks of commitment; both return a status to answer.
+
+    ``heard`` gets a report and the AE title that makes it; ``asked`` a request, the AE title and
+    the association that it came on.
+    """
+
+    heard: Callable[[Report, str], int]
+    asked: Callable[[Request, str, str], int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,31 +200,39 @@ def accepted() -> PresentationContext:
     return context
 
 
-def requested(event: evt.Event) -> Request:
-    """Return what an N-ACTION asks for; raise NotCommitment where it asks for something else."""
+def answer_request(event: evt.Event, asked: Callable[[Request], int]) -> int:
+    """Return the status to answer an N-ACTION with, after it was taken down."""
+    return _answer("request", lambda: asked(_requested(event)))
+
+
+def answer_report(event: evt.Event, heard: Heard) -> int:
+    """Return the status to answer an N-EVENT-REPORT with, after it was heard."""
+    return _answer("report", lambda: heard(_reported(event)))
+
+
+def _answer(what: str, take: Callable[[], int]) -> int:
+    try:
+        return take()
+    except NotCommitment as refusal:
+        logger.warning("refused a %s with status 0x%04X: %s", what, refusal.status, refusal)
+        return refusal.status
+    except Exception:  # a bug of ours must cost the peer one status, not the association
+        logger.exception("could not take a %s", what)
+        return PROCESSING_FAILURE
+
+
+def _requested(event: evt.Event) -> Request:
     message = event.request
     assert isinstance(message, N_ACTION)
     if message.RequestedSOPInstanceUID != PUSH_MODEL_INSTANCE:
         raise NotCommitment(NO_SUCH_INSTANCE, "not the well-known instance of the Push Model")
     if message.ActionTypeID != REQUEST_COMMITMENT:
         raise NotCommitment(NO_SUCH_ACTION, f"action type {message.ActionTypeID}")
-    asked = _decoded(lambda: event.action_information)
+    asked = _decoded(message.ActionInformation, lambda: event.action_information)
     references = _references(asked, "ReferencedSOPSequence")
     if not references:
         raise NotCommitment(INVALID_ARGUMENT, "the request names no instance")
     return Request(transaction_uid=_text(asked, "TransactionUID"), references=references)
-
-
-def answer_report(event: evt.Event, heard: Heard) -> int:
-    """Return the status to answer an N-EVENT-REPORT with, after it was heard."""
-    try:
-        return heard(_reported(event))
-    except NotCommitment as refusal:
-        logger.warning("refused a report with status 0x%04X: %s", refusal.status, refusal)
-        return refusal.status
-    except Exception:  # a bug of ours must cost the peer one status, not the association
-        logger.exception("could not take a report")
-        return PROCESSING_FAILURE
 
 
 def _reported(event: evt.Event) -> Report:
@@ -218,7 +242,7 @@ def _reported(event: evt.Event) -> Report:
         raise NotCommitment(NO_SUCH_INSTANCE, "not the well-known instance of the Push Model")
     if message.EventTypeID not in {ALL_COMMITTED, FAILURES_EXIST}:
         raise NotCommitment(NO_SUCH_EVENT_TYPE, f"event type {message.EventTypeID}")
-    told = _decoded(lambda: event.event_information)
+    told = _decoded(message.EventInformation, lambda: event.event_information)
     return Report(
         transaction_uid=_text(told, "TransactionUID"),
         committed=_references(told, "ReferencedSOPSequence"),
@@ -226,8 +250,12 @@ def _reported(event: evt.Event) -> Report:
     )
 
 
-def _decoded(read: Callable[[], Dataset]) -> Dataset:
+def _decoded(encoded: BytesIO | None, read: Callable[[], Dataset]) -> Dataset:
     """Decode what a peer sent to the last element, so that what is broken shows here."""
+    if encoded is None:
+        raise NotCommitment(INVALID_ARGUMENT, "there is no data set")
+    if encoded.getbuffer().nbytes > MAX_BYTES:
+        raise NotCommitment(RESOURCE_LIMITATION, f"the data set exceeds {MAX_BYTES} bytes")
     try:
         decoded = read()
         decoded.walk(lambda _dataset, element: element.value)

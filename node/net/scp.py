@@ -1,13 +1,12 @@
-"""The listener: answers C-ECHO, and C-STORE with Success once the instance is safe."""
+"""The listener: answers C-ECHO, storage commitment, and C-STORE once the instance is safe."""
 
 import logging
 from collections.abc import Callable, Iterator
 from ssl import SSLContext, SSLSocket
 from threading import Lock
-from time import monotonic
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Self
-from uuid import uuid4
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
@@ -22,11 +21,14 @@ from node.config import Listener as Policy
 from node.errors import NotUnderstood, OutOfResources, Refused
 from node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.instance import Arrival
+from node.net import commitment as push_model
 from node.net import syntaxes, tls
+from node.net.commitment import Commitment, Report
 from node.net.deadline import Bounds
 from node.net.part10 import part10
 from node.net.peers import Caller, Refusal, crowded, refusal
 from node.net.server import Server
+from node.net.session import Session
 from node.net.wire import acknowledge_at_once, send_at_once
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,8 @@ logger = logging.getLogger(__name__)
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.21
 NO_LIMIT = 1 << 30
+REPORT_WITHIN_S = 30
+"""A peer that sends for so long after it asked gets its report on another association."""
 ERROR_COMMENT_LENGTH = 64  # PS3.7 C.5: Error Comment has VR LO
 
 Receive = Callable[[Arrival], None]
@@ -49,13 +53,23 @@ class Listener:
     """
 
     def __init__(
-        self, policy: Policy, *, receive: Receive, closed: Closed, record: Record = ignore
+        self,
+        policy: Policy,
+        *,
+        receive: Receive,
+        closed: Closed,
+        commitment: Commitment | None = None,
+        record: Record = ignore,
     ) -> None:
-        sessions = _Sessions(policy, receive, closed, record)
+        sessions = _Sessions(policy, receive, closed, commitment, record)
+        self._sessions = sessions
         ae = AE(ae_title=policy.ae_title)
         ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        ae.supported_contexts = syntaxes.accepted()
+        ae.supported_contexts = [
+            *syntaxes.accepted(),
+            *([] if commitment is None else [push_model.accepted()]),
+        ]
         ae.maximum_associations = NO_LIMIT  # ours counts what is open, not who has yet to speak
         ae.maximum_pdu_size = policy.max_pdu_bytes
         ae.acse_timeout = policy.handshake_timeout_s
@@ -77,6 +91,13 @@ class Listener:
             self._servers.append(server)
             how = "" if context is None else " with TLS"
             logger.info("listening as %s on %s:%d%s", policy.ae_title, policy.host, port, how)
+
+    def report(self, association: str, told: Report) -> int | None:
+        """Report on an association that is still open; None where it is not, or without an answer.
+
+        It is done when the peer waits: nothing came for half a second.
+        """
+        return self._sessions.report(association, told)
 
     def close(self) -> None:
         """Accept nothing more and abort what is open; what was answered with Success is safe."""
@@ -105,12 +126,20 @@ def _ports(policy: Policy) -> Iterator[tuple[int, SSLContext | None]]:
 class _Sessions:
     """The associations that are open, each with its identity and the message that it brings."""
 
-    def __init__(self, policy: Policy, receive: Receive, closed: Closed, record: Record) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        receive: Receive,
+        closed: Closed,
+        commitment: Commitment | None,
+        record: Record,
+    ) -> None:
         self._policy = policy
+        self._commitment = commitment
         self._receive = receive
         self._closed = closed
         self._record = record
-        self._open: dict[Association, _Session] = {}
+        self._open: dict[Association, Session] = {}
         self._lock = Lock()
 
     def handlers(self) -> list[evt.EventHandlerType]:
@@ -122,6 +151,8 @@ class _Sessions:
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_ESTABLISHED, self._on_established),
             (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_N_ACTION, self._on_action),
+            (evt.EVT_N_EVENT_REPORT, self._on_report),
             (evt.EVT_RELEASED, self._on_released),
             (evt.EVT_ABORTED, self._on_aborted),
             (evt.EVT_CONN_CLOSE, self._on_broken),
@@ -154,17 +185,15 @@ class _Sessions:
             here = [one.address for one in self._open.values()]
             reason = crowded(self._policy, address, here)
             if reason is None:
-                self._open[association] = _Session(association)
+                self._open[association] = Session(association, _title(association))
             return reason
 
     def _on_established(self, event: evt.Event) -> None:
         session = self._open.get(event.assoc)
         if session is not None:
-            session.established = True
+            session.establish(event.assoc)
             self._record(audit.association_opened(_participant(_caller(event.assoc))))
-            logger.debug(
-                "association %s opened by %s", session.association, session.calling_ae_title
-            )
+            logger.debug("association %s opened by %s", session.identity, session.calling_ae_title)
 
     def _on_pdu(self, event: evt.Event) -> None:
         session = self._open.get(event.assoc)
@@ -186,6 +215,34 @@ class _Sessions:
             logger.exception("could not take an instance")
             return _status(PROCESSING_FAILURE, "the node failed; its log says why")
         return SUCCESS
+
+    def _on_action(self, event: evt.Event) -> tuple[int, None]:
+        """Answer one N-ACTION: Success means that the request is written down."""
+        session, service = self._open.get(event.assoc), self._commitment
+        if session is None or service is None:
+            return PROCESSING_FAILURE, None
+        of = (session.calling_ae_title, session.identity)
+        return push_model.answer_request(event, lambda asked: service.asked(asked, *of)), None
+
+    def _on_report(self, event: evt.Event) -> tuple[int, None]:
+        session, service = self._open.get(event.assoc), self._commitment
+        if session is None or service is None:
+            return PROCESSING_FAILURE, None
+        title = session.calling_ae_title
+        return push_model.answer_report(event, lambda told: service.heard(told, title)), None
+
+    def report(self, association: str, told: Report) -> int | None:
+        end = monotonic() + REPORT_WITHIN_S
+        while monotonic() < end:
+            with self._lock:
+                found = [a for a, one in self._open.items() if one.identity == association]
+                quiet = [a for a in found if self._open[a].quiet_s() > push_model.SETTLED_S]
+            if not found:
+                return None
+            if quiet:
+                return push_model.report_over(quiet[0], told)
+            sleep(push_model.POLL_S)
+        return None
 
     def _arrival(self, event: evt.Event) -> Arrival:
         session = self._open.get(event.assoc)
@@ -213,7 +270,7 @@ class _Sessions:
             transfer_syntax_uid=transfer_syntax_uid,
             calling_ae_title=session.calling_ae_title,
             peer=session.peer,
-            association=session.association,
+            association=session.identity,
         )
 
     def _on_released(self, event: evt.Event) -> None:
@@ -232,54 +289,9 @@ class _Sessions:
             return
         level = logging.DEBUG if how == "released" else logging.WARNING
         logger.log(
-            level, "association %s of %s %s", session.association, session.calling_ae_title, how
+            level, "association %s of %s %s", session.identity, session.calling_ae_title, how
         )
-        self._closed(session.association)
-
-
-class _Session:
-    """One association: who sends, and how much of the present message has come."""
-
-    def __init__(self, association: Association) -> None:
-        requestor = association.requestor
-        self.association = uuid4().hex
-        self.calling_ae_title = _title(association)
-        self.address = str(requestor.address)
-        self.peer = f"{requestor.address}:{requestor.port}"
-        self.established = False
-        self._data_set_bytes = 0
-        self._begun: float | None = None
-        self._command_is_whole = False
-
-    def message_s(self) -> float:
-        """Return for how long the present message has been coming."""
-        return 0.0 if self._begun is None else monotonic() - self._begun
-
-    def bound(self, pdu: P_DATA_TF, limit: int) -> None:
-        """Drop what comes of a data set beyond ``limit``, so that no peer can fill the memory.
-
-        The fragment that crosses the limit stays: the data set is seen to be too long, and the
-        peer gets its answer.
-        """
-        for item in pdu.presentation_data_value_items:
-            fragment = item.presentation_data_value or b"\x00"
-            self._time(fragment[0])
-            if fragment[0] & 1:  # PS3.8 E.2: a command fragment, which a new message begins with
-                self._data_set_bytes = 0
-            elif self._data_set_bytes > limit:
-                item.presentation_data_value = fragment[:1]
-            else:
-                self._data_set_bytes += len(fragment) - 1
-
-    def _time(self, control: int) -> None:
-        """Note where messages begin and end (PS3.8 E.2: bit 0 is the command, bit 1 the last)."""
-        is_command, is_last = bool(control & 1), bool(control & 2)
-        if is_command and (self._begun is None or self._command_is_whole):
-            self._begun = monotonic()
-        if is_command:
-            self._command_is_whole = is_last
-        elif is_last:
-            self._begun = None
+        self._closed(session.identity)
 
 
 def _caller(association: Association) -> Caller:

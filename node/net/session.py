@@ -1,0 +1,75 @@
+"""One association that a peer opened with us."""
+
+from time import monotonic
+from uuid import uuid4
+
+from pynetdicom.association import Association
+from pynetdicom.pdu import P_DATA_TF
+from pynetdicom.pdu_items import PresentationDataValueItem
+
+from node.net.commitment import MAX_BYTES, PUSH_MODEL
+
+
+class Session:
+    """Who speaks, since when, and how much of the present message has come."""
+
+    def __init__(self, association: Association, calling_ae_title: str) -> None:
+        requestor = association.requestor
+        self.identity = uuid4().hex
+        self.calling_ae_title = calling_ae_title
+        self.address = str(requestor.address)
+        self.peer = f"{requestor.address}:{requestor.port}"
+        self.established = False
+        self._data_set_bytes = 0
+        self._begun: float | None = None
+        self._command_is_whole = False
+        self._last = monotonic()
+        self._about_commitment: frozenset[int | None] = frozenset()
+
+    def establish(self, association: Association) -> None:
+        """Note what was negotiated."""
+        self.established = True
+        self._about_commitment = frozenset(
+            one.context_id
+            for one in association.accepted_contexts
+            if one.abstract_syntax == PUSH_MODEL
+        )
+
+    def quiet_s(self) -> float:
+        """Return for how long nothing has come."""
+        return monotonic() - self._last
+
+    def message_s(self) -> float:
+        """Return for how long the present message has been coming."""
+        return 0.0 if self._begun is None else monotonic() - self._begun
+
+    def bound(self, pdu: P_DATA_TF, limit: int) -> None:
+        """Drop what comes of a data set beyond ``limit``, so that no peer can fill the memory.
+
+        What is no instance, but a request or a report, needs little room and gets no more.
+        The fragment that crosses the limit stays: the data set is seen to be too long, and the
+        peer gets its answer.
+        """
+        self._last = monotonic()
+        for item in pdu.presentation_data_value_items:
+            fragment = item.presentation_data_value or b"\x00"
+            self._time(fragment[0])
+            if fragment[0] & 1:  # PS3.8 E.2: a command fragment, which a new message begins with
+                self._data_set_bytes = 0
+            elif self._data_set_bytes > self._limit(item, limit):
+                item.presentation_data_value = fragment[:1]
+            else:
+                self._data_set_bytes += len(fragment) - 1
+
+    def _limit(self, item: PresentationDataValueItem, limit: int) -> int:
+        return MAX_BYTES if item.presentation_context_id in self._about_commitment else limit
+
+    def _time(self, control: int) -> None:
+        """Note where messages begin and end (PS3.8 E.2: bit 0 is the command, bit 1 the last)."""
+        is_command, is_last = bool(control & 1), bool(control & 2)
+        if is_command and (self._begun is None or self._command_is_whole):
+            self._begun = monotonic()
+        if is_command:
+            self._command_is_whole = is_last
+        elif is_last:
+            self._begun = None
