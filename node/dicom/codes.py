@@ -124,7 +124,7 @@ def category(task: str) -> Code:
 def saliency(task: str) -> str:
     """Return what a map of ``task`` is labelled: ``SALIENCY_N1`` (VR CS, so at most 16)."""
     short, _ = _task(task)
-    return re.sub("[^A-Z0-9_ ]", "_", f"SALIENCY_{short}"[:16])
+    return re.sub("[^A-Z0-9_ ]", "_", f"SALIENCY_{short}"[:16]).rstrip("_ ")
 
 
 def of_reason(reason: Reason) -> Code:
