@@ -30,7 +30,8 @@ from training.statistics import (
 MODELS = ("fusion", "pet", "ct")
 ARCHITECTURE = (
     "DLNMS, 2.5D: two 2D ResNet-18 of widths {widths}, no weights shared, feature maps "
-    "concatenated, maximum and mean pooled, two dense layers; auxiliary heads not exported"
+    "concatenated, maximum and mean pooled, two dense layers; auxiliary heads not exported; "
+    "saliency: HiResCAM of both stems before their pooling"
 )
 
 
