@@ -18,12 +18,13 @@ from threading import Event
 from rich.console import Console
 
 from tests.bench.process import ROOT
-from tests.torture import kills, report
+from tests.torture import kills, power, report
 from tests.torture.claims import Claim, Part, Trial
 
 Run = Callable[[Trial], Iterator[Claim]]
 PARTS: dict[str, tuple[Run, int]] = {
     "kills": (kills.run, 1000),
+    "power": (power.run, 200),
 }
 """Each part and how often it strikes unless --count says otherwise."""
 

@@ -75,7 +75,7 @@ def _rows(
         before = None
         for one in claims:
             trial = "" if one.trial == before else one.trial
-            yield name, trial, one.claim, one.found, "yes" if one.holds else "NO"
+            yield "" if before else name, trial, one.claim, one.found, "yes" if one.holds else "NO"
             before = one.trial
 
 

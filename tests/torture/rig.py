@@ -7,7 +7,7 @@ They are forked from a server that has imported everything. Each is what ``petct
 import multiprocessing
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,21 @@ PRELOADED = ["tests.torture.rig", "inference.openvino_engine", "inference.onnx_e
 STOP_S = 30
 ATTEMPTS = 10_000
 """A job whose worker is killed again and again must not count as one that kills workers."""
+Prepare = Callable[[Arm], None]
+"""What a process does to itself before it becomes the node; it can be pickled."""
 
 
 class Node:
     """The processes of one node, its settings and its log."""
 
-    def __init__(self, settings: Mapping[str, Any], folder: Path) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], folder: Path, *, prepare: Prepare = install
+    ) -> None:
         self.document = settings
         self.settings: Settings = settings_from(settings)
         self.log = folder / "node.log"
         self.arm = Arm()
+        self._prepare = prepare
         self.surprises: list[str] = []
         """How processes ended that nobody killed."""
         self._context = multiprocessing.get_context("forkserver")
@@ -42,7 +47,9 @@ class Node:
         for role in roles or (LISTENER, WORKER):
             if role not in self._running:
                 process = self._context.Process(
-                    target=_be, args=(role, self.document, self.arm, str(self.log)), name=role
+                    target=_be,
+                    args=(role, self.document, str(self.log), self.arm, self._prepare),
+                    name=role,
                 )
                 process.start()
                 self._running[role] = process
@@ -101,15 +108,14 @@ def settings_for(folder: Path, *, port: int, **sections: Any) -> dict[str, Any]:
         "database": {"url": f"sqlite:///{folder / 'node.sqlite3'}"},
         "model": {"threads": 1},
         "workers": {"processes": 0, "lease_s": 2, "attempts": ATTEMPTS},
-        **sections,
-    }
+    } | sections
 
 
-def _be(role: str, document: Mapping[str, Any], arm: Arm, log: str) -> None:
+def _be(role: str, document: Mapping[str, Any], log: str, arm: Arm, prepare: Prepare) -> None:
     """Be a process of the node until a signal ends it."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
-    install(arm)
+    prepare(arm)
     settings = settings_from(document)
     raise SystemExit(bootstrap.serve(settings) if role == LISTENER else bootstrap.work(settings))

@@ -185,12 +185,23 @@ class Arm:
         return self._cells[1] <= 0
 
 
-def install(arm: Arm) -> None:
-    """Put a check at every step of this process."""
+def die() -> None:
+    """End this process as SIGKILL does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def install(arm: Arm, *, end: Callable[[], None] = die) -> None:
+    """Put a check at every step of this process, which calls ``end`` where it is struck."""
     lock = Lock()
+
+    def struck(step: Step) -> None:
+        with lock:
+            if arm.strike(step):
+                end()
+
     for step in STEPS:
         owner, name = place(step)
-        setattr(owner, name, _fatal(getattr(owner, name), step, arm, lock))
+        setattr(owner, name, _fatal(getattr(owner, name), step, struck))
 
 
 def place(step: Step) -> tuple[Any, str]:
@@ -203,22 +214,19 @@ def place(step: Step) -> tuple[Any, str]:
     return owner, name
 
 
-def _fatal(called: Callable[..., Any], step: Step, arm: Arm, lock: Lock) -> Callable[..., Any]:
-    def die_if_struck() -> None:
-        with lock:
-            if arm.strike(step):
-                os.kill(os.getpid(), signal.SIGKILL)
-
+def _fatal(
+    called: Callable[..., Any], step: Step, struck: Callable[[Step], None]
+) -> Callable[..., Any]:
     @wraps(called)
     def before(*args: Any, **kwargs: Any) -> Any:
-        die_if_struck()
+        struck(step)
         return called(*args, **kwargs)
 
     @wraps(called)
     def after(*args: Any, **kwargs: Any) -> Any:
         answer = called(*args, **kwargs)
         if answer or not step.has_answer:
-            die_if_struck()
+            struck(step)
         return answer
 
     return before if step.moment == "before" else after

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.end_to_end import orthanc
-from tests.torture import kills, sender
+from tests.torture import disks, kills, power, sender
 from tests.torture.claims import Trial
 from tests.torture.steps import STEPS, place
 
@@ -29,6 +29,13 @@ def test_every_named_step_is_a_place_in_the_node(step):
 @has_peers
 def test_nothing_acknowledged_is_lost_when_the_node_is_killed(tmp_path):
     assert failures(kills.run(Trial(count=12, folder=tmp_path))) == []
+
+
+@has_peers
+@pytest.mark.skipif(disks.unavailable() is not None, reason=str(disks.unavailable()))
+def test_nothing_acknowledged_is_lost_when_the_power_is_cut(tmp_path):
+    """The control trials inside show that a node that leaves out one kind of sync does lose."""
+    assert failures(power.run(Trial(count=4, folder=tmp_path))) == []
 
 
 def test_a_file_counts_as_acknowledged_only_when_success_was_answered_to_it():

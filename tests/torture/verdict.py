@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 from sqlalchemy import select
 
 from db import deliveries, instances, jobs, results, studies
@@ -147,13 +148,11 @@ class Holding:
         """Count on a connection of its own, so that the node opens its database as it was left."""
         file = self._settings.database.file
         assert file is not None
-        if not file.exists():
-            return 0
-        with closing(sqlite3.connect(file, timeout=30)) as database:
-            try:
+        try:
+            with closing(sqlite3.connect(f"file:{file}?mode=rw", uri=True, timeout=30)) as database:
                 return int(database.execute(query).fetchone()[0])
-            except sqlite3.OperationalError:  # the tables are not made yet
-                return 0
+        except sqlite3.OperationalError:  # the tables are not made yet, or the disk is gone
+            return 0
 
     def _reading(self):
         return _Reading(self._settings.database.url)
@@ -176,7 +175,8 @@ class _Reading:
 
 def same(stored: Path, sent: Path) -> bool:
     """Whether two files hold the same data set; the sender may have encoded it anew."""
-    if not stored.exists():
+    try:
+        kept = dcmread(stored)
+    except (OSError, InvalidDicomError, EOFError):
         return False
-    kept, given = dcmread(stored), dcmread(sent)
-    return bool(kept == given)
+    return bool(kept == dcmread(sent))
