@@ -1,15 +1,17 @@
 """The settings that say who may talk to the node, how it is protected and where it is recorded."""
 
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, InstanceOf, StringConstraints, model_validator
 
 from node.section import AETitle, Port, Section
 
 TlsProfile = Literal["bcp195", "bcp195-nondowngrade", "bcp195-extended"]
 """PS3.15 B.12 (BCP 195: RFC 8996 and 9325), B.10 and B.11."""
+Network = Annotated[InstanceOf[IPv4Network] | InstanceOf[IPv6Network], BeforeValidator(ip_network)]
+"""An address or a network: 10.0.0.5, 10.1.0.0/16, fe80::/10."""
 Fingerprint = Annotated[
     str, StringConstraints(to_lower=True, pattern=r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$")
 ]
@@ -55,7 +57,7 @@ class KnownPeer(Section):
     """Who may open associations: an AE title, and what else must be true of the caller."""
 
     ae_title: AETitle
-    addresses: tuple[IPv4Network | IPv6Network, ...] = ()
+    addresses: tuple[Network, ...] = ()
     require_tls: bool = False
     certificate_fingerprints: tuple[Fingerprint, ...] = ()
     certificate_names: tuple[str, ...] = ()

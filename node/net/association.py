@@ -12,9 +12,8 @@ from node.config import Peer
 from node.errors import PeerUnavailable, TlsUnusable
 from node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.net import tls
-from node.net.deadline import Bounds, CallingEntity
+from node.net.deadline import Bounds, CallingEntity, close
 from node.net.wire import acknowledge_at_once, send_at_once
-
 
 MAX_PDU_BYTES = 16382
 """What we ask peers to keep to; pynetdicom's default."""
@@ -70,6 +69,8 @@ def associate(
         raise PeerUnavailable(f"{_address(peer)}: {error}") from error
     except OSError as error:
         raise PeerUnavailable(f"{_address(peer)}: {error.strerror or error}") from error
+    if not association.is_established:
+        close(association)  # pynetdicom leaves it to the garbage collector
     if association.rejected_contexts and not association.accepted_contexts:
         raise NothingAccepted(f"{_address(peer)}: no presentation context accepted")
     if not association.is_established:

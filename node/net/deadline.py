@@ -96,6 +96,14 @@ class BoundedSocket(AssociationSocket):
         else:
             evt.trigger(self.assoc, evt.EVT_DATA_SENT, {"data": bytestream})
 
+    @override
+    def _shutdown_socket(self) -> None:
+        """Close the socket; pynetdicom leaves one that was never connected open."""
+        if self.socket is not None:
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.close()
+
     def _deadline(self) -> float:
         if self._begin_until is not None and not self.assoc.is_established:
             return self._begin_until
@@ -157,3 +165,23 @@ def replace_socket(association: Association, bounds: Bounds, connection: socket.
     with contextlib.suppress(Exception):
         association.dul.event_queue.get_nowait()
     association.dul.socket = BoundedSocket(association, bounds, client_socket=connection)
+
+
+def cut(association: Association) -> None:
+    """End the connection below an association, and wake whatever waits for the peer."""
+    connection = _connection(association)
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+
+def close(association: Association) -> None:
+    """Give back the connection of an association that came to nothing."""
+    connection = _connection(association)
+    if connection is not None:
+        connection.close()
+
+
+def _connection(association: Association) -> socket.socket | None:
+    wrapper = association.dul.socket
+    return None if wrapper is None else wrapper.socket

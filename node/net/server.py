@@ -20,18 +20,23 @@ from pynetdicom.association import Association
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from typing_extensions import override
 
-from node.net.deadline import Bounds, replace_socket
+from node.net.deadline import Bounds, cut, replace_socket
 from node.net.peers import normal
 from node.net.tls import why
 
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 0.05
-GOODBYE_S = 2.0
+GOODBYE_S = 1.0
 """How long peers may take to hear that we stop."""
 STRANGERS = 4
 """So many connections of one address may have no association, beside those that have one."""
 
+SEND_BUFFER_BYTES = 65536
+"""Answers are small: who reads none of them is noticed after some hundreds, not after megabytes."""
+
+Client = tuple[Any, ...]
+"""Address and port of a connection, and what else IPv6 has."""
 TlsFailed = Callable[[str, str], None]
 """Hears the address of a peer whose handshake failed, and why."""
 
@@ -58,7 +63,7 @@ class Server(ThreadedAssociationServer):
         self.bounds = bounds
         self._per_address = per_address + STRANGERS
         self._tls = tls
-        self._unsecured: dict[object, socket.socket] = {}
+        self._unsecured: dict[Client, socket.socket] = {}
         self._lock = Lock()
         super().__init__(
             ae,
@@ -79,40 +84,48 @@ class Server(ThreadedAssociationServer):
     def close(self) -> None:
         """Accept nothing more, abort what is open and return when no thread of ours is left."""
         BaseServer.shutdown(self)
-        associations = self.active_associations
+        associations = self._alive()
         for association in associations:
             if association.is_established:
                 association.abort(block=False)
             else:
-                _cut(association)
+                cut(association)
         with self._lock:
             unsecured = list(self._unsecured.values())
         for connection in unsecured:
             _shut(connection, close=False)
         until = monotonic() + GOODBYE_S
-        while any(one.is_alive() for one in associations) and monotonic() < until:
+        while any(one.dul.is_alive() for one in associations) and monotonic() < until:
             sleep(POLL_INTERVAL_S / 5)
         for association in associations:
-            _cut(association)
+            cut(association)
         self.server_close()
         self._thread.join()
 
     @override
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Say whether one more connection of this address is bearable; no word is lost on it."""
-        address = str(client_address[0])
-        crowd = [one.requestor.address for one in self.active_associations]
+        address = normal(str(client_address[0]))
+        # A connection is in both lists while it goes from one to the other.
+        crowd = {(str(one.requestor.address), one.requestor.port) for one in self._alive()}
         with self._lock:
-            crowd += [one[0] for one in self._unsecured if isinstance(one, tuple)]
-        same = sum(normal(one) == normal(address) for one in crowd if one)
-        if same >= self._per_address:
-            logger.warning("closed a connection of %s: %d are open", address, same)
-            return False
-        with self._lock:
-            self._unsecured[client_address] = request
-        return True
+            crowd |= {client[:2] for client in self._unsecured}
+            same = sum(normal(host) == address for host, _ in crowd)
+            if same < self._per_address:
+                self._unsecured[client_address] = request
+                return True
+        logger.warning("closed a connection of %s: %d are open", address, same)
+        return False
 
-    def secured(self, connection: socket.socket, client: tuple[str, int]) -> socket.socket | None:
+    def _alive(self) -> list[Association]:
+        """Return the associations whose connection is open; the thread of others may yet wait."""
+        return [
+            one
+            for one in self.active_associations
+            if one.dul.is_alive() or one.dul.ident is None  # or is about to start
+        ]
+
+    def secured(self, connection: socket.socket, client: Client) -> socket.socket | None:
         """Return the connection as the association may use it, or None where TLS fails."""
         if self._tls is None:
             return connection
@@ -131,7 +144,7 @@ class Server(ThreadedAssociationServer):
             return None
         return wrapped
 
-    def forget(self, client: object) -> socket.socket | None:
+    def forget(self, client: Client) -> socket.socket | None:
         """Count a connection no longer: it has an association, or is to be closed."""
         with self._lock:
             return self._unsecured.pop(client, None)
@@ -150,6 +163,7 @@ class _Connection(RequestHandler):
     @override
     def handle(self) -> None:
         established = False
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         try:
             secured = self.server.secured(self.request, self.client_address)
             if secured is not None:
@@ -166,14 +180,6 @@ class _Connection(RequestHandler):
         association = super()._create_association()
         replace_socket(association, self.server.bounds, self.request)
         return association
-
-
-def _cut(association: Association) -> None:
-    """Wake whatever waits for the peer of an association."""
-    wrapper = association.dul.socket
-    connection = None if wrapper is None else wrapper.socket
-    if connection is not None:
-        _shut(connection, close=False)
 
 
 def _shut(connection: socket.socket, *, close: bool = True) -> None:
