@@ -5,6 +5,8 @@ no standard scheme names is in one private scheme, which each object declares (P
 """
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
@@ -23,6 +25,7 @@ LESION: Final[Code] = codes.SCT.Lesion
 LUNG: Final[Code] = codes.SCT.Lung
 THORAX: Final[Code] = codes.SCT.Thorax
 MEDIASTINUM: Final[Code] = codes.SCT.Mediastinum
+METASTASIS: Final[Code] = codes.SCT.Metastasis
 MILLIMETER: Final = Code("mm", "UCUM", "millimeter")
 MILLILITER: Final = Code("ml", "UCUM", "milliliter")
 PERCENT: Final = Code("%", "UCUM", "Percent")
@@ -50,7 +53,9 @@ APPLICABLE: Final = _private("APPLICABLE", "Model applies to this study")
 NOT_APPLICABLE: Final = _private("NOT_APPLICABLE", "Model does not apply to this study")
 INAPPLICABLE_REASON: Final = _private("INAPPLICABLE", "Reason why the model does not apply")
 NODAL_RISK: Final = _private("NODAL_RISK", "Risk of occult nodal metastasis")
-PREDICTION: Final = _private("PREDICTION", "Prediction")
+NOT_PREDICTED: Final = _private("NOT_PREDICTED", "Not predicted")
+PREDICTED: Final = _private("PREDICTED", "Predicted condition")
+PREDICTED_SITE: Final = _private("PREDICTED_SITE", "Site of the predicted condition")
 EXPLANATION: Final = _private("EXPLANATION", "Why this lesion was chosen")
 EXPLAINED: Final = _private("EXPLAINED", "Prediction that is explained")
 INTENDED_USE: Final = _private("INTENDED_USE", "Intended use")
@@ -91,6 +96,14 @@ _TASKS: Final = {
     "occult_n1": ("N1", "occult N1 metastasis"),
     "occult_n2": ("N2", "occult N2 metastasis"),
 }
+# The regional nodes of lung cancer in the TNM classification: N1 hilar and intrapulmonary, N2
+# mediastinal and subcarinal, each on the tumour's side.
+_NODES: Final[Mapping[str, tuple[Code, ...]]] = MappingProxyType(
+    {
+        "occult_n1": (codes.SCT.HilarLymphNode, codes.SCT.IntrapulmonaryLymphNode),
+        "occult_n2": (codes.SCT.MediastinalLymphNode, codes.SCT.SubcarinalLymphNode),
+    }
+)
 
 
 def _task(task: str) -> tuple[str, str]:
@@ -119,6 +132,11 @@ def category(task: str) -> Code:
     """Return the concept that has High risk or Low risk as its value for ``task``."""
     short, words = _task(task)
     return _private(f"CAT_{short}"[:16], f"Risk of {words}")
+
+
+def nodes(task: str) -> tuple[Code, ...]:
+    """Return the lymph nodes that the prediction of ``task`` is about; none for other tasks."""
+    return _NODES.get(task, ())
 
 
 def saliency(task: str) -> str:

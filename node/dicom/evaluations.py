@@ -1,7 +1,7 @@
 """What a report says in codes and sentences: TID 1500 row 12, Qualitative Evaluations."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from highdicom.sr import (
     CodeContentItem,
@@ -13,15 +13,15 @@ from highdicom.sr import (
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from inference.findings import Findings, Prediction, Reason
+from inference.findings import Findings, Reason
 from inference.petct import PatientFacts, PetCt, PetFacts
 from node.dicom import codes as ours
-from node.dicom.lesion_groups import percent
 from node.dicom.provenance import RESEARCH_USE, Provenance, algorithm_template
 
 Evaluation: TypeAlias = CodeContentItem | TextContentItem
 
-NEW_VERSION = (
+_RISKS: Final = {"high": ours.HIGH_RISK, "low": ours.LOW_RISK}
+NEW_VERSION: Final = (
     "Replaces an earlier report on this study: the images that are there now, or the model, "
     "are not those that it was made from"
 )
@@ -104,36 +104,17 @@ def text(name: Code, value: str) -> TextContentItem:
     )
 
 
-def prediction_sentence(prediction: Prediction) -> str:
-    """Return one prediction in words: what, how probable, and on which side of the cut-off."""
-    label = ours.task_label(prediction.task)
-    side = "high, above" if prediction.high else "low, not above"
-    return (
-        f"Probability of {label} {percent(prediction.probability)} %: "
-        f"{side} the cut-off of {percent(prediction.cutoff)} %"
-    )
-
-
 def _absent(findings: Findings) -> list[CodeContentItem]:
     if findings.lesions:
         return []
     return [code(codes.DCM.Finding, ours.CLINICAL_FINDING_ABSENT)]
 
 
-def _judged(findings: Findings) -> list[Evaluation]:
-    """Return what the model's answer comes to, in categories and in a sentence for each task."""
+def _judged(findings: Findings) -> list[CodeContentItem]:
+    """Return whether the model applies, and what all its predictions together come to."""
     applies = ours.APPLICABLE if findings.applicable else ours.NOT_APPLICABLE
-    items: list[Evaluation] = [code(ours.APPLICABILITY, applies)]
-    for prediction in findings.predictions:
-        items.append(code(ours.category(prediction.task), _level(high=prediction.high)))
-        items.append(text(ours.PREDICTION, prediction_sentence(prediction)))
-    if findings.risk is not None:
-        items.append(code(ours.NODAL_RISK, _level(high=findings.risk == "high")))
-    return items
-
-
-def _level(*, high: bool) -> Code:
-    return ours.HIGH_RISK if high else ours.LOW_RISK
+    risk = _RISKS.get(findings.risk or "", ours.NOT_PREDICTED)
+    return [code(ours.APPLICABILITY, applies), code(ours.NODAL_RISK, risk)]
 
 
 def _uptake_and_suv(facts: PetFacts) -> list[Evaluation]:
@@ -166,6 +147,4 @@ def _not_stated(patient: PatientFacts) -> list[CodeContentItem]:
 
 def _about_the_model(findings: Findings) -> list[TextContentItem]:
     said = [(ours.INTENDED_USE, RESEARCH_USE), (ours.TRAINING_DATA, findings.bundle.training_data)]
-    if findings.predictions:
-        said.append((ours.CALIBRATION, findings.bundle.calibration))
     return [text(name, sentence) for name, sentence in said if sentence]

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
 from highdicom.sr import (
+    AlgorithmIdentification,
     ContainerContentItem,
     ContentSequence,
     FindingSite,
@@ -13,6 +15,7 @@ from highdicom.sr import (
     ImageRegion,
     Measurement,
     PlanarROIMeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
     ReferencedSegment,
     RelationshipTypeValues,
     SourceImageForRegion,
@@ -23,7 +26,7 @@ from highdicom.sr import (
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from inference.findings import Lesion, Prediction
+from inference.findings import Lesion
 from inference.volume import Region
 from node.dicom import codes as ours
 from node.dicom.outline import key_slice, outline
@@ -50,41 +53,70 @@ class Segmented:
     """The lesion on ``also_on``, the other of PET and CT."""
 
 
-def groups(
-    segmented: Segmented, predictions: Sequence[Prediction], provenance: Provenance
-) -> list[ContainerContentItem]:
+def groups(segmented: Segmented, provenance: Provenance) -> list[ContainerContentItem]:
     """Return the volumetric group, with the numbers, and a contour on either series.
 
     A viewer that draws no segments finds the lesion by the contour: a Tracking UID that has only
     a Referenced Segment leaves OHIF's viewport black, and one that has contours on two series is
     drawn on the wrong one. So the contour on the other series is tracked as a finding of its own.
     It also keeps PixelMed's validator from taking TID 1411 groups for TID 1410, as it does in a
-    report with exactly one contour.
+    report with exactly one contour; so a lesion between the voxels of a series is drawn there, too.
     """
     number, lesion = segmented.number, segmented.lesion
-    identifier = tracking_identifier(lesion, number)
-    tracking = TrackingIdentifier(uid=tracking_uid(provenance, number), identifier=identifier)
     found = [
-        _volumetric(segmented, predictions, tracking),
-        _planar(lesion, segmented.region, segmented.on, tracking),
+        volumetric(
+            segmented,
+            provenance,
+            method=ours.REGION_METHODS.get(lesion.source),
+            measurements=_measurements(lesion),
+        ),
+        _planar(lesion, segmented.region, segmented.on, tracking(segmented, provenance)),
     ]
-    if segmented.also_region.mask.any():
+    elsewhere = _elsewhere(segmented)
+    if elsewhere is not None:
         modality = segmented.also_on.modality
         also = TrackingIdentifier(
             uid=provenance.uid(f"lesion {number} on {modality}"),
-            identifier=f"{identifier} on {modality}",
+            identifier=f"{tracking_identifier(lesion, number)} on {modality}",
         )
-        found.append(_planar(lesion, segmented.also_region, segmented.also_on, also))
+        found.append(_planar(lesion, elsewhere, segmented.also_on, also))
     return found
 
 
-def _volumetric(
-    segmented: Segmented, predictions: Sequence[Prediction], tracking: TrackingIdentifier
+def _elsewhere(segmented: Segmented) -> Region | None:
+    """Return the lesion on the other series, if only as the voxel that holds its middle."""
+    region = segmented.also_region
+    if region.mask.any():
+        return region
+    centre = np.asarray(segmented.lesion.centroid_lps_mm)
+    if not region.grid.contains(centre):
+        return None
+    mask = np.zeros_like(region.mask)
+    mask[tuple(np.rint(region.grid.to_indices(centre)).astype(int))] = True
+    return replace(region, mask=mask)
+
+
+def tracking(segmented: Segmented, provenance: Provenance) -> TrackingIdentifier:
+    """Return what a lesion's groups and its segment are known by."""
+    return TrackingIdentifier(
+        uid=tracking_uid(provenance, segmented.number),
+        identifier=tracking_identifier(segmented.lesion, segmented.number),
+    )
+
+
+def volumetric(
+    segmented: Segmented,
+    provenance: Provenance,
+    *,
+    measurements: Sequence[Measurement],
+    method: Code | None = None,
+    algorithm: AlgorithmIdentification | None = None,
+    evaluations: Sequence[QualitativeEvaluation] = (),
 ) -> ContainerContentItem:
-    """Return TID 1411: the segment and all numbers."""
+    """Return TID 1411 about the lesion's segment, tracked as the lesion."""
     lesion = segmented.lesion
     group = VolumetricROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=tracking,
+        tracking_identifier=tracking(segmented, provenance),
         referenced_segment=ReferencedSegment(
             sop_class_uid=segmented.segmentation.sop_class_uid,
             sop_instance_uid=segmented.segmentation.sop_instance_uid,
@@ -93,8 +125,10 @@ def _volumetric(
         ),
         finding_type=finding(lesion),
         finding_sites=_sites(lesion),
-        method=ours.REGION_METHODS.get(lesion.source),
-        measurements=_measurements(lesion, predictions),
+        method=method,
+        algorithm_id=algorithm,
+        measurements=measurements,
+        qualitative_evaluations=evaluations,
     )
     for item in group[0].ContentSequence:
         if item.name == codes.SCT.MeasurementMethod:
@@ -134,11 +168,6 @@ def _container(group: ContentSequence) -> ContainerContentItem:
     return container
 
 
-def percent(fraction: float) -> float:
-    """Return a probability in per cent, to one decimal."""
-    return round(100 * fraction, 1)
-
-
 def _sites(lesion: Lesion) -> list[FindingSite] | None:
     site = finding_site(lesion)
     if site is None:
@@ -146,23 +175,17 @@ def _sites(lesion: Lesion) -> list[FindingSite] | None:
     return [FindingSite(anatomic_location=site, laterality=laterality(lesion))]
 
 
-def _measurements(lesion: Lesion, predictions: Sequence[Prediction]) -> list[Measurement]:
-    """Return all numbers; first those to be read by people, since OHIF shows only five."""
-    probabilities = [
-        (ours.probability(p.task), 100 * p.probability, ours.PERCENT, None, 1) for p in predictions
-    ]
-    cutoffs = [(ours.cutoff(p.task), 100 * p.cutoff, ours.PERCENT, None, 1) for p in predictions]
+def _measurements(lesion: Lesion) -> list[Measurement]:
+    """Return uptake and size; first what people read, since OHIF shows few numbers."""
     longest = lesion.longest_diameter_mm
     return _numbers(
         (codes.DCM.Suvbw, lesion.suv_max, SUV_UNIT, codes.SCT.Maximum, 2),
         (codes.DCM.MetabolicVolume, lesion.mtv_ml, ours.MILLILITER, None, 2),
-        *probabilities,
         (codes.DCM.TotalLesionGlycolysis, lesion.tlg_g, ours.GRAM, None, 2),
         (codes.DCM.Suvbw, lesion.suv_mean, SUV_UNIT, codes.SCT.Mean, 2),
         (codes.DCM.Suvbw, lesion.suv_peak, SUV_UNIT, codes.DCM.PeakValueWithinROI, 2),
         (codes.SCT.Volume, lesion.volume_ml, ours.MILLILITER, None, 2),
         (codes.SCT.Diameter, longest, ours.MILLIMETER, codes.SCT.Maximum, 1),
-        *cutoffs,
     )
 
 

@@ -22,7 +22,7 @@ from pydicom.sr.coding import Code
 from inference.findings import Findings, Reason
 from inference.petct import PetCt
 from node.dicom import codes as ours
-from node.dicom import evaluations, image_library
+from node.dicom import evaluations, image_library, prediction_groups
 from node.dicom.image_library import SourceSeries
 from node.dicom.lesion_groups import Segmented, groups
 from node.dicom.provenance import Provenance, algorithm_template, device_observer, finish
@@ -77,11 +77,9 @@ def measurement_report(
     """Return the report on findings; without a lesion it says that the finding is absent."""
     primary = next((s for s in segmented if s.lesion is findings.primary), None)
     carrier = primary or next(iter(segmented), None)
-    measured = [
-        group
-        for one in segmented
-        for group in groups(one, findings.predictions if one is carrier else (), provenance)
-    ]
+    # Predictions first: viewers list the numbers of one Tracking UID in this order, OHIF five.
+    predicted = prediction_groups.groups(carrier, findings, provenance) if carrier else []
+    measured = [*predicted, *(g for one in segmented for g in groups(one, provenance))]
     told = evaluations.of_findings(findings, petct, warnings, replaces=bool(evidence.predecessors))
     containers = [
         image_library.image_library(evidence.series, image_library.cited_in(measured)),

@@ -17,10 +17,14 @@ from inference.findings import Reason
 from node.dicom import lint, results
 from node.instance import ResultKind, ResultObject
 from tests import made_study
-from tests.validators import planted_in_images, planted_in_reports
+from tests.validators import planted_in_images, planted_in_predictions, planted_in_reports
 from tests.validators.planting import Fault, planted
 
-FAULTS = (*planted_in_reports.FAULTS, *planted_in_images.FAULTS)
+FAULTS = (
+    *planted_in_reports.FAULTS,
+    *planted_in_predictions.FAULTS,
+    *planted_in_images.FAULTS,
+)
 DOCUMENTS = {kind.value for kind in (ResultKind.REPORT, ResultKind.EDITABLE, ResultKind.REJECTION)}
 EARLIER = tuple(
     results.Predecessor(

@@ -139,14 +139,6 @@ def no_concept_name(ds):
     del first(ds, codes.SCT.Volume).ConceptNameCodeSequence
 
 
-@fault("SR", what="A number became a text", rule=Rule.NUMBER)
-def number_as_text(ds):
-    item = first(ds, ours.probability("occult_n1"))
-    item.ValueType = "TEXT"
-    item.TextValue = "62.3"
-    del item.MeasuredValueSequence
-
-
 @fault("SR", what="A number has no value", rule=Rule.TEMPLATE)
 def number_without_value(ds):
     first(ds, codes.SCT.Volume).MeasuredValueSequence = []
@@ -403,21 +395,9 @@ def glycolysis_wrong(ds):
 
 @fault("SR", what="SUVmean and SUVmax are exchanged", rule=Rule.NUMBER)
 def suv_exchanged(ds):
-    highest, mean, *_ = every(first(ds, codes.DCM.MeasurementGroup), codes.DCM.Suvbw)
+    highest, mean, *_ = every(ds, codes.DCM.Suvbw)
     one, other = highest.MeasuredValueSequence[0], mean.MeasuredValueSequence[0]
     one.NumericValue, other.NumericValue = other.NumericValue, one.NumericValue
-
-
-@fault("SR", what="A probability of 162 %", rule=Rule.NUMBER)
-def probability_impossible(ds):
-    item = first(ds, ours.probability("occult_n1"))
-    item.MeasuredValueSequence[0].NumericValue = "162.3"
-
-
-@fault("SR", what="The category contradicts the probability", rule=Rule.NUMBER)
-def category_wrong(ds):
-    code = first(ds, ours.category("occult_n1")).ConceptCodeSequence[0]
-    code.CodeValue, code.CodeMeaning = ours.LOW_RISK.value, ours.LOW_RISK.meaning
 
 
 # Equipment: IHE AIR's rule of equality

@@ -1,5 +1,6 @@
 """What cornerstone's adapters, with which OHIF reads results, find in the objects that we write."""
 
+import base64
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import ParametricMapStorage
 
 from node.dicom.series import ImageSeries
 from tests import made_study
@@ -39,18 +41,24 @@ def judged(written, made) -> dict[str, Judged]:
         _stack(made.choice.ct, made_study.CT_GRID),
         _stack(made.choice.pet, made_study.PET_GRID),
         _stack(made_study.multiframe(made).choice.ct, made_study.CT_GRID),
+        _stack(made_study.multiframe(made).choice.pet, made_study.PET_GRID),
     ]
     question = {
         "images": [image for stack in stacks for image in stack],
         "reports": [str(written[n]) for n, one in ours.items() if one.Modality == "SR"],
         "segmentations": [
-            {"path": str(written[name]), "stack": _segmented_stack(one, stacks)}
+            {"path": str(written[name]), "stack": _stack_of(one, stacks)}
             for name, one in ours.items()
             if one.Modality == "SEG"
         ],
+        "maps": [
+            {"path": str(written[name]), "stack": _stack_of(one, stacks)}
+            for name, one in ours.items()
+            if one.SOPClassUID == ParametricMapStorage
+        ],
     }
     answer = node.run(JUDGE, question=question, timeout_s=120)
-    verdicts = {**answer["reports"], **answer["segmentations"]}
+    verdicts = {**answer["reports"], **answer["segmentations"], **answer["maps"]}
     return {
         name: Judged(ours=one, said=verdicts[str(written[name])])
         for name, one in ours.items()
@@ -68,11 +76,17 @@ def segmentations(judged) -> dict[str, Judged]:
     return {name: one for name, one in judged.items() if one.ours.Modality == "SEG"}
 
 
+@pytest.fixture(scope="module")
+def maps(judged) -> dict[str, Judged]:
+    return {n: one for n, one in judged.items() if one.ours.SOPClassUID == ParametricMapStorage}
+
+
 def test_the_adapters_read_every_object_without_an_error(judged):
     assert {name: one.said["error"] for name, one in judged.items() if "error" in one.said} == {}
     assert {"one SR", "two SR", "frames SR", "negative SR", "refusal SR"} <= set(judged)
     assert {"superseding SR", "superseding SR-EDIT", "editable SR-EDIT"} <= set(judged)
     assert {"one SEG", "two SEG", "frames SEG"} <= set(judged)
+    assert {"maps PM occult_n1", "maps PM occult_n2", "maps-of-frames PM occult_n1"} <= set(judged)
 
 
 def test_every_segment_has_the_voxels_that_we_wrote_on_the_images_that_we_named(segmentations):
@@ -97,17 +111,37 @@ def test_segments_that_overlap_are_read_whole_on_the_grid_of_the_pet(segmentatio
     assert totals == {1: both.voxel_count, 2: both.voxel_count}
 
 
+def test_every_map_has_the_numbers_that_we_wrote_on_every_plane_of_the_pet(maps, made):
+    """The adapter puts a map on a whole series or fails: RangeError where planes are missing."""
+    mapped = {
+        saliency.task: saliency for saliency in made_study.with_saliency(made).findings.saliency
+    }
+    for name, one in maps.items():
+        voxels = np.frombuffer(base64.b64decode(one.said["voxels"]), np.float32)
+        on_pet = mapped[name.rpartition(" ")[2]].on_pet
+        start = np.rint(made_study.PET_GRID.to_indices(on_pet.grid.origin)).astype(int)
+        expected = np.zeros(made_study.PET_GRID.shape, np.float32)
+        expected[tuple(slice(a, a + n) for a, n in zip(start, on_pet.grid.shape, strict=True))] = (
+            on_pet.voxels
+        )
+        assert one.said["type"] == "Float32Array"
+        assert np.array_equal(voxels.reshape(made_study.PET_GRID.shape), expected), name
+
+
 def test_the_report_gives_the_numbers_of_the_lesion(reports):
-    first = reports["one SR"].said["groups"][0]
-    numbers = {(n["name"], n["derivation"], n["unit"]): n["value"] for n in first["numbers"]}
+    n1, _, lesion, *_ = reports["one SR"].said["groups"]
+    both = (*n1["numbers"], *lesion["numbers"])
+    numbers = {(n["name"], n["derivation"], n["unit"]): n["value"] for n in both}
 
     assert numbers["126401", MAXIMUM, SUV] == 18.12
     assert numbers["126401", MEAN, SUV] == 12.5
     assert numbers["126401", PEAK, SUV] == 15.75
     assert numbers["126032", None, "ml"] == 20.0
     assert numbers["126033", None, "g"] == 250.0
-    assert first["trackingIdentifier"] == "primary 1"
-    assert first["finding"] == "372087000"
+    assert numbers["PROB_N1", None, "%"] == 62.3
+    for group in (n1, lesion):
+        assert group["trackingIdentifier"] == "primary 1"
+        assert group["finding"] == "372087000"
 
 
 def test_a_report_of_measurements_has_a_contour_for_every_tracked_finding(reports):
@@ -205,12 +239,12 @@ def _stack(series: ImageSeries, grid) -> list[dict[str, Any]]:
     ]
 
 
-def _segmented_stack(seg: Dataset, stacks: list[list[dict[str, Any]]]) -> list[str]:
-    """The images that a viewer would put the Segmentation on."""
-    cited = {item.ReferencedSOPInstanceUID for item in _cited(seg)}
+def _stack_of(one: Dataset, stacks: list[list[dict[str, Any]]]) -> list[str]:
+    """The images that a viewer would put a Segmentation or a map on: the whole series."""
+    cited = {item.ReferencedSOPInstanceUID for item in _cited(one)}
     (stack,) = [s for s in stacks if cited <= {image["sopInstanceUID"] for image in s}]
     return [image["imageId"] for image in stack]
 
 
-def _cited(seg: Dataset) -> list[Dataset]:
-    return list(seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence)
+def _cited(one: Dataset) -> list[Dataset]:
+    return list(one.ReferencedSeriesSequence[0].ReferencedInstanceSequence)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from tests import made_study
+
 REPORTS = [
     "one SR",
     "two SR",
@@ -20,6 +22,7 @@ REPORTS = [
 REJECTION = "superseding KOS"
 SEGMENTATIONS = ["one SEG", "two SEG", "frames SEG"]
 KEY_IMAGES = ["one SC", "negative SC"]
+MAPS = ["maps PM occult_n1", "maps PM occult_n2", "maps-of-frames PM occult_n1"]
 PIXELMED = Path("/usr/share/java/pixelmed.jar")
 # The JDK's limits on XPath, which the validator's compiled rules exceed, and a quick start.
 JAVA = [
@@ -35,19 +38,19 @@ def errors(said: str) -> list[str]:
     return [line for line in said.splitlines() if line.startswith("Error")]
 
 
-@pytest.mark.parametrize("name", [*REPORTS, REJECTION, *SEGMENTATIONS, *KEY_IMAGES])
+@pytest.mark.parametrize("name", [*REPORTS, REJECTION, *SEGMENTATIONS, *KEY_IMAGES, *MAPS])
 def test_dciodvfy_finds_no_error(judge, written, name):
     said = judge("dciodvfy", written[name])
 
     assert errors(said) == []
-    known = ("SR", "Segmentation", "SCImage", "KeyObjectSelectionDocument")
+    known = ("SR", "Segmentation", "SCImage", "KeyObjectSelectionDocument", "ParametricMap")
     assert any(word in said for word in known), said[:200]
 
 
 def test_dcentvfy_finds_patient_and_study_the_same_as_in_the_source(judge, made, written):
     sources = [made.choice.ct.paths[0], made.choice.pet.paths[0]]
 
-    ours = ["one SEG", "one SR", "one SC", "superseding SR-EDIT", REJECTION]
+    ours = ["one SEG", "one SR", "one SC", "superseding SR-EDIT", REJECTION, *MAPS[:2]]
     said = judge("dcentvfy", *sources, *(written[name] for name in ours))
 
     # It counts the Accession Number to the series in one IOD and to the study in the other.
@@ -99,18 +102,44 @@ def test_dcmqi_reads_the_voxels_where_we_put_them(judge, written, made, tmp_path
     assert np.allclose(where.min(axis=0), ours.min(axis=0), atol=1e-3)
 
 
+@pytest.mark.parametrize("name", MAPS)
+def test_dcmqi_reads_the_map_where_we_put_it(judge, written, made, tmp_path, name):
+    maps = made_study.with_saliency(made).findings.saliency
+    (ours,) = [one.on_pet for one in maps if name.endswith(one.task)]
+
+    judge(
+        "paramap2itkimage",
+        *("--inputDICOM", written[name]),
+        *("--outputDirectory", tmp_path),
+        *("--prefix", "p", "--outputType", "nrrd"),
+    )
+
+    image = sitk.ReadImage(str(tmp_path / "p-pmap.nrrd"))
+    voxels = sitk.GetArrayFromImage(image)
+    assert image.GetSize()[2] == ours.grid.shape[0]
+    found = np.argwhere(voxels > 0)
+    where = [image.TransformIndexToPhysicalPoint(tuple(map(int, f[::-1]))) for f in found]
+    at = np.rint(ours.grid.to_indices(where)).astype(int)
+    assert np.count_nonzero(ours.voxels) == len(found)
+    assert np.array_equal(voxels[tuple(found.T)], ours.voxels[tuple(at.T)])
+    told = json.loads((tmp_path / "p-meta.json").read_text())
+    assert told["QuantityValueCode"]["CodeValue"] == "130403"
+    assert told["MeasurementUnitsCode"]["CodeValue"] == "1"
+
+
 def test_dcmqi_reads_the_numbers_of_the_lesion(judge, written, tmp_path):
     target = tmp_path / "report.json"
 
     judge("tid1500reader", "--inputDICOM", written["one SR"], "--outputMetadata", target)
 
-    group = json.loads(target.read_text())["Measurements"][0]
+    n1, _, group, *_ = json.loads(target.read_text())["Measurements"]
     numbers = {
         (item["quantity"]["CodeMeaning"], item.get("derivationModifier", {}).get("CodeMeaning")): (
             float(item["value"]),
             item["units"]["CodeValue"],
         )
-        for item in group["measurementItems"]
+        for one in (n1, group)
+        for item in one["measurementItems"]
     }
     assert group["TrackingIdentifier"] == "primary 1"
     assert group["ReferencedSegment"] == 1
@@ -123,14 +152,15 @@ def test_dcmqi_reads_the_numbers_of_the_lesion(judge, written, tmp_path):
     assert numbers["Volume", None] == (33.51, "ml")
     assert numbers["Diameter", "Maximum"] == (41.3, "mm")
     assert numbers["Probability of occult N1 metastasis", None] == (62.3, "%")
+    assert n1["TrackingUniqueIdentifier"] == group["TrackingUniqueIdentifier"]
 
 
 def test_highdicom_reads_report_and_segmentation_as_the_same_lesion(read, written):
     report = hd.sr.srread(read(written["one SR"]))
     segment = hd.seg.segread(read(written["one SEG"])).SegmentSequence[0]
 
-    (group,) = report.content.get_volumetric_roi_measurement_groups()
+    groups = report.content.get_volumetric_roi_measurement_groups()
 
-    assert group.tracking_uid == segment.TrackingUID
-    assert group.tracking_identifier == segment.TrackingID
+    assert {group.tracking_uid for group in groups} == {segment.TrackingUID}
+    assert {group.tracking_identifier for group in groups} == {segment.TrackingID}
     assert len(report.content.get_planar_roi_measurement_groups()) == 2

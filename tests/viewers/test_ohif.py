@@ -71,7 +71,11 @@ def test_the_numbers_stand_beside_the_contour(tumour):
     lesion = tumour.study.primary
 
     assert f"SUVbw: {lesion.suv_max:.2f} g/ml{{SUVbw}}" in lines
-    assert f"Metabolic Volume: {lesion.mtv_ml:.2f} ml" in lines
+    for one in tumour.study.conclusion.findings.predictions:
+        task = one.task.replace("occult_n", "occult N")
+        for what, value in (("Probability of", one.probability), ("Cut-off for", one.cutoff)):
+            # One decimal in the report; OHIF writes two of every number.
+            assert f"{what} {task} metastasis: {100 * value:.1f}0 %" in lines
     assert not [line for line in lines if "undefined" in line or "NaN" in line]
 
 

@@ -15,7 +15,7 @@ from pydicom.uid import (
 )
 
 from node.dicom import source as source_headers
-from node.dicom.lint import evidence, groups, items, numbers, report, tree
+from node.dicom.lint import evidence, groups, items, numbers, predictions, report, tree
 from node.dicom.lint.capture import wrong_capture
 from node.dicom.lint.concepts import undeclared_schemes, unknown_codes
 from node.dicom.lint.editable import not_taken_over
@@ -129,6 +129,7 @@ def _wrong_document(
     else:
         yield from groups.missing_segments(root, segmentations)
         yield from uncited(dataset, _of(ResultKind.SALIENCY, objects, read))
+        yield from predictions.wrong_predictions(root)
 
 
 def _wrong_report(

@@ -28,7 +28,6 @@ _UNITS: Final[Mapping[Concept, frozenset[str]]] = MappingProxyType(
 )
 _DERIVATION: Final = key(codes.DCM.Derivation)
 _SUV: Final = key(codes.DCM.Suvbw)
-_HIGH: Final = key(ours.HIGH_RISK)
 
 
 def wrong_units(root: Node) -> Iterator[Found]:
@@ -46,7 +45,7 @@ def wrong_units(root: Node) -> Iterator[Found]:
 
 
 def wrong_numbers(root: Node) -> Iterator[Found]:
-    """Yield numbers that cannot be, or that contradict each other or a category."""
+    """Yield numbers that cannot be, or that contradict each other."""
     for node in (one for group in root.below(GROUP) for one in group if one.value_type == "NUM"):
         value = node.number
         if value is None or not math.isfinite(value) or value < 0:
@@ -55,7 +54,6 @@ def wrong_numbers(root: Node) -> Iterator[Found]:
             yield Rule.NUMBER, f"{node.name[0]} is more than 100 %"
     for group in root.below(GROUP):
         yield from _contradictions(group)
-    yield from _wrong_categories(root)
 
 
 def _contradictions(group: Node) -> Iterator[Found]:
@@ -67,7 +65,7 @@ def _contradictions(group: Node) -> Iterator[Found]:
         if node.number is not None
     }
     maximum, mean = suvs.get(key(codes.SCT.Maximum)), suvs.get(key(codes.SCT.Mean))
-    if maximum and mean and (mean.number or 0) > (maximum.number or 0) + _rounding(mean):
+    if maximum and mean and (mean.number or 0) > (maximum.number or 0) + rounding(mean):
         yield Rule.NUMBER, "SUVmean is more than SUVmax"
     volume, glycolysis = (
         next(iter(group.named(key(code))), None)
@@ -76,37 +74,16 @@ def _contradictions(group: Node) -> Iterator[Found]:
     if not (mean and volume and glycolysis) or None in (volume.number, glycolysis.number):
         return
     a, b, product = mean.number or 0, volume.number or 0, glycolysis.number or 0
-    allowed = a * _rounding(volume) + b * _rounding(mean) + _rounding(glycolysis)
+    allowed = a * rounding(volume) + b * rounding(mean) + rounding(glycolysis)
     if abs(a * b - product) > allowed + 0.005 * product:
         yield Rule.NUMBER, "TLG is not SUVmean times metabolic volume"
 
 
-def _wrong_categories(root: Node) -> Iterator[Found]:
-    """Yield where a category is not what probability and cut-off come to."""
-    told: dict[str, dict[str, list[Node]]] = {}
-    for node in root:
-        what, _, task = node.name[0].partition("_")
-        form = {"PROB": "NUM", "CUT": "NUM", "CAT": "CODE"}.get(what)
-        if node.name[1] == ours.PRIVATE_SCHEME and node.value_type == form:
-            # A code value has 16 characters, so that the longest prefix leaves 11 to the task.
-            told.setdefault(task[:11], {}).setdefault(what, []).append(node)
-    for task, by_what in told.items():
-        probability, cutoff = (next(iter(by_what.get(w, [])), None) for w in ("PROB", "CUT"))
-        categories = by_what.get("CAT", [])
-        if probability is None or cutoff is None or not categories:
-            yield Rule.NUMBER, f"of {task} not all of probability, cut-off and category are told"
-            continue
-        above = (probability.number or 0) - (cutoff.number or 0)
-        unclear = abs(above) <= _rounding(probability) + _rounding(cutoff)
-        if not unclear and any((one.code == _HIGH) != (above > 0) for one in categories):
-            yield Rule.NUMBER, f"the category of {task} contradicts its probability"
+def rounding(node: Node) -> float:
+    """Return half a unit of the last digit that a number is written with."""
+    exponent = Decimal(node.dataset["MeasuredValueSequence"][0]["NumericValue"]).as_tuple().exponent
+    return 0.5 * 10.0 ** (exponent if isinstance(exponent, int) else 0)
 
 
 def _is_percentage(name: Concept) -> bool:
     return name[1] == ours.PRIVATE_SCHEME and name[0].startswith(("PROB_", "CUT_"))
-
-
-def _rounding(node: Node) -> float:
-    """Return half a unit of the last digit that a number is written with."""
-    exponent = Decimal(node.dataset["MeasuredValueSequence"][0]["NumericValue"]).as_tuple().exponent
-    return 0.5 * 10.0 ** (exponent if isinstance(exponent, int) else 0)

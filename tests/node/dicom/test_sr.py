@@ -85,6 +85,11 @@ def groups(ds):
     return named(ds, codes.DCM.MeasurementGroup)
 
 
+def measured(ds):
+    """The groups that hold no prediction."""
+    return [group for group in groups(ds) if not named(group, ours.PREDICTED)]
+
+
 # The eight faults that no validator sees, one by one.
 
 
@@ -171,7 +176,7 @@ def test_the_observer_is_a_device(report, refusal):
 def test_a_reader_gets_the_numbers_of_the_lesion(report):
     """suv_max 18.123456 is worth two decimals, the diameter of 41.26 mm one."""
     content = hd.sr.srread(_buffer(report)).content
-    (group,) = content.get_volumetric_roi_measurement_groups()
+    *_, group = content.get_volumetric_roi_measurement_groups()
     numbers = {
         (one.name.meaning, one.derivation.meaning if one.derivation else None): one.value
         for one in group.get_measurements()
@@ -185,23 +190,7 @@ def test_a_reader_gets_the_numbers_of_the_lesion(report):
         ("Total Lesion Glycolysis", None): 250.0,
         ("Volume", None): 33.51,
         ("Diameter", "Maximum"): 41.3,
-        ("Probability of occult N1 metastasis", None): 62.3,
-        ("Cut-off for occult N1 metastasis", None): 50.0,
-        ("Probability of occult N2 metastasis", None): 12.5,
-        ("Cut-off for occult N2 metastasis", None): 40.0,
     }
-
-
-def test_the_first_five_numbers_are_those_that_a_viewer_shows(report):
-    numbers = [item for item in items(groups(report)[0]) if item.ValueType == "NUM"]
-
-    assert [n.ConceptNameCodeSequence[0].CodeMeaning for n in numbers[:5]] == [
-        "SUVbw",
-        "Metabolic Volume",
-        "Probability of occult N1 metastasis",
-        "Probability of occult N2 metastasis",
-        "Total Lesion Glycolysis",
-    ]
 
 
 def test_a_number_that_could_not_be_had_is_left_out(made):
@@ -215,11 +204,11 @@ def test_a_number_that_could_not_be_had_is_left_out(made):
 
 
 def test_the_volume_and_the_first_contour_have_one_tracking_uid_and_the_segment_too(made, report):
-    volumetric, on_ct, on_pet = groups(report)
-    uids = [named(group, codes.DCM.TrackingUniqueIdentifier)[0].UID for group in groups(report)]
+    volumetric, on_ct, on_pet = measured(report)
+    uids = [named(group, codes.DCM.TrackingUniqueIdentifier)[0].UID for group in measured(report)]
     segment = named(volumetric, codes.DCM.ReferencedSegment)[0].ReferencedSOPSequence[0]
 
-    assert [g.ContentTemplateSequence[0].TemplateIdentifier for g in groups(report)] == [
+    assert [g.ContentTemplateSequence[0].TemplateIdentifier for g in measured(report)] == [
         "1411",
         "1410",
         "1410",
@@ -233,7 +222,7 @@ def test_the_volume_and_the_first_contour_have_one_tracking_uid_and_the_segment_
 
 def test_the_contour_encloses_the_largest_slice_of_the_lesion(made, report):
     """The centre, LPS (60, 10), is at column (60 + 158) / 4 + 0.5, row (10 + 158) / 4 + 0.5."""
-    group = groups(report)[1]
+    group = measured(report)[1]
     (scoord,) = named(group, codes.DCM.ImageRegion)
     points = np.reshape(scoord.GraphicData, (-1, 2))
     x, y = points.T
@@ -247,11 +236,12 @@ def test_the_contour_encloses_the_largest_slice_of_the_lesion(made, report):
 
 
 def test_a_finding_has_its_site_and_side_and_the_way_its_region_came_about(report):
-    (group,) = hd.sr.srread(_buffer(report)).content.get_volumetric_roi_measurement_groups()
+    content = hd.sr.srread(_buffer(report)).content
 
-    assert group.finding_type == codes.SCT.NeoplasmPrimary
-    assert group.finding_sites[0].value == codes.SCT.Lung
-    assert group.finding_sites[0].laterality == codes.SCT.Left
+    for group in content.get_volumetric_roi_measurement_groups():
+        assert group.finding_type == codes.SCT.NeoplasmPrimary
+        assert group.finding_sites[0].value == codes.SCT.Lung
+        assert group.finding_sites[0].laterality == codes.SCT.Left
     assert values(report, codes.SCT.MeasurementMethod) == ["REGION_THRESHOLD"]
 
 
@@ -274,16 +264,6 @@ def test_a_lesion_outside_the_thorax_has_no_site(made):
     findings = made_study.findings(made_study.lesion(site=None))
 
     assert named(report_of(replace(made, findings=findings)), codes.SCT.FindingSite) == []
-
-
-def test_predictions_stand_as_categories_and_in_words_too(report):
-    assert values(report, ours.category("occult_n1")) == [codes.SCT.HighRisk.value]
-    assert values(report, ours.category("occult_n2")) == [codes.SCT.LowRisk.value]
-    assert values(report, ours.NODAL_RISK) == [codes.SCT.HighRisk.value]
-    assert values(report, ours.PREDICTION) == [
-        "Probability of occult N1 metastasis 62.3 %: high, above the cut-off of 50.0 %",
-        "Probability of occult N2 metastasis 12.5 %: low, not above the cut-off of 40.0 %",
-    ]
 
 
 def test_warnings_from_every_stage_are_told_once_with_their_code(made):
@@ -344,15 +324,6 @@ def test_covariates_that_the_images_do_not_state_are_listed_and_not_guessed(made
     assert values(ds, ours.NOT_STATED) == ["HEIGHT"]
 
 
-def test_probabilities_come_with_the_note_on_their_calibration(made):
-    bundle = replace(made.findings.bundle, calibration="Platt scaling on validation data")
-    calibrated = replace(made, findings=replace(made.findings, bundle=bundle))
-    withheld = replace(calibrated, findings=replace(calibrated.findings, predictions=()))
-
-    assert values(report_of(calibrated), ours.CALIBRATION) == ["Platt scaling on validation data"]
-    assert values(report_of(withheld), ours.CALIBRATION) == []
-
-
 def test_a_reason_of_many_words_is_whole_in_the_text_and_cut_in_the_code():
     reason = Reason(code="LONG", meaning="x" * 80)
 
@@ -369,7 +340,7 @@ def test_a_study_that_the_model_does_not_cover_says_so(made):
 
     assert values(ds, ours.APPLICABILITY) == ["NOT_APPLICABLE"]
     assert values(ds, ours.INAPPLICABLE_REASON)[0] == "SLICES_THICK"
-    assert not named(ds, ours.NODAL_RISK)
+    assert values(ds, ours.NODAL_RISK) == ["NOT_PREDICTED"]
 
 
 def test_research_use_and_training_data_are_said_in_every_report(made, report, refusal):
@@ -388,6 +359,7 @@ def test_without_a_lesion_the_report_says_that_the_finding_is_absent(made):
     assert concept(ds) == ("126001", "DCM")
     assert not groups(ds)
     assert values(ds, ours.OUTCOME) == ["ANALYZED"]
+    assert values(ds, ours.NODAL_RISK) == ["NOT_PREDICTED"]
 
 
 def test_a_refusal_gives_each_reason_and_analyses_nothing(refusal):
@@ -427,7 +399,9 @@ def test_it_is_complete_preliminary_and_unverified(report, refusal):
 def test_every_container_is_separate(report):
     containers = [item for item in [report, *items(report)] if item.ValueType == "CONTAINER"]
 
-    assert len(containers) == 9  # the root, the library with two groups, measurements with three
+    # The root, the library with two groups, and measurements with two predictions, the lesion and
+    # two contours.
+    assert len(containers) == 11
     assert {item.ContinuityOfContent for item in containers} == {"SEPARATE"}
 
 
@@ -463,7 +437,7 @@ def test_a_new_version_names_its_predecessor(made):
 def test_a_frame_of_a_multiframe_source_is_named_in_the_contour(made):
     ds = report_of(made_study.multiframe(made))
 
-    image = _image(groups(ds)[1])
+    image = _image(measured(ds)[1])
 
     assert image.ReferencedSOPInstanceUID == "2.25.1101"
     mask = made.findings.lesions[0].on_ct.mask
