@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -32,19 +32,17 @@ from inference.lesion import LesionRules
 from node import log, schedule
 from node.analysis import Recipe
 from node.assembly import Assembler
-from node.backoff import Backoff
 from node.census import Census
 from node.completeness import Patience
 from node.config import Peer, Settings
 from node.crew import Busy, Crew, Limits
-from node.delivery import Outbox
 from node.dicom import headers
 from node.dicom.results import Equipment, ResultOptions
-from node.instance import Outgoing
+from node.exchange import build_exchange
 from node.intake import Intake
+from node.net.commitment import Report
 from node.net.find import StudyCounts, count_instances
 from node.net.scp import Listener
-from node.net.scu import Sent, send
 from node.store import Store
 from node.worker import Worker, describe, take_back
 
@@ -176,31 +174,6 @@ def build_assembler(settings: Settings, engine: SqlEngine) -> Assembler:
     return Assembler(engine, census, patience, bundle_digest=bundle.digest, listening_since=now())
 
 
-def build_outbox(settings: Settings, engine: SqlEngine, store: Store) -> Outbox:
-    """Build what brings results to their destinations."""
-
-    def deliver(peer: Peer, objects: Sequence[Outgoing]) -> list[Sent]:
-        return send(
-            peer,
-            objects,
-            calling_ae_title=settings.listener.ae_title,
-            timeout_s=settings.delivery.timeout_s,
-        )
-
-    backoff = Backoff(
-        first=timedelta(seconds=settings.delivery.retry_first_s),
-        longest=timedelta(seconds=settings.delivery.retry_longest_s),
-    )
-    return Outbox(
-        engine,
-        store,
-        settings.destinations,
-        node=node_name(),
-        send=deliver,
-        backoff=backoff,
-    )
-
-
 def serve(settings: Settings) -> int:
     """Run the whole node until SIGTERM or SIGINT; return the exit status."""
     stop = _stop_on_signals()
@@ -218,23 +191,35 @@ def running_node(settings: Settings) -> Iterator[None]:
     store = open_store(settings)
     store.probe()
     assembler = build_assembler(settings, engine)
-    outbox = build_outbox(settings, engine, store)
+    listener: Listener | None = None
+
+    def report_over(association: str, told: Report) -> int | None:
+        return None if listener is None else listener.report(association, told)
+
+    exchange = build_exchange(
+        settings, engine, store, clock=now, node=node_name(), report_over=report_over
+    )
     intake = Intake(engine, store, headers.identify, now)
     with ExitStack() as stack:
         stack.callback(engine.dispose)
         stack.callback(assembler.close)
-        stack.callback(outbox.close)
+        stack.callback(exchange.close)
         crew = stack.enter_context(build_crew(settings, engine, size=settings.workers.processes))
         scheduler = schedule.start(
             {
                 "assembly": lambda: assembler.assemble(now()),
-                "delivery": lambda: outbox.deliver(now()),
+                **exchange.tasks(),
                 "workers": crew.watch,
             }
         )
         stack.callback(scheduler.shutdown)
-        stack.enter_context(
-            Listener(settings.listener, receive=intake.receive, closed=intake.closed)
+        listener = stack.enter_context(
+            Listener(
+                settings.listener,
+                receive=intake.receive,
+                closed=intake.closed,
+                commitment=exchange.commitment,
+            )
         )
         yield
 
