@@ -1,91 +1,295 @@
-"""The key image shows the lesion on the patient's side, with outline, numbers and warnings."""
+"""The key image shows the lesion where it is, to scale, with numbers and without a name."""
 
-import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from pydicom import dcmread
+from scipy import ndimage
 
-from inference.findings import Reason
-from inference.petct import PetCt
-from inference.volume import Region, Volume
-from node.dicom import results
+from inference.findings import Reason, Saliency
+from inference.geometry import axial_grid
+from inference.volume import Quantity, Volume
+from node.dicom import planes
 from node.dicom.capture import render
-from node.instance import ResultKind
 from tests import made_study
+from tests.node.dicom.pictures import (
+    FURTHER,
+    KINDS,
+    NO_DATA,
+    PLANES,
+    PRIMARY,
+    SIDE,
+    SIDEBAR,
+    all_feet_first,
+    ball_lesion,
+    block,
+    fine,
+    of_colour,
+    panel,
+    planted,
+)
 
-OUTLINE = (0, 230, 255)
-LEFT_PANEL = np.s_[56:556, 8:508]
-RIGHT_PANEL = np.s_[56:556, 516:1016]
-
-
-def outline_in(image, panel):
-    return np.argwhere(np.all(image[panel] == OUTLINE, axis=-1))
-
-
-def turned(volume: Volume | Region):
-    """The same box stored from the other end: slices to the feet, columns to the right."""
-    grid = volume.grid
-    far = grid.to_patient((grid.shape[0] - 1, 0, grid.shape[2] - 1))
-    slice_axis, row_axis, column_axis = (np.array(axis) for axis in grid.direction)
-    other = replace(
-        grid,
-        origin=tuple(float(v) for v in far),
-        direction=(tuple(-slice_axis), tuple(row_axis), tuple(-column_axis)),
-    )
-    if isinstance(volume, Region):
-        return Region(mask=volume.mask[::-1, :, ::-1], grid=other)
-    return replace(volume, voxels=volume.voxels[::-1, :, ::-1], grid=other)
+WHITE = (255, 255, 255)
+SCALE_LEFT, SCALE_WIDTH = 776, 226
+ALL_PANELS = [(plane, kind) for plane in PLANES for kind in KINDS]
 
 
-def test_it_is_a_colour_image_of_1024_by_1024():
-    image = render(made_study.petct(), made_study.findings(made_study.lesion()))
+@pytest.fixture(scope="module")
+def plain():
+    """The picture of the ball in the block, and what it was drawn from."""
+    data, findings = fine()
+    return render(data, findings), data, findings
+
+
+def saliency_at(data, point, task="occult_n1") -> Saliency:
+    """All that the network looked at is a ball around the point."""
+    start, stop = (5, 5, 5), tuple(count - 5 for count in data.pet.grid.shape)
+    grid = data.pet.grid.crop(start, stop)
+    voxels = made_study.ball(grid, point, 12).mask.astype(np.float32)
+    volume = Volume(voxels=voxels, grid=grid, quantity=Quantity.SALIENCY)
+    return Saliency(task=task, on_pet=volume)
+
+
+def test_it_is_a_colour_image_of_1024_by_1024(plain):
+    image, _, _ = plain
 
     assert image.shape == (1024, 1024, 3)
     assert image.dtype == np.uint8
 
 
-@pytest.mark.parametrize("panel", [LEFT_PANEL, RIGHT_PANEL])
-def test_a_lesion_of_the_left_lung_is_outlined_in_the_right_half_of_each_panel(panel):
+@pytest.mark.parametrize("stored", ["head first", "feet first"])
+@pytest.mark.parametrize(
+    ("plane", "at", "side"),
+    [
+        ("axial", (-60, 0, 0), "left"),  # the patient's right
+        ("axial", (0, -60, 0), "top"),  # the front
+        ("coronal", (-60, 0, 0), "left"),
+        ("coronal", (0, 0, 60), "top"),  # the head
+        ("sagittal", (0, -60, 0), "left"),
+        ("sagittal", (0, 0, 60), "top"),
+    ],
+)
+def test_the_patients_right_is_on_the_left_and_the_head_above(stored, plane, at, side):
+    """A metal ball 60 mm from the lesion is found 60 mm x 214 / 200 mm from the middle."""
+    data, findings = fine(ct=(4, 4, 4), pet=(8, 8, 8))
+    study = replace(data, ct=planted(data.ct, at, 3000)), findings
+    if stored == "feet first":
+        study = all_feet_first(*study)
+
+    image = render(*study)
+
+    middle, off = (SIDE - 1) / 2, 60 * SIDE / 200
+    found = of_colour(image, panel(plane, "CT"), WHITE).mean(axis=0)
+    expected = (middle, middle - off) if side == "left" else (middle - off, middle)
+    assert found == pytest.approx(expected, abs=2)
+
+
+@pytest.mark.parametrize(("plane", "kind"), ALL_PANELS)
+def test_a_ball_is_a_circle_of_its_size_in_every_panel(plain, plane, kind):
+    """20 mm radius, and the line just outside it: 40 mm are 43 pixels, and 2 to 3 on each side."""
+    image, _, _ = plain
+
+    found = of_colour(image, panel(plane, kind), PRIMARY)
+    height, width = np.ptp(found, axis=0) + 1
+
+    assert abs(int(height) - int(width)) <= 2
+    assert width == pytest.approx(40 * SIDE / 200 + 5, abs=4)
+
+
+def test_thick_slices_do_not_stretch_the_picture():
+    """Markers 60 mm to the left and 60 mm headwards are equally far from the middle."""
+    data, findings = fine(ct=(10, 1.5, 1.5), pet=(10, 4, 4))
+    ct = planted(planted(data.ct, (60, 0, 0), 3000, 11), (0, 0, 65), 3000, 11)
+
+    image = render(replace(data, ct=ct), findings)
+
+    found = of_colour(image, panel("coronal", "CT"), WHITE) - (SIDE - 1) / 2
+    left = found[found[:, 1] > 30].mean(axis=0)
+    head = found[found[:, 0] < -30].mean(axis=0)
+    assert left == pytest.approx((0, 60 * SIDE / 200), abs=2)
+    # The ball's planes lie at 60 and 70 mm... or one of them: its middle is within half a slice.
+    assert head == pytest.approx((-65 * SIDE / 200, 0), abs=6)
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_the_scale_bar_is_5_cm_long(plain, plane):
+    image, _, _ = plain
+    corner = image[panel(plane, "CT")][-20:, :120]
+
+    rows = np.all(corner == (235, 235, 235), axis=-1).sum(axis=1)
+
+    assert rows.max() == round(50 * SIDE / 200)
+
+
+@pytest.mark.parametrize(("plane", "kind"), ALL_PANELS)
+def test_the_outline_encloses_the_hottest_point_and_leaves_it_free(plain, plane, kind):
+    image, _, _ = plain
+    line = np.all(image[panel(plane, kind)] == PRIMARY, axis=-1)
+
+    parts, _ = ndimage.label(~line)
+
+    middle = SIDE // 2
+    edge = {*parts[0], *parts[-1], *parts[:, 0], *parts[:, -1]}
+    assert parts[middle, middle] not in edge | {0}
+
+
+def test_a_lesion_of_the_left_lung_is_outlined_on_the_right_of_the_projection():
     image = render(made_study.petct(), made_study.findings(made_study.lesion()))
 
-    found = outline_in(image, panel)
+    found = of_colour(image, SIDEBAR, PRIMARY)
 
-    assert len(found) > 100
-    assert found[:, 1].min() > 250
+    assert len(found) > 50
+    assert found[:, 1].min() > 298 / 2
 
 
-def test_the_outline_of_the_axial_plane_is_centred_on_the_lesion():
-    """The ball's centre is (60, 10) in a field of 316 mm on 500 pixels: column 345, row 266."""
-    image = render(made_study.petct(), made_study.findings(made_study.lesion()))
+def test_the_colours_of_the_suv_scale_are_those_of_the_panels():
+    """SUV 4 everywhere on bone: below the tick 4 the scale has the colour of the panel."""
+    data, findings = fine()
+    data = block(data.ct.grid, data.pet.grid, hu=1000, suv=4)
 
-    centre = outline_in(image, LEFT_PANEL).mean(axis=0)
+    image = render(data, findings)
 
-    assert centre == pytest.approx([(10 + 158) / 316 * 499, (60 + 158) / 316 * 499], abs=4)
+    column = SCALE_LEFT + round(0.4 * (SCALE_WIDTH - 1))
+    pet = image[panel("axial", "PET")][20, 20]
+    fusion = image[panel("axial", "fusion")][20, 20]
+    assert pet.tolist() == [153, 153, 153]
+    assert image[675, column].tolist() == pet.tolist()
+    assert image[698, column].tolist() == fusion.tolist()
+    assert np.ptp(fusion.astype(int)) > 40
+
+
+def test_a_tumour_in_the_lung_is_shown_in_the_lung_window():
+    """-850 HU are grey at W 1500 L -600; at W 400 L 40 they are black."""
+    data, findings = fine()
+    in_tissue = block(data.ct.grid, data.pet.grid, hu=-60)
+
+    lung = render(data, findings)[panel("axial", "CT")][20, 20]
+    tissue = render(in_tissue, findings)[panel("axial", "CT")][20, 20]
+
+    assert lung.tolist() == [round((0.5 - 250 / 1500) * 255)] * 3
+    assert tissue.tolist() == [round((0.5 - 100 / 400) * 255)] * 3
 
 
 def test_images_acquired_the_other_way_round_make_the_same_picture():
-    data, lesion = made_study.petct(), made_study.lesion()
-    other = replace(lesion, on_ct=turned(lesion.on_ct), on_pet=turned(lesion.on_pet))
-    reversed_data: PetCt = replace(data, ct=turned(data.ct), pet=turned(data.pet))
+    data, findings = made_study.petct(), made_study.findings(made_study.lesion())
 
-    first = render(data, made_study.findings(lesion)).astype(int)
-    second = render(reversed_data, made_study.findings(other)).astype(int)
+    first = render(data, findings).astype(int)
+    second = render(*all_feet_first(data, findings)).astype(int)
 
     # Rounding at half a pixel may move an edge by one; nothing else may differ.
     assert np.mean(np.abs(first - second) > 8) < 0.002
 
 
-def test_without_a_lesion_there_is_an_overview_without_an_outline():
+def test_the_same_findings_make_the_same_picture(plain):
+    image, data, findings = plain
+
+    assert np.array_equal(render(data, findings), image)
+
+
+def test_where_the_network_looked_is_seen_beside_the_lesion(plain):
+    """50 mm to the patient's left: 145 pixels show 200 mm."""
+    image, data, findings = plain
+    looked = render(data, replace(findings, saliency=(saliency_at(data, (50, 0, 0)),)))
+
+    assert np.array_equal(looked[:, :700], image[:, :700])
+    tile = looked[504:649, 718:863].astype(int)
+    inner = tile[40:110, 40:125]  # without the letters at the edges, which are yellow, too
+    yellow = np.argwhere((inner[..., 1] > 150) & (inner[..., 2] < 100)) + 40
+    assert yellow.mean(axis=0) == pytest.approx((72, 72 + 50 * 145 / 200), abs=3)
+
+
+def test_without_saliency_nothing_of_it_is_shown(plain):
+    """A scale of violet to yellow stands only beside such an image."""
+    image, data, findings = plain
+    other = replace(findings, saliency=tuple(saliency_at(data, (0, 0, 0), t) for t in ("a", "b")))
+
+    def greenish(picture):
+        red, green, blue = (picture[SIDEBAR].astype(int)[..., i] for i in range(3))
+        return np.count_nonzero((green > red + 20) & (green > blue + 20))
+
+    assert greenish(image) == 0
+    assert greenish(render(data, other)) > 200
+
+
+def test_every_lesion_is_outlined_and_the_primary_in_a_colour_of_its_own():
+    data, findings = fine()
+    grids = data.ct.grid, data.pet.grid
+    near = ball_lesion(*grids, (-60.0, 0.0, 0.0), label="focus-1")
+    far = ball_lesion(*grids, (0.0, 90.0, 60.0), label="focus-2")
+
+    image = render(data, replace(findings, lesions=(*findings.lesions, near, far)))
+
+    axial = panel("axial", "fusion")
+    assert of_colour(image, axial, FURTHER)[:, 1].max() < SIDE // 2 - 25
+    assert of_colour(image, axial, PRIMARY)[:, 1].min() > SIDE // 2 - 30
+    parts, count = ndimage.label(np.all(image[SIDEBAR] == FURTHER, axis=-1), np.ones((3, 3)))
+    assert np.sum(np.bincount(parts.ravel())[1:] > 20) == count == 2
+
+
+def test_without_a_lesion_there_are_three_projections_and_no_outline():
     image = render(made_study.petct(), made_study.findings(predictions=()))
 
-    assert not len(outline_in(image, LEFT_PANEL))
-    assert not len(outline_in(image, RIGHT_PANEL))
-    assert np.ptp(image[LEFT_PANEL].astype(int)) > 200
+    assert not len(of_colour(image, np.s_[:, :], PRIMARY))
+    for columns in (np.s_[20:330], np.s_[400:660], np.s_[780:1000]):
+        assert np.ptp(image[64:600, columns].astype(int)) > 200
 
 
-def test_every_number_that_changes_changes_the_picture():
+def test_where_the_pet_ends_there_is_neither_white_nor_black():
+    """A PET of 80 mm in a CT of 240 mm: beyond it there is no uptake to tell."""
+    data, findings = fine()
+    small = axial_grid(shape=(20, 20, 20), spacing=(4, 4, 4))
+    data = replace(data, pet=block(data.ct.grid, small, suv=3).pet)
+    findings = replace(findings, lesions=(ball_lesion(data.ct.grid, small),))
+
+    image = render(data, findings)
+
+    outside = of_colour(image, panel("axial", "PET"), NO_DATA)
+    assert len(outside) / SIDE**2 == pytest.approx(1 - (80 / 200) ** 2, abs=0.03)
+    assert not len(of_colour(image, panel("axial", "fusion"), NO_DATA))
+
+
+def odd_studies():
+    """Grids that a scanner may never make, and a lesion in each."""
+    far = axial_grid(shape=(30, 30, 30), spacing=(4, 4, 4))
+    turned = replace(
+        far, direction=((0.0, -0.1961161, 0.9805807), (0.0, 0.9805807, 0.1961161), (1.0, 0.0, 0.0))
+    )
+    one = axial_grid(shape=(1, 1, 1), spacing=(4, 4, 4))
+    flat = axial_grid(shape=(2, 200, 200), spacing=(40, 1, 1))
+    missing = block(far, far)
+    for volume in (missing.ct, missing.pet):
+        volume.voxels[:, :, :8] = np.nan
+    return {
+        "oblique": (block(far, turned), ball_lesion(far, turned)),
+        "a single voxel": (block(one, one), ball_lesion(one, one)),
+        "two thick slices": (block(flat, flat), ball_lesion(flat, flat, (0.0, 0.0, 20.0))),
+        "not a number at one side": (missing, ball_lesion(far, far)),
+        "at the border": (block(far, far), ball_lesion(far, far, (58.0, -58.0, 58.0))),
+        "none of it on the CT": (
+            block(one, far),
+            ball_lesion(one, far, (40.0, 0.0, 0.0)),
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", list(odd_studies()))
+def test_an_odd_study_is_drawn_with_its_lesion_in_every_panel(name):
+    data, lesion = odd_studies()[name]
+
+    image = render(data, made_study.findings(lesion))
+
+    for plane, kind in ALL_PANELS:
+        assert len(of_colour(image, panel(plane, kind), PRIMARY)) >= 8, (plane, kind)
+
+
+@pytest.mark.parametrize("name", list(odd_studies()))
+def test_an_odd_study_is_drawn_without_a_lesion(name):
+    data, _ = odd_studies()[name]
+
+    assert render(data, made_study.findings()).any()
+
+
+def test_every_number_that_changes_changes_the_words():
     data = made_study.petct()
     plain = render(data, made_study.findings(made_study.lesion()))
     reason = Reason(code="SLICES_THICK", meaning="CT slices of 10 mm " * 8)
@@ -93,6 +297,7 @@ def test_every_number_that_changes_changes_the_picture():
     for findings in (
         made_study.findings(made_study.lesion(suv_max=3.0)),
         made_study.findings(made_study.lesion(suv_peak=None)),
+        made_study.findings(made_study.lesion(laterality=None)),
         made_study.findings(made_study.lesion(), predictions=()),
         made_study.findings(made_study.lesion(), warnings=()),
         made_study.findings(made_study.lesion(), made_study.lesion(label="node")),
@@ -102,37 +307,39 @@ def test_every_number_that_changes_changes_the_picture():
             bundle=replace(made_study.findings().bundle, training_data=""),
         ),
     ):
-        assert not np.array_equal(render(data, findings)[600:], plain[600:])
+        assert not np.array_equal(render(data, findings)[740:], plain[740:])
 
 
-def test_text_that_is_too_long_stays_above_the_statement_of_use():
-    data = made_study.petct()
+def test_long_words_stay_in_their_place_and_off_the_edge(plain):
+    """Neither the statement below nor the columns beside them are touched."""
+    _, data, findings = plain
     many = tuple(Reason(code=f"WARNING_{n}", meaning="a long warning " * 6) for n in range(30))
-
-    first = render(data, made_study.findings(made_study.lesion(), warnings=()))
-    second = render(data, made_study.findings(made_study.lesion(), warnings=many))
-
-    assert not np.array_equal(first[600:860], second[600:860])
-    assert np.array_equal(first[860:], second[860:])
-
-
-def test_as_an_instance_it_is_a_secondary_capture_without_identity_in_its_pixels(tmp_path):
-    made = made_study.study(tmp_path)
-    objects = results.analyzed(
-        made.choice,
-        made.petct,
-        made.findings,
-        equipment=made_study.EQUIPMENT,
-        key="k",
-        when=made_study.WHEN,
-        options=results.ResultOptions(),
+    endless = replace(
+        findings.bundle, training_data="Trained on " + "phantoms" * 60, version="9" * 90
     )
-    ds = dcmread(io.BytesIO(next(o for o in objects if o.kind is ResultKind.KEY_IMAGE).part10))
+    sparse = replace(findings, warnings=())
 
-    assert ds.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
-    assert (ds.ConversionType, ds.BurnedInAnnotation) == ("WSD", "NO")
-    assert np.array_equal(ds.pixel_array, render(made.petct, made.findings))
-    cited = [item.ReferencedSOPInstanceUID for item in ds.SourceImageSequence]
-    # LPS z of 5 mm is (5 + 47.5) / 5 = slice 10.5 of the CT; the PET is projected whole.
-    assert cited[0] in {"2.25.1100.11", "2.25.1100.12"}
-    assert cited[1:] == [plane.sop_instance_uid for plane in made.choice.pet.planes]
+    first, second = render(data, sparse), render(data, replace(sparse, warnings=many))
+    third = render(data, replace(sparse, bundle=endless, warnings=many))
+
+    assert np.array_equal(first[:, :700], second[:, :700])
+    assert np.array_equal(first[948:], second[948:])
+    assert not np.array_equal(first[746:940, 716:], second[746:940, 716:])
+    for image in (first, second, third):
+        edges = image[:2], image[-2:], image[:, :2], image[:, -6:]
+        assert not any(edge.any() for edge in edges)
+
+
+def test_the_panels_hang_as_planes_do(plain):
+    """The picture's geometry is that of ``planes``; only its place on the canvas is its own."""
+    image, _, findings = plain
+    lesion = findings.lesions[0]
+    view = planes.section(
+        "sagittal", lesion.suv_max_lps_mm, middle=(0, 0, 0), side_mm=200, pixels=SIDE
+    )
+    covered = planes.sample(lesion.on_ct.mask, lesion.on_ct.grid, view) > 0.5
+
+    line = np.all(image[panel("sagittal", "CT")] == PRIMARY, axis=-1)
+
+    assert not (line & covered).any()
+    assert (line <= ndimage.binary_dilation(covered, iterations=4)).all()

@@ -1,0 +1,166 @@
+"""CT, PET and both fused in three planes through the hottest point of a lesion."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from inference.findings import Lesion, Saliency
+from inference.geometry import Vector
+from inference.petct import PetCt
+from inference.volume import Mask, Region
+from node.dicom import planes
+from node.dicom.capture import colours, panel
+from node.dicom.capture.colours import Window
+from node.dicom.capture.panel import Outlined
+from node.dicom.capture.text import SMALL, Box, write, write_upwards
+from node.dicom.planes import PLANES, Plane, View
+
+_LEAST_MM: Final = 200.0
+_MOST_MM: Final = 500.0
+_ROOM: Final = 2.0
+"""How many times as wide as the lesion a panel is, if that is more than the least."""
+_AIR_HU: Final = -500.0
+_RING_MM: Final = (3.0, 12.0)
+_AXES: Final = {"axial": ("z", 2), "coronal": ("y", 1), "sagittal": ("x", 0)}
+GAP: Final = 14
+HEAD: Final = 24
+MARGIN: Final = 24
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """What all panels of one picture look at: a cube around a point of a lesion."""
+
+    petct: PetCt
+    lesion: Lesion
+    further: tuple[Lesion, ...]
+    middle: Vector
+    side_mm: float
+
+    def view(self, plane: Plane, pixels: int) -> View:
+        """Return the view of one plane through the lesion's hottest point."""
+        point = self.lesion.suv_max_lps_mm
+        return planes.section(plane, point, middle=self.middle, side_mm=self.side_mm, pixels=pixels)
+
+
+def scene(petct: PetCt, lesion: Lesion, lesions: tuple[Lesion, ...]) -> Scene:
+    """Return a cube of 200 mm around the lesion, more where the lesion is large."""
+    side = float(np.clip(_ROOM * lesion.longest_diameter_mm, _LEAST_MM, _MOST_MM))
+    return Scene(
+        petct=petct,
+        lesion=lesion,
+        further=tuple(one for one in lesions if one is not lesion),
+        middle=planes.box_around(lesion.suv_max_lps_mm, petct.ct.grid, side_mm=side),
+        side_mm=side,
+    )
+
+
+def seen_box(petct: PetCt, lesion: Lesion) -> tuple[Vector, Vector]:
+    """Return the least and the greatest LPS mm of what the sections of a lesion show."""
+    shown = scene(petct, lesion, ())
+    half = shown.side_mm / 2
+    low, high = np.subtract(shown.middle, half), np.add(shown.middle, half)
+    return planes.vector(low), planes.vector(high)
+
+
+def draw(canvas: Image.Image, box: Box, shown: Scene) -> None:
+    """Draw nine panels: rows axial, coronal, sagittal; columns CT, PET, fusion."""
+    side = min(
+        (box.width - MARGIN - 2 * GAP) // 3,
+        (box.height - HEAD - 2 * GAP) // 3,
+    )
+    window = window_around(shown, side)
+    heads = (
+        f"CT  {window}",
+        f"PET  SUVbw 0 to {colours.SUV_TOP:.0f} g/ml",
+        f"Fusion  {colours.SOFT_TISSUE}",
+    )
+    for column, head in enumerate(heads):
+        x = box.x + MARGIN + column * (side + GAP)
+        write(canvas, (x + side // 2, box.y + HEAD // 2 - 4), head, anchor="mm")
+    for row, plane in enumerate(PLANES):
+        corner = Box(x=box.x + MARGIN, y=box.y + HEAD + row * (side + GAP), width=side, height=side)
+        name, axis = _AXES[plane]
+        words = f"{plane.capitalize()}  {name} = {shown.lesion.suv_max_lps_mm[axis]:.1f} mm"
+        strip = Box(x=box.x, y=corner.y, width=MARGIN - 6, height=side)
+        write_upwards(canvas, strip, words, ink=colours.INK, size=SMALL)
+        _row(canvas, corner, shown, plane, window)
+
+
+def window_around(shown: Scene, pixels: int) -> Window:
+    """Return the lung window where most of what surrounds the lesion is air, else soft tissue."""
+    view = shown.view("axial", pixels)
+    away = ndimage.distance_transform_edt(~_mask(shown.lesion, view, on_ct=True))
+    near, far = (mm / view.step_mm for mm in _RING_MM)
+    hu = planes.sample(shown.petct.ct.voxels, shown.petct.ct.grid, view)
+    around = hu[(away > near) & (away < far) & np.isfinite(hu)]
+    mostly_air = around.size > 0 and float(np.median(around)) < _AIR_HU
+    return colours.LUNG if mostly_air else colours.SOFT_TISSUE
+
+
+def draw_saliency(canvas: Image.Image, box: Box, shown: Scene, saliency: Saliency) -> None:
+    """Draw where one network looked, on the axial CT, square."""
+    view = shown.view("axial", box.width)
+    ct = planes.sample(shown.petct.ct.voxels, shown.petct.ct.grid, view)
+    weight = planes.sample(saliency.on_pet.voxels, saliency.on_pet.grid, view)
+    image = colours.looked(ct, weight, colours.SOFT_TISSUE)
+    panel.place(canvas, box, image, _outlined(shown, view, on_ct=True))
+    panel.frame(canvas, box)
+    panel.mark_sides(canvas, box, view)
+
+
+def _row(canvas: Image.Image, first: Box, shown: Scene, plane: Plane, window: Window) -> None:
+    """Draw the three panels of one plane, the first of them in the box."""
+    view = shown.view(plane, first.width)
+    ct = planes.sample(shown.petct.ct.voxels, shown.petct.ct.grid, view)
+    pet = planes.sample(shown.petct.pet.voxels, shown.petct.pet.grid, view)
+    on_ct = _outlined(shown, view, on_ct=True)
+    on_pet = _outlined(shown, view, on_ct=False)
+    panels = (
+        (colours.grey(ct, window), on_ct),
+        (colours.inverse(pet), on_pet),
+        (colours.fused(ct, pet, colours.SOFT_TISSUE), on_ct),
+    )
+    for column, (image, outlined) in enumerate(panels):
+        x = first.x + column * (first.width + GAP)
+        box = Box(x=x, y=first.y, width=first.width, height=first.height)
+        panel.place(canvas, box, image, outlined)
+        panel.frame(canvas, box)
+        panel.mark_sides(canvas, box, view)
+        panel.mark_point(canvas, box, view, shown.lesion.suv_max_lps_mm)
+        if column == 0:
+            panel.mark_scale(canvas, box, view.step_mm)
+
+
+def _outlined(shown: Scene, view: View, *, on_ct: bool) -> tuple[Outlined, ...]:
+    """Return what the lesions cover of a view, the one that it is about last, and so on top."""
+    further = [
+        Outlined(mask=_mask(one, view, on_ct=on_ct), ink=colours.FURTHER)
+        for one in shown.further
+        if _reaches(one, view, shown.side_mm)
+    ]
+    return (
+        *further,
+        Outlined(mask=_mask(shown.lesion, view, on_ct=on_ct), ink=colours.PRIMARY),
+    )
+
+
+def _reaches(lesion: Lesion, view: View, side_mm: float) -> bool:
+    """Whether it can be in the view: no part is farther from its centroid than it is long."""
+    away = float(
+        abs(
+            np.subtract(lesion.centroid_lps_mm, view.origin)
+            @ np.cross(np.asarray(view.right), np.asarray(view.down))
+        )
+    )
+    return away <= lesion.longest_diameter_mm + side_mm * 0.05
+
+
+def _mask(lesion: Lesion, view: View, *, on_ct: bool) -> Mask:
+    # A lesion that is too small to have a voxel on the CT has one on the PET.
+    region: Region = lesion.on_ct if on_ct and lesion.on_ct.mask.any() else lesion.on_pet
+    covered: Mask = planes.sample(region.mask, region.grid, view) > 0.5
+    return covered
