@@ -25,7 +25,7 @@ from node.instance import ResultKind, ResultObject
 SERIES_NUMBER: Final = 9906
 """Of the first task; the others' follow it."""
 WHOLE_BYTES_MAX: Final = 64 << 20
-"""A map that stays below this covers every plane of the PET, since viewers ask for that."""
+"""A map that stays below this covers every plane of the PET: cornerstone puts no other on it."""
 _APART_MM: Final = 0.01
 
 
@@ -41,9 +41,9 @@ def saliency_map(
     """Return the map of one task, ``number`` (from 1) among the tasks, in a series of its own.
 
     ``grid`` is that of ``series``, the PET. Frames have its rows and columns, and are 0 outside of
-    the map's box. There is one for every plane of the PET (cornerstone cannot put fewer on it), or,
-    where that would make a very large object, for every plane that the box touches. Refuses a map
-    that does not lie on voxels of ``grid``, and numbers outside 0 to 1.
+    the map's box. There is one for every plane of the PET, as cornerstone asks, or, where that
+    would make a very large object, for every plane that the box touches. Refuses a map that does
+    not lie on voxels of ``grid``, and numbers outside 0 to 1.
     """
     first, voxels = _on_planes(saliency, grid)
     planes = series.planes[first : first + len(voxels)]
@@ -76,6 +76,7 @@ def saliency_map(
         series_description=f"Saliency for {words} (research)",
         specific_character_set="ISO_IR 192",
     )
+    _put_in_order_of_planes(dataset, voxels)
     name_true_sources(dataset, planes)
     set_dimension_organization(dataset, provenance.uid(f"dimension organization {role}"))
     dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_anatomy()]
@@ -103,7 +104,7 @@ def task_of(part10: bytes) -> str:
 
 
 def _on_planes(saliency: Saliency, grid: Grid) -> tuple[int, Voxels]:
-    """Return the first plane, and whole planes of ``grid`` from there on with the map on them."""
+    """Return the index of the first plane, and the map on whole planes from there on."""
     box = saliency.on_pet
     start = [round(float(index)) for index in grid.to_indices(box.grid.origin)]
     stop = [first + size for first, size in zip(start, box.grid.shape, strict=True)]
@@ -116,10 +117,22 @@ def _on_planes(saliency: Saliency, grid: Grid) -> tuple[int, Voxels]:
     whole = int(np.prod(grid.shape)) * 4 <= WHOLE_BYTES_MAX
     first, last = (0, grid.shape[0]) if whole else (start[0], stop[0])
     voxels = np.zeros((last - first, *grid.shape[1:]), np.float32)
-    box_from = (start[0] - first, *start[1:])
-    inside = tuple(slice(at, at + size) for at, size in zip(box_from, box.grid.shape, strict=True))
-    voxels[inside] = box.voxels
+    planes = slice(start[0] - first, stop[0] - first)
+    voxels[planes, start[1] : stop[1], start[2] : stop[2]] = box.voxels
     return first, voxels
+
+
+def _put_in_order_of_planes(dataset: ParametricMap, voxels: Voxels) -> None:
+    """Let frames follow the normal, since highdicom's run against it.
+
+    dcmqi and cornerstone lay them on the planes in the order of the file. ``voxels`` are those of
+    the planes in their order.
+    """
+    frames = dataset.PerFrameFunctionalGroupsSequence[::-1]
+    for number, frame in enumerate(frames, 1):
+        frame.FrameContentSequence[0].DimensionIndexValues = [number]
+    dataset.PerFrameFunctionalGroupsSequence = frames
+    dataset.FloatPixelData = voxels.astype("<f4").tobytes()
 
 
 def _anatomy() -> Dataset:

@@ -1,19 +1,21 @@
-// Reads report and segmentation objects as OHIF would, with cornerstone's adapters, and says what
+// Reads reports, Segmentations and maps as OHIF would, with cornerstone's adapters, and says what
 // they hold. A question comes in as JSON on stdin, the answer goes out as JSON on stdout:
 //
-//   { images: [plane], reports: [path], segmentations: [{ path, stack: [imageId] }] }
-//   { reports: { path: report }, segmentations: { path: segments } }
+//   { images: [plane], reports: [path], segmentations: [{ path, stack: [imageId] }],
+//     maps: [{ path, stack: [imageId] }] }
+//   { reports: { path: report }, segmentations: { path: segments }, maps: { path: map } }
 //
 // A plane is what a viewer knows of one image: imageId, sopInstanceUID, frame, rows, columns,
 // orientation, position, spacing, and the UIDs of frame of reference, series and study.
 import { readFileSync } from 'node:fs';
 
-import { adaptersSEG, adaptersSR } from '@cornerstonejs/adapters';
+import { adaptersPMAP, adaptersSEG, adaptersSR } from '@cornerstonejs/adapters';
 import { metaData } from '@cornerstonejs/core';
 import dcmjs from 'dcmjs';
 
 const { MeasurementReport } = adaptersSR.Cornerstone3D;
 const { createFromDICOMSegBuffer } = adaptersSEG.Cornerstone3D.Segmentation;
+const { generateToolState } = adaptersPMAP.Cornerstone3D.ParametricMap;
 
 const list = (value) => (value === undefined ? [] : Array.isArray(value) ? value : [value]);
 const only = (sequence) => list(sequence)[0];
@@ -175,6 +177,16 @@ async function segments({ path, stack }) {
   };
 }
 
+// ---- maps ----
+
+async function map({ path, stack }) {
+  const { pixelData } = await generateToolState(stack, buffer(path), metaData);
+  return {
+    type: pixelData.constructor.name,
+    voxels: Buffer.from(pixelData.buffer).toString('base64'),
+  };
+}
+
 // ---- the dialogue ----
 
 async function attempt(work) {
@@ -196,11 +208,14 @@ for (const image of question.images) {
   imageIds[`${image.sopInstanceUID}:${image.frame ?? 1}`] = image.imageId;
   imageIds[image.sopInstanceUID] ??= image.imageId;
 }
-const answer = { reports: {}, segmentations: {} };
+const answer = { reports: {}, segmentations: {}, maps: {} };
 for (const path of question.reports) {
   answer.reports[path] = await attempt(() => report(path, imageIds));
 }
 for (const one of question.segmentations) {
   answer.segmentations[one.path] = await attempt(() => segments(one));
+}
+for (const one of question.maps) {
+  answer.maps[one.path] = await attempt(() => map(one));
 }
 say(JSON.stringify(answer), () => process.exit(0));

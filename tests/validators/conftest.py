@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from inference.findings import Reason
-from node.dicom import results
+from node.dicom import results, saliency_map
+from node.instance import ResultKind, ResultObject
 from tests import made_study
 
 Judge = Callable[..., str]
@@ -61,6 +62,9 @@ def written(made, tmp_path_factory) -> dict[str, Path]:
         "one": (made, {}),
         "two": (replace(made, findings=both), {"segmentation_grid": "PET"}),
         "frames": (made_study.multiframe(made), {}),
+        "maps": (made_study.with_saliency(made), {}),
+        "maps-of-frames": (made_study.multiframe(made_study.with_saliency(made)), {}),
+        "tiny": (replace(made, findings=made_study.findings(made_study.between_voxels())), {}),
         "editable": (made, {"hydratable": True}),
         "negative": (replace(made, findings=negative), {}),
         "superseding": (
@@ -77,12 +81,18 @@ def written(made, tmp_path_factory) -> dict[str, Path]:
             options=results.ResultOptions(**options),
             **common,
         ):
-            paths[f"{name} {one.kind.value}"] = folder / f"{name}_{one.kind.value}.dcm"
-            paths[f"{name} {one.kind.value}"].write_bytes(one.part10)
+            called = f"{name} {_called(one)}"
+            paths[called] = folder / f"{called}.dcm".replace(" ", "_")
+            paths[called].write_bytes(one.part10)
     (refusal,) = results.refused(made.choice.ct.paths, [reason], **common)
     paths["refusal SR"] = folder / "refusal_SR.dcm"
     paths["refusal SR"].write_bytes(refusal.part10)
     return paths
+
+
+def _called(one: ResultObject) -> str:
+    task = saliency_map.task_of(one.part10) if one.kind is ResultKind.SALIENCY else ""
+    return f"{one.kind.value} {task}".rstrip()
 
 
 def earlier(made: made_study.MadeStudy) -> tuple[results.Predecessor, ...]:

@@ -138,16 +138,19 @@ def _unpredicted(told: Node, reports: Sequence[Node]) -> Iterator[Found]:
 def _wrong_planes(
     dataset: Item, frames: Sequence[segments.Frame], source: Source
 ) -> Iterator[Found]:
-    """Yield where it is on other images than the PET, or leaves out planes between its planes."""
+    """Yield where it is not on the PET, nor on one plane after the other along the normal."""
     on = derived_from(dataset, source)
     if on is None:
         return
     if on.series.modality != "PT":
         yield Rule.EVIDENCE, "it is not on the PET"
     index = {(p.sop_instance_uid, p.frame): n for n, p in enumerate(on.series.planes)}
-    shown = sorted(index[frame.source] for frame in frames if frame.source in index)
-    if shown != list(range(shown[0], shown[0] + len(frames)) if shown else []):
-        yield Rule.GEOMETRY, "its planes do not follow on one another"
+    shown = [index[frame.source] for frame in frames if frame.source in index]
+    if shown and shown != list(range(shown[0], shown[0] + len(frames))):
+        yield (
+            Rule.VIEWER,
+            "its frames do not follow the planes: some readers take them as they come",
+        )
 
 
 def _shared(dataset: Item, keyword: str) -> list[Item]:

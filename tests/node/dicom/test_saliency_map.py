@@ -16,8 +16,6 @@ from node.instance import ResultKind
 from tests import made_study
 from tests.made_study import CENTRE, PET_GRID
 
-TASKS = ("occult_n1", "occult_n2")
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
@@ -59,25 +57,6 @@ def definition_of(read):
     return told
 
 
-def frames_of(read):
-    """Position and voxels of every frame by the plane that it cites; highdicom orders frames."""
-    return {
-        item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID: (
-            tuple(item.PlanePositionSequence[0].ImagePositionPatient),
-            voxels,
-        )
-        for item, voxels in zip(
-            read.PerFrameFunctionalGroupsSequence, read.pixel_array, strict=True
-        )
-    }
-
-
-def voxels_of(read, planes):
-    """The voxels in the order of the planes."""
-    frames = frames_of(read)
-    return np.stack([frames[plane.sop_instance_uid][1] for plane in planes])
-
-
 def on_the_pet(saliency):
     """The map's numbers on the whole PET, 0 where its box does not reach."""
     whole = np.zeros(PET_GRID.shape, np.float32)
@@ -98,10 +77,9 @@ def test_each_task_has_a_map_in_a_series_of_its_own_before_the_report(made):
     assert [dataset(one).SeriesNumber for one in objects[1:3]] == [9906, 9907]
 
 
-def test_its_numbers_are_the_networks_on_every_voxel_of_the_pet(made):
+def test_its_numbers_are_the_networks_on_every_voxel_of_the_planes(made):
     for one, saliency in zip(maps_of(made), made.findings.saliency, strict=True):
-        voxels = voxels_of(dataset(one), made.choice.pet.planes)
-        assert np.array_equal(voxels, on_the_pet(saliency))
+        assert np.array_equal(dataset(one).pixel_array, on_the_pet(saliency))
 
 
 def test_its_greatest_number_lies_in_the_tumour_for_who_reads_it_with_another_library(made):
@@ -117,9 +95,17 @@ def test_its_greatest_number_lies_in_the_tumour_for_who_reads_it_with_another_li
 
 
 def test_each_frame_lies_on_the_plane_of_the_pet_that_it_cites(made, first):
-    positions = {plane.sop_instance_uid: plane.position for plane in made.choice.pet.planes}
+    planes = [(plane.sop_instance_uid, plane.position) for plane in made.choice.pet.planes]
 
-    assert {uid: position for uid, (position, _) in frames_of(first).items()} == positions
+    frames = [
+        (
+            item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID,
+            tuple(item.PlanePositionSequence[0].ImagePositionPatient),
+        )
+        for item in first.PerFrameFunctionalGroupsSequence
+    ]
+
+    assert frames == planes
 
 
 def test_its_frames_are_the_pixels_of_the_pet_as_floats(first):
@@ -143,11 +129,19 @@ def test_of_a_very_large_pet_it_has_the_planes_of_the_box_alone(made, monkeypatc
 
     read = dataset(objects[1])
     assert read.NumberOfFrames == saliency.on_pet.grid.shape[0] == 13
-    planes = made.choice.pet.planes[5:18]
-    assert np.array_equal(voxels_of(read, planes), on_the_pet(saliency)[5:18])
-    cited = {item.ReferencedSOPInstanceUID for item in read.SourceImageSequence}
-    assert cited == {plane.sop_instance_uid for plane in planes}
+    assert np.array_equal(read.pixel_array, on_the_pet(saliency)[5:18])
+    planes = {plane.sop_instance_uid for plane in made.choice.pet.planes[5:18]}
+    (series,) = read.ReferencedSeriesSequence
+    for named in (read.SourceImageSequence, series.ReferencedInstanceSequence):
+        assert {item.ReferencedSOPInstanceUID for item in named} == planes
     assert lint.check(objects, lint.Source.of(made.choice, made.petct)) == ()
+
+
+def test_the_lint_finds_nothing_in_it(made):
+    for study in (made, made_study.multiframe(made)):
+        objects = made_study.analyzed(study)
+
+        assert lint.check(objects, lint.Source.of(study.choice, study.petct)) == ()
 
 
 def test_a_voxel_is_a_share_of_1_and_tells_of_which_quantity_and_prediction(made, first):
@@ -317,5 +311,5 @@ def test_a_map_of_one_voxel_in_the_corner_of_the_pet_is_kept(made):
 
     (only,) = maps_of(with_maps(made, Saliency(task="occult_n1", on_pet=corner)))
 
-    voxels = voxels_of(dataset(only), made.choice.pet.planes)
+    voxels = dataset(only).pixel_array
     assert voxels[0, 0, 0] == voxels.sum() == 1
