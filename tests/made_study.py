@@ -90,6 +90,11 @@ def with_saliency(made: MadeStudy) -> MadeStudy:
     return replace(made, findings=replace(made.findings, saliency=maps))
 
 
+def between_voxels() -> Lesion:
+    """The tumour as if it were so small that it held the centre of no voxel of the CT."""
+    return lesion(on_ct=Region(mask=np.zeros(CT_GRID.shape, bool), grid=CT_GRID))
+
+
 def findings(*lesions: Lesion, **changes) -> Findings:
     """N1 above its cut-off, N2 below."""
     values = {

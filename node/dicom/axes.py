@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
+from inference.geometry import Grid
 from inference.volume import Mask, Region
 
 Points: TypeAlias = NDArray[np.float64]
 
+_LEVEL: Final = 0.1
+"""Axes of which one end lies so many slices above another are not carried."""
 _STEPS: Final = 200
 """In so many places along the long axis the width is taken."""
 
@@ -56,6 +59,22 @@ def axes(region: Region, index: int) -> Axes:
         long_mm=float(np.linalg.norm(end - start)),
         short_mm=float(np.linalg.norm(short[1] - short[0])),
     )
+
+
+def carried(found: Axes, index: int, grid: Grid, onto: Grid) -> tuple[int, Axes] | None:
+    """Return a slice of ``onto`` and axes found in slice ``index`` of ``grid``, drawn there.
+
+    They lie in the nearest slice, as long as they were. None where the slices are not parallel, or
+    where the axes would leave the lattice.
+    """
+    pixels = np.concatenate([found.long, found.short])[:, ::-1] - 0.5
+    points = grid.to_patient(np.column_stack([np.full(len(pixels), float(index)), pixels]))
+    indices = onto.to_indices(points)
+    if not onto.contains(points).all() or np.ptp(indices[:, 0]) > _LEVEL:
+        return None
+    scoord: Points = (indices[:, 1:] + 0.5)[:, ::-1]
+    drawn = Axes(long=scoord[:2], short=scoord[2:], long_mm=found.long_mm, short_mm=found.short_mm)
+    return round(float(indices[:, 0].mean())), drawn
 
 
 def _hull(plane: Mask, spacing: Points) -> Points:

@@ -25,7 +25,7 @@ from pydicom.sr.coding import Code
 
 from node.dicom import codes as ours
 from node.dicom import evaluations, sr
-from node.dicom.axes import Axes, axes, slice_of_longest_axis
+from node.dicom.axes import Axes, axes, carried, slice_of_longest_axis
 from node.dicom.lesion_groups import Segmented
 from node.dicom.provenance import RESEARCH_USE, Provenance
 from node.dicom.seg import finding, finding_site, laterality, tracking_identifier
@@ -35,6 +35,7 @@ from node.instance import ResultKind, ResultObject
 SERIES_NUMBER: Final = 9904
 TOOL: Final = "Cornerstone3DTools@^0.1.0:Bidirectional"
 """The Tracking Identifier by which OHIF knows which of its tools drew the lines."""
+_SAME_MM: Final = 0.01
 # The same codes as codes.SCT.LongAxis and .ShortAxis, whose meanings end in a small "axis": OHIF
 # finds the numbers of its tool by their meaning, letter by letter.
 _LONG_AXIS: Final = Code("103339001", "SCT", "Long Axis")
@@ -46,10 +47,11 @@ def editable_report(
 ) -> ResultObject:
     """Return a report with one bidirectional measurement for each lesion, on the series segmented.
 
-    The lines lie in the slice where the lesion is longest; the numbers are the lines' own lengths,
-    as a viewer measures them. Tracking UIDs are not the main report's: a viewer that loads both
-    would take one for the other.
+    The lines are those of the main report's long axis, in the slice where the lesion is longest;
+    the numbers are the lines' own lengths, as a viewer measures them. Tracking UIDs are not those
+    of the main report: a viewer that loads both would take one for the other.
     """
+    names = [tracking_identifier(one.lesion, one.number) for one in segmented]
     document = sr.Document(
         kind=ResultKind.EDITABLE,
         title=codes.DCM.ImagingMeasurementReport,
@@ -60,7 +62,7 @@ def editable_report(
                 [
                     evaluations.code(ours.OUTCOME, ours.ANALYZED),
                     *evaluations.version(replaces=bool(evidence.predecessors)),
-                    *(evaluations.text(ours.EXPLANATION, _said(one)) for one in segmented),
+                    *(evaluations.text(ours.AXES_OF, name) for name in names),
                     evaluations.text(ours.INTENDED_USE, RESEARCH_USE),
                 ]
             ),
@@ -71,15 +73,10 @@ def editable_report(
     return sr.write(document, evidence=evidence, provenance=provenance)
 
 
-def _said(one: Segmented) -> str:
-    return f"The axes are those of {tracking_identifier(one.lesion, one.number)}"
-
-
 def _group(one: Segmented, provenance: Provenance) -> ContainerContentItem:
     """Return TID 1501 with the two axes."""
-    index = slice_of_longest_axis(one.region)
+    index, lines = _lines(one)
     plane = one.on.planes[index]
-    lines = axes(one.region, index)
     site = finding_site(one.lesion)
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
@@ -93,6 +90,25 @@ def _group(one: Segmented, provenance: Provenance) -> ContainerContentItem:
     )[0]
     assert isinstance(group, ContainerContentItem)
     return group
+
+
+def _lines(one: Segmented) -> tuple[int, Axes]:
+    """Return a slice of the series segmented and the lesion's axes, as drawn there.
+
+    A lesion found on the PET is as long as it is there. Its axes are drawn on the CT with that
+    length, not measured anew on what the CT's voxels make of it.
+    """
+    for region in (one.region, one.also_region):
+        if not region.mask.any():
+            continue
+        index = slice_of_longest_axis(region)
+        found = axes(region, index)
+        if abs(found.long_mm - one.lesion.longest_axial_diameter_mm) < _SAME_MM:
+            drawn = carried(found, index, region.grid, one.region.grid)
+            if drawn is not None:
+                return drawn
+    index = slice_of_longest_axis(one.region)
+    return index, axes(one.region, index)
 
 
 def _measurements(lines: Axes, plane: Plane) -> list[Measurement]:

@@ -69,7 +69,15 @@ def test_dsrdump_reads_the_content_tree(judge, written, name):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["one SR", "tiny SR", "negative SR", "refusal SR", "superseding SR", "superseding SR-EDIT", REJECTION],
+    [
+        "one SR",
+        "tiny SR",
+        "negative SR",
+        "refusal SR",
+        "superseding SR",
+        "superseding SR-EDIT",
+        REJECTION,
+    ],
 )
 def test_pixelmed_finds_no_error_in_the_template(judge, written, name):
     if not PIXELMED.exists():

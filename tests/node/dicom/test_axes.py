@@ -1,5 +1,7 @@
 """The axes of a region in one slice are those that a reader would draw."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,9 +10,10 @@ from hypothesis import strategies as st
 from inference.geometry import axial_grid
 from inference.measure import diameters
 from inference.volume import Region
-from node.dicom.axes import axes, slice_of_longest_axis
+from node.dicom.axes import axes, carried, slice_of_longest_axis
 
 GRID = axial_grid(shape=(3, 40, 40), spacing=(5, 2, 2), frame_of_reference_uid="2.25.1")
+TILTED = ((0.0, -0.28, 0.96), (0.0, 0.96, 0.28), (1.0, 0.0, 0.0))
 
 
 def region(mask) -> Region:
@@ -90,3 +93,28 @@ def test_a_single_pixel_has_axes_of_its_own_size():
     found = axes(bar(rows=slice(3, 4), columns=slice(7, 8)), 1)
 
     assert (found.long_mm, found.short_mm) == (pytest.approx(2), pytest.approx(2))
+
+
+def test_axes_are_carried_to_another_grid_as_long_and_at_the_same_place():
+    """From 2 mm to 4 mm pixels and 5 mm to 3 mm slices: corner 11 / 2 and so on."""
+    other = axial_grid(shape=(5, 20, 20), spacing=(3, 4, 4), frame_of_reference_uid="2.25.1")
+    found = axes(ellipse(30, 14, 0.4), 1)
+
+    index, drawn = carried(found, 1, GRID, other)
+
+    assert index == round(float(other.to_indices(GRID.to_patient((1, 0, 0)))[0]))
+    assert (drawn.long_mm, drawn.short_mm) == (found.long_mm, found.short_mm)
+    assert length(drawn.long, spacing=4) == pytest.approx(found.long_mm)
+    assert length(drawn.short, spacing=4) == pytest.approx(found.short_mm)
+    places = [GRID.to_patient((1, y - 0.5, x - 0.5)) for x, y in found.long]
+    again = [other.to_patient((index, y - 0.5, x - 0.5)) for x, y in drawn.long]
+    assert np.allclose(np.asarray(places)[:, :2], np.asarray(again)[:, :2])
+
+
+def test_axes_are_not_carried_to_slices_that_are_tilted_or_too_small():
+    tilted = replace(GRID, direction=TILTED)
+    small = axial_grid(shape=(3, 5, 5), spacing=(5, 2, 2), frame_of_reference_uid="2.25.1")
+    found = axes(ellipse(30, 14, 0.4), 1)
+
+    assert carried(found, 1, GRID, tilted) is None
+    assert carried(found, 1, GRID, small) is None

@@ -9,6 +9,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
+from inference.measure import diameters
 from node.dicom import results
 from node.instance import ResultKind
 from tests import made_study
@@ -94,6 +95,32 @@ def test_the_lines_lie_on_the_plane_where_the_lesion_is_longest(made, report):
     heights = {plane.sop_instance_uid: plane.position[2] for plane in made.choice.ct.planes}
 
     assert abs(heights[cited] - made_study.CENTRE[2]) <= 2.5
+
+
+@pytest.mark.parametrize("drawn_on", ["CT", "PET"])
+@pytest.mark.parametrize("measured_on", ["on_ct", "on_pet"])
+def test_its_long_axis_is_the_number_of_the_main_report(made, drawn_on, measured_on):
+    """A ball of 40 mm: on pixels of 4 and of 8 mm its longest axial diameter differs."""
+    lesion = made_study.lesion()
+    axial_mm, _ = diameters(getattr(lesion, measured_on))
+    found = made_study.findings(replace(lesion, longest_axial_diameter_mm=axial_mm))
+
+    objects = objects_of(replace(made, findings=found), segmentation_grid=drawn_on)
+
+    (line,) = [x for x in items(objects[ResultKind.EDITABLE]) if _meaning(x) == "Long Axis"]
+    (main,) = [x for x in items(objects[ResultKind.REPORT]) if _meaning(x) == "Long axis"]
+    both = {float(item.MeasuredValueSequence[0].NumericValue) for item in (line, main)}
+    assert both == {round(axial_mm, 1)}
+
+
+def test_it_says_which_lesion_has_which_axes(report):
+    said = [x.TextValue for x in items(report) if _meaning(x).startswith("Lesion that has")]
+
+    assert said == ["primary 1"]
+
+
+def _meaning(item):
+    return item.ConceptNameCodeSequence[0].CodeMeaning
 
 
 def test_a_viewer_does_not_take_it_for_the_lesion_of_the_main_report(objects, report):

@@ -235,6 +235,28 @@ def test_the_contour_encloses_the_largest_slice_of_the_lesion(made, report):
     assert np.allclose(points[:-1].mean(axis=0), [55, 42.5], atol=0.5)
 
 
+def test_a_lesion_between_the_voxels_of_the_ct_is_drawn_on_the_one_that_holds_its_middle(made):
+    """One contour alone makes PixelMed take volumes for contours. (60, 10, 5) is in row 42."""
+    ds = report_of(replace(made, findings=made_study.findings(made_study.between_voxels())))
+
+    _, on_pet, on_ct = measured(ds)
+
+    assert _image(on_pet).ReferencedSOPInstanceUID.startswith("2.25.1200.")
+    assert _image(on_ct).ReferencedSOPInstanceUID.startswith("2.25.1100.")
+    points = np.reshape(named(on_ct, codes.DCM.ImageRegion)[0].GraphicData, (-1, 2))
+    assert points.min(axis=0).tolist() == [54, 42]
+    assert points.max(axis=0).tolist() == [55, 43]
+    assert len(points) > 5
+
+
+def test_a_lesion_outside_the_ct_is_drawn_on_the_pet_alone(made):
+    far = replace(made_study.between_voxels(), centroid_lps_mm=(900.0, 0.0, 0.0))
+
+    ds = report_of(replace(made, findings=made_study.findings(far)))
+
+    assert len(measured(ds)) == 2
+
+
 def test_a_finding_has_its_site_and_side_and_the_way_its_region_came_about(report):
     content = hd.sr.srread(_buffer(report)).content
 
