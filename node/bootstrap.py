@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from importlib import import_module
@@ -29,20 +29,22 @@ from inference.engine import Engine
 from inference.errors import EngineUnavailable
 from inference.findings import Reason
 from inference.lesion import LesionRules
-from node import log, schedule
+from node import log, recording, schedule
 from node.analysis import Recipe
 from node.assembly import Assembler
+from node.audit import Record, ignore
 from node.census import Census
 from node.completeness import Patience
 from node.config import Peer, Settings
 from node.crew import Busy, Crew, Limits
 from node.dicom import headers
 from node.dicom.results import Equipment, ResultOptions
-from node.exchange import build_exchange
+from node.exchange import Host, build_exchange
 from node.intake import Intake
 from node.net.commitment import Report
 from node.net.find import StudyCounts, count_instances
 from node.net.scp import Listener
+from node.reception import Reception
 from node.store import Store
 from node.worker import Worker, describe, take_back
 
@@ -125,6 +127,7 @@ def build_recipe(settings: Settings) -> Recipe:
         options=ResultOptions(
             segmentation_grid=settings.results.segmentation_grid,
             key_image=settings.results.key_image,
+            rotating_mip=settings.results.rotating_mip,
             saliency_map=settings.results.saliency_map,
             hydratable=settings.results.hydratable,
             supersede=settings.results.supersede,
@@ -136,8 +139,14 @@ def build_recipe(settings: Settings) -> Recipe:
 
 def open_database(settings: Settings) -> SqlEngine:
     """Open the database, brought to the newest revision."""
-    upgrade(settings.database.url)
-    return connect(settings.database.url)
+    url = settings.database.opened(os.environ)
+    upgrade(url)
+    return connect(url)
+
+
+def record_of(settings: Settings) -> AbstractContextManager[Record]:
+    """Open the audit trail of this process; what it gives records an event."""
+    return recording.trail(settings, clock=now)
 
 
 def open_store(settings: Settings) -> Store:
@@ -145,7 +154,7 @@ def open_store(settings: Settings) -> Store:
     return Store(settings.store.root, settings.store.free_bytes_min)
 
 
-def build_worker(settings: Settings, *, name: str) -> Worker:
+def build_worker(settings: Settings, *, name: str, record: Record = ignore) -> Worker:
     """Build a worker; no other that shares its database ever had its name."""
     return Worker(
         name=name,
@@ -155,6 +164,7 @@ def build_worker(settings: Settings, *, name: str) -> Worker:
         destinations=tuple(settings.destinations),
         lease=timedelta(seconds=settings.workers.lease_s),
         attempts=settings.workers.attempts,
+        record=record,
     )
 
 
@@ -187,6 +197,12 @@ def serve(settings: Settings) -> int:
 @contextmanager
 def running_node(settings: Settings) -> Iterator[None]:
     """Run listener, clock and worker processes for as long as the block lasts."""
+    with record_of(settings) as record, _node(settings, record):
+        yield
+
+
+@contextmanager
+def _node(settings: Settings, record: Record) -> Iterator[None]:
     engine = open_database(settings)
     store = open_store(settings)
     store.probe()
@@ -196,11 +212,12 @@ def running_node(settings: Settings) -> Iterator[None]:
     def report_over(association: str, told: Report) -> int | None:
         return None if listener is None else listener.report(association, told)
 
-    exchange = build_exchange(
-        settings, engine, store, clock=now, node=node_name(), report_over=report_over
-    )
+    host = Host(node=node_name(), clock=now, report_over=report_over, record=record)
+    exchange = build_exchange(settings, engine, store, host)
     intake = Intake(engine, store, headers.identify, now)
+    reception = Reception(intake, record)
     with ExitStack() as stack:
+        stack.enter_context(recording.running(settings, record))
         stack.callback(engine.dispose)
         stack.callback(assembler.close)
         stack.callback(exchange.close)
@@ -216,9 +233,10 @@ def running_node(settings: Settings) -> Iterator[None]:
         listener = stack.enter_context(
             Listener(
                 settings.listener,
-                receive=intake.receive,
-                closed=intake.closed,
+                receive=reception.receive,
+                closed=reception.closed,
                 commitment=exchange.commitment,
+                record=record,
             )
         )
         yield
@@ -276,7 +294,13 @@ def _crew_member(settings: Settings, name: str, stop: ProcessEvent, busy: Busy) 
 def _work_until(
     settings: Settings, is_over: Callable[[], bool], name: str, busy: Busy | None = None
 ) -> None:
-    worker = build_worker(settings, name=name)
+    with record_of(settings) as record:
+        _work(build_worker(settings, name=name, record=record), settings, is_over, busy)
+
+
+def _work(
+    worker: Worker, settings: Settings, is_over: Callable[[], bool], busy: Busy | None
+) -> None:
     logger.info("worker %s ready", worker.name)
     left = settings.workers.studies_max or math.inf
     while left > 0 and not is_over():

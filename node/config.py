@@ -1,5 +1,6 @@
 """The settings of one installation: read once from config.yaml, checked, frozen."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -11,6 +12,8 @@ from typing_extensions import override
 
 from node.access import Audit, KnownPeer, ListenerTls, Tls
 from node.section import AETitle, Interval, Port, Seconds, Section
+
+DATABASE_PASSWORD = "PETCT_DATABASE_PASSWORD"  # noqa: S105  the variable's name, not a password
 
 
 class ConfigError(Exception):
@@ -68,7 +71,8 @@ class Store(Section):
 class Database(Section):
     """Where the node remembers."""
 
-    url: str = "sqlite:///var/node.sqlite3"
+    url: str = Field(default="sqlite:///var/node.sqlite3", repr=False)
+    password_file: Path | None = None
 
     @field_validator("url")
     @classmethod
@@ -82,6 +86,28 @@ class Database(Section):
         if parsed.get_backend_name() == "sqlite" and parsed.database in {None, "", ":memory:"}:
             raise ValueError("name a file: what the node remembers must outlive its process")
         return url
+
+    def opened(self, environment: Mapping[str, str]) -> str:
+        """Return the URL with the password that the file or the environment holds, if any.
+
+        Raises ConfigError where the file cannot be read. The result is not to be shown.
+        """
+        password = environment.get(DATABASE_PASSWORD)
+        if self.password_file is not None:
+            try:
+                password = self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                what = getattr(error, "strerror", None) or "not UTF-8"
+                raise ConfigError(f"database.password_file: {what}") from None
+        url = make_url(self.url)
+        if password is None or url.get_backend_name() == "sqlite":
+            return self.url
+        return url.set(password=password).render_as_string(hide_password=False)
+
+    @property
+    def holds_a_password(self) -> bool:
+        """Whether the URL itself holds a password, which everybody reads who reads the file."""
+        return make_url(self.url).password is not None
 
     @property
     def shown(self) -> str:
@@ -157,6 +183,7 @@ class Results(Section):
     refusals: bool = True
     segmentation_grid: Literal["CT", "PET"] = "CT"
     key_image: bool = True
+    rotating_mip: bool = False
     saliency_map: bool = True
     hydratable: bool = False
     supersede: Literal["none", "reject"] = "none"

@@ -124,6 +124,7 @@ class Outbox:
             sop_instance_uid=delivery.sop_instance_uid,
             transfer_syntax_uid=delivery.transfer_syntax_uid,
             path=self._store.path(delivery.path),
+            study_instance_uid=delivery.study_instance_uid,
         )
 
 

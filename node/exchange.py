@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
+from node.audit import Record, ignore
 from node.backoff import Backoff
 from node.commitment import Confirmation, Pace
 from node.config import Peer, Settings
@@ -17,6 +18,7 @@ from node.net.inquiry import Inquiry
 from node.net.scu import Sent, send
 from node.pledges import Channels, Pledges
 from node.store import Store
+from node.transmission import transmission
 
 Clock = Callable[[], datetime]
 ReportOver = Callable[[str, Report], int | None]
@@ -60,34 +62,43 @@ class Exchange:
         )
 
 
-def build_exchange(
-    settings: Settings,
-    engine: Engine,
-    store: Store,
-    *,
-    clock: Clock,
-    node: str,
-    report_over: ReportOver,
-) -> Exchange:
-    """Build it for one node; ``node`` is its name among all that share the database."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Host:
+    """What the running node lends: its name, its clock, its associations and its audit trail."""
+
+    node: str
+    """Its name among all that share the database."""
+    clock: Clock
+    report_over: ReportOver
+    record: Record = ignore
+
+
+def build_exchange(settings: Settings, engine: Engine, store: Store, host: Host) -> Exchange:
+    """Build it for one node."""
+    node = host.node
     return Exchange(
-        outbox=build_outbox(settings, engine, store, node=node),
+        outbox=build_outbox(settings, engine, store, node=node, record=host.record),
         confirmation=build_confirmation(settings, engine, node=node),
-        pledges=build_pledges(settings, engine, store, node=node, report_over=report_over),
-        clock=clock,
+        pledges=build_pledges(settings, engine, store, node=node, report_over=host.report_over),
+        clock=host.clock,
     )
 
 
-def build_outbox(settings: Settings, engine: Engine, store: Store, *, node: str) -> Outbox:
+def build_outbox(
+    settings: Settings, engine: Engine, store: Store, *, node: str, record: Record = ignore
+) -> Outbox:
     """Build what brings results to their destinations."""
 
     def deliver(peer: Peer, objects: Sequence[Outgoing]) -> list[Sent]:
-        return send(
-            peer,
-            objects,
-            calling_ae_title=settings.listener.ae_title,
-            timeout_s=settings.delivery.timeout_s,
-        )
+        with transmission(peer, objects, record) as answers:
+            sent = send(
+                peer,
+                objects,
+                calling_ae_title=settings.listener.ae_title,
+                timeout_s=settings.delivery.timeout_s,
+            )
+            answers.extend(sent)
+        return sent
 
     return Outbox(
         engine,

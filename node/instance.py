@@ -29,6 +29,8 @@ class ResultKind(StrEnum):
     REPORT = "SR"
     SEGMENTATION = "SEG"
     KEY_IMAGE = "SC"
+    ROTATING_MIP = "SC-MIP"
+    """The PET from all sides as one image of many frames."""
     EDITABLE = "SR-EDIT"
     """A report of lines that a reader may move: OHIF makes measurements of its own from them."""
     SALIENCY = "PM"
@@ -73,3 +75,5 @@ class Outgoing:
     sop_instance_uid: str
     transfer_syntax_uid: str
     path: Path
+    study_instance_uid: str = ""
+    """For the audit trail; ``""`` where nobody said."""

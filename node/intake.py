@@ -37,8 +37,8 @@ class Intake:
         self._identify = identify
         self._clock = clock
 
-    def receive(self, arrival: Arrival) -> None:
-        """Return when the instance is on disk and its row is committed; else raise Refused.
+    def receive(self, arrival: Arrival) -> str:
+        """Return its study when the instance is on disk and its row committed; else raise Refused.
 
         The same instance again, or one of our own results that a PACS routes back, is taken and
         changes nothing. Other bytes under a known SOP Instance UID are kept aside and Conflicting
@@ -46,15 +46,15 @@ class Intake:
         """
         instance = _received(arrival, self._identify(arrival.part10), self._clock())
         try:
-            if self._is_known(instance):
-                return
-            self._keep(instance, peer=arrival.peer)
+            if not self._is_known(instance):
+                self._keep(instance, peer=arrival.peer)
         except Conflicting:
             self._keep_aside(instance)
             raise
         except SQLAlchemyError as error:
             logger.exception("the database fails")
             raise OutOfResources("the database fails") from error
+        return instance.study_instance_uid
 
     def closed(self, association: str) -> None:
         """Note that the association brings nothing more.

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from db.results import Result
 from inference.errors import InferenceError
 from inference.findings import Reason
 from node.analysis import Recipe, StudyOnDisk, conclude
+from node.audit import Event, Record, Study, ignore, instances_created
 from node.dicom.results import Predecessor
 from node.errors import NodeError
 from node.instance import ResultKind, ResultObject
@@ -50,6 +52,7 @@ class Worker:
     lease: timedelta
     attempts: int
     clock: Clock = field(default_factory=Clock)
+    record: Record = ignore
 
     def work(self) -> Job | None:
         """Take the oldest due job to its outcome and return it, or return None if none is due."""
@@ -67,6 +70,8 @@ class Worker:
             return job
         with writing(self.database) as connection:
             kept = jobs.conclude(connection, job, outcome, now=self.clock.now())
+        if kept and outcome.results:
+            self.record(_created(job, outcome))
         logger.info(
             "job %d %s in %.1f s",
             job.id,
@@ -161,6 +166,13 @@ class Worker:
         finally:
             ended.set()
             thread.join()
+
+
+def _created(job: Job, outcome: Outcome) -> Event:
+    counts = Counter(made.sop_class_uid for made in outcome.results)
+    return instances_created(
+        Study(study_instance_uid=job.study_instance_uid, counts=counts, life_cycle="1")
+    )
 
 
 def take_back(
