@@ -17,13 +17,19 @@ from inference.findings import Reason
 from node.dicom import lint, results
 from node.instance import ResultKind, ResultObject
 from tests import made_study
-from tests.validators import planted_in_images, planted_in_predictions, planted_in_reports
+from tests.validators import (
+    planted_in_images,
+    planted_in_maps,
+    planted_in_predictions,
+    planted_in_reports,
+)
 from tests.validators.planting import Fault, planted
 
 FAULTS = (
     *planted_in_reports.FAULTS,
     *planted_in_predictions.FAULTS,
     *planted_in_images.FAULTS,
+    *planted_in_maps.FAULTS,
 )
 DOCUMENTS = {kind.value for kind in (ResultKind.REPORT, ResultKind.EDITABLE, ResultKind.REJECTION)}
 EARLIER = tuple(
@@ -56,7 +62,7 @@ class Sound:
 
 
 def sound_sets(folder: Path) -> dict[str, Sound]:
-    """The sets to plant faults in: of a lesion, of none, of a next version, of a refusal."""
+    """The sets to plant faults in: of a lesion, of none, a next version, maps, a refusal."""
     made = made_study.study(folder)
     reason = Reason(code="SLICES_THICK", meaning="CT slices of 10 mm")
     common = {"equipment": made_study.EQUIPMENT, "key": "k", "when": made_study.WHEN}
@@ -68,6 +74,7 @@ def sound_sets(folder: Path) -> dict[str, Sound]:
         ("lesion", made.findings, {}),
         ("negative", negative, {}),
         ("next", made.findings, superseding),
+        ("maps", made_study.with_saliency(made).findings, {}),
     ):
         sets[name] = results.analyzed(
             made.choice,
@@ -80,12 +87,21 @@ def sound_sets(folder: Path) -> dict[str, Sound]:
     sources = {"refusal": lint.Source.of_files(made.choice.ct.paths)}
     return {
         name: Sound(
-            objects={one.kind.value: one for one in objects},
+            objects=by_kind(objects),
             source=sources.get(name, analyzed),
             images=images,
         )
         for name, objects in sets.items()
     }
+
+
+def by_kind(objects: Sequence[ResultObject]) -> dict[str, ResultObject]:
+    """The objects by their kind; the second of a kind by its kind and number."""
+    found: dict[str, ResultObject] = {}
+    for one in objects:
+        same = sum(other.kind is one.kind for other in found.values())
+        found[f"{one.kind.value}{same + 1 if same else ''}"] = one
+    return found
 
 
 def with_fault(sets: Mapping[str, Sound], fault: Fault) -> tuple[Sound, str]:
