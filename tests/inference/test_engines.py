@@ -7,6 +7,7 @@ from onnx import TensorProto, helper
 from inference import onnx_engine, openvino_engine, torch_engine
 from inference.bundle import default_path, load
 from inference.errors import EngineUnavailable
+from training.explain import by_autograd
 from training.export import to_onnx
 from training.images import unit_inputs
 from training.networks import Fusion
@@ -56,15 +57,52 @@ def test_an_engine_gives_the_logits_of_the_torch_network(back_end, random_networ
 
 
 @every_engine
+def test_an_engine_gives_logits_and_saliency_of_the_torch_network_in_one_run(
+    back_end, random_network
+):
+    network, path = random_network
+    pet, ct = inputs(5, 32)
+    engine = back_end.open_engine(path, threads=1)
+
+    logits, saliency = engine.explained(pet, ct)
+
+    _, expected = by_autograd(network, torch.from_numpy(pet), torch.from_numpy(ct))
+    assert saliency.shape == (5, 16, 16)
+    assert saliency.dtype == np.float32
+    assert expected.max() > 0.01
+    assert np.abs(saliency - expected.numpy()).max() < 1e-5
+    assert np.abs(logits - engine.logits(pet, ct)).max() < 1e-6
+
+
+@every_engine
+def test_a_network_without_that_output_has_no_saliency(back_end, random_network, tmp_path):
+    """As the networks of bundles made before saliency was."""
+    network, path = random_network
+    model = onnx.load(str(path))
+    kept = onnx.utils.Extractor(model).extract_model(["pet", "ct"], ["logits"])
+    onnx.save(kept, str(tmp_path / "old.onnx"))
+    pet, ct = inputs(2, 32)
+
+    logits, saliency = back_end.open_engine(tmp_path / "old.onnx", threads=1).explained(pet, ct)
+
+    assert saliency is None
+    assert "ConvTranspose" not in {node.op_type for node in kept.graph.node}
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(pet), torch.from_numpy(ct))[0].numpy()
+    assert np.abs(logits - expected).max() < 1e-4
+
+
+@every_engine
 def test_a_batch_gives_what_its_cases_give_one_by_one(back_end, random_network):
     _, path = random_network
     engine = back_end.open_engine(path, threads=1)
     pet, ct = inputs(4, 32)
 
-    together = engine.logits(pet, ct)
-    alone = [engine.logits(pet[i : i + 1], ct[i : i + 1]) for i in range(4)]
+    together = engine.explained(pet, ct)
+    alone = [engine.explained(pet[i : i + 1], ct[i : i + 1]) for i in range(4)]
 
-    assert np.abs(together - np.concatenate(alone)).max() < 1e-5
+    for whole, *parts in zip(together, *alone, strict=True):
+        assert np.abs(whole - np.concatenate(parts)).max() < 1e-5
 
 
 @pytest.mark.parametrize("name", ["occult_n1", "occult_n2"])
@@ -74,23 +112,25 @@ def test_all_engines_agree_on_the_shipped_networks(name):
     pet, ct = inputs(3, bundle.card.inputs.crop_side)
 
     first, *others = (
-        back_end.open_engine(path, threads=1).logits(pet, ct) for back_end in ENGINES.values()
+        back_end.open_engine(path, threads=1).explained(pet, ct) for back_end in ENGINES.values()
     )
 
-    assert np.abs(first).max() > 0.1
-    for other in others:
-        assert np.abs(first - other).max() < 1e-4
+    for reference, *found in zip(first, *others, strict=True):
+        assert np.abs(reference).max() > 0.05
+        for other in found:
+            assert np.abs(reference - other).max() < 1e-4
 
 
 @every_engine
 def test_a_later_run_does_not_change_an_earlier_answer(back_end, random_network):
     engine = back_end.open_engine(random_network[1], threads=1)
-    first = engine.logits(*inputs(1, 32, seed=1))
-    kept = first.copy()
+    first = engine.explained(*inputs(1, 32, seed=1))
+    kept = [part.copy() for part in first]
 
-    engine.logits(*inputs(1, 32, seed=2))
+    engine.explained(*inputs(1, 32, seed=2))
 
-    assert np.array_equal(first, kept)
+    for part, copied in zip(first, kept, strict=True):
+        assert np.array_equal(part, copied)
 
 
 @every_engine
@@ -136,3 +176,25 @@ def test_the_torch_engine_names_an_operator_that_it_does_not_know(tmp_path):
 
     with pytest.raises(EngineUnavailable, match="Einsum"):
         torch_engine.open_engine(path, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "named"),
+    [
+        ("Pad", {"mode": "edge"}, "pads with zeros alone"),
+        ("Cast", {"to": TensorProto.INT32}, "casts to float32 alone"),
+    ],
+)
+def test_the_torch_engine_names_a_use_of_an_operator_that_it_does_not_know(
+    tmp_path, operator, attributes, named
+):
+    node = helper.make_node(
+        operator, ["pet", *["ct"] * (operator == "Pad")], ["logits"], **attributes
+    )
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("pet", "ct")]
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)
+    path = tmp_path / "odd.onnx"
+    onnx.save(helper.make_model(helper.make_graph([node], "g", values, [logits])), str(path))
+
+    with pytest.raises(EngineUnavailable, match=named):
+        torch_engine.open_engine(path, threads=1).logits(*inputs(1, 8))
