@@ -11,14 +11,17 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from sqlalchemy import Engine
 
-from db.engine import connect
+from db import instances, jobs, studies
+from db.engine import connect, writing
+from db.jobs import JobState, Outcome, Readiness
+from db.results import Result
 from inference.phantom import draw, random_phantom
 from inference.scanner import SCANNERS
 from node.config import Listener as Policy
 from node.config import Peer, settings_from
 from node.dicom import acquire
 from node.dicom.headers import identify
-from node.instance import Arrival, Outgoing
+from node.instance import Arrival, Outgoing, ResultKind, ResultObject
 from node.intake import Intake
 from node.net.part10 import part10
 from node.net.scp import Listener
@@ -166,3 +169,37 @@ def listening(free_ports: Callable[[], int]) -> Iterator[Callable[..., Peer]]:
             return Peer(ae_title=settings.ae_title, host="127.0.0.1", port=settings.port)
 
         yield listen
+
+
+@pytest.fixture
+def owe(engine, store, intake, arrival, data_set, clock):
+    """Makes a job whose results are owed to the destinations."""
+
+    def make(*uids, destinations=("pacs",)):
+        intake.receive(arrival("1.2.3.9"))
+        with writing(engine) as connection:
+            job_id = jobs.enqueue(
+                connection,
+                studies.find(connection, "1.2.3"),
+                instances.to_analyze(connection, "1.2.3"),
+                bundle_digest="sha256:b",
+                readiness=Readiness(why_ready="QUIET"),
+                now=clock.now,
+            )
+            job = jobs.claim(connection, worker="w", now=clock.now, lease=timedelta(minutes=1))
+            made = [kept(uid, job_id) for uid in uids]
+            outcome = Outcome(state=JobState.DONE, results=made, destinations=destinations)
+            assert jobs.conclude(connection, job, outcome, now=clock.now)
+
+    def kept(uid, job_id):
+        kind = {"sop_class_uid": CT, "sop_instance_uid": uid, "transfer_syntax_uid": EXPLICIT}
+        of = {"series_instance_uid": "1.2.3.8", "study_instance_uid": "1.2.3"}
+        content = part10(data_set(uid), **kind)
+        stored = store.put_result(
+            ResultObject(kind=ResultKind.REPORT, part10=content, **kind, **of)
+        )
+        return Result(
+            job_id=job_id, kind="SR", path=stored.path, sha256=stored.sha256, **kind, **of
+        )
+
+    return make

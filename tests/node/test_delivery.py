@@ -6,22 +6,16 @@ from functools import partial
 
 import pytest
 
-from db import deliveries, instances, jobs, studies
+from db import deliveries
 from db.deliveries import DeliveryState
-from db.engine import reading, writing
-from db.jobs import JobState, Outcome, Readiness
-from db.results import Result
+from db.engine import reading
 from node.backoff import Backoff
 from node.config import Peer
 from node.delivery import Outbox
 from node.errors import PeerUnavailable
-from node.instance import ResultKind, ResultObject
 from node.net import scu
-from node.net.part10 import part10
 from tests.postgresql import BOTH
 
-CT = "1.2.840.10008.5.1.4.1.1.2"
-EXPLICIT = "1.2.840.10008.1.2.1"
 BACKOFF = Backoff(first=timedelta(seconds=5), longest=timedelta(seconds=600))
 
 # pynetdicom 3.0.4 leaves the socket of a refused connection to the garbage collector.
@@ -31,40 +25,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning
 @pytest.fixture(params=BOTH)
 def database(request):
     return request.param
-
-
-@pytest.fixture
-def owe(engine, store, intake, arrival, data_set, clock):
-    """Makes a job whose results are owed to the destinations."""
-
-    def make(*uids, destinations=("pacs",)):
-        intake.receive(arrival("1.2.3.9"))
-        with writing(engine) as connection:
-            job_id = jobs.enqueue(
-                connection,
-                studies.find(connection, "1.2.3"),
-                instances.to_analyze(connection, "1.2.3"),
-                bundle_digest="sha256:b",
-                readiness=Readiness(why_ready="QUIET"),
-                now=clock.now,
-            )
-            job = jobs.claim(connection, worker="w", now=clock.now, lease=timedelta(minutes=1))
-            made = [kept(uid, job_id) for uid in uids]
-            outcome = Outcome(state=JobState.DONE, results=made, destinations=destinations)
-            assert jobs.conclude(connection, job, outcome, now=clock.now)
-
-    def kept(uid, job_id):
-        kind = {"sop_class_uid": CT, "sop_instance_uid": uid, "transfer_syntax_uid": EXPLICIT}
-        of = {"series_instance_uid": "1.2.3.8", "study_instance_uid": "1.2.3"}
-        content = part10(data_set(uid), **kind)
-        stored = store.put_result(
-            ResultObject(kind=ResultKind.REPORT, part10=content, **kind, **of)
-        )
-        return Result(
-            job_id=job_id, kind="SR", path=stored.path, sha256=stored.sha256, **kind, **of
-        )
-
-    return make
 
 
 @pytest.fixture
