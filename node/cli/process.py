@@ -23,6 +23,7 @@ FILE_NAMES = {
     ResultKind.REPORT: "sr.dcm",
     ResultKind.SEGMENTATION: "seg.dcm",
     ResultKind.KEY_IMAGE: "key-image.dcm",
+    ResultKind.ROTATING_MIP: "rotating-mip.dcm",
     ResultKind.EDITABLE: "sr-editable.dcm",
     ResultKind.REJECTION: "rejection.dcm",
 }

@@ -18,6 +18,7 @@ from node.dicom.key_image import key_image
 from node.dicom.lesion_groups import Segmented
 from node.dicom.provenance import Equipment, Provenance, of_findings
 from node.dicom.rejection import rejection
+from node.dicom.rotating_mip import rotating_mip
 from node.dicom.saliency_map import saliency_map
 from node.dicom.seg import segmentation
 from node.dicom.series import Choice
@@ -45,6 +46,8 @@ class ResultOptions:
 
     segmentation_grid: Literal["CT", "PET"] = "CT"
     key_image: bool = True
+    rotating_mip: bool = False
+    """Whether the PET is also shown turning round its long axis."""
     saliency_map: bool = True
     """Whether a map of each task shows where its network looked."""
     hydratable: bool = False
@@ -97,17 +100,17 @@ def analyzed(  # noqa: PLR0913 - key and time are the run's identity
     report = measurement_report(
         findings, segmented, warnings, petct=petct, evidence=evidence, provenance=provenance
     )
-    picture = (
-        [key_image(choice, petct, findings, subject=subject, provenance=provenance)]
-        if options.key_image
-        else []
-    )
+    pictures = [
+        draw(choice, petct, findings, subject=subject, provenance=provenance)
+        for draw, wanted in ((key_image, options.key_image), (rotating_mip, options.rotating_mip))
+        if wanted
+    ]
     editable = (
         [_editable(segmented, choice, options, subject, provenance)]
         if options.hydratable and segmented
         else []
     )
-    return (*shown, report, *editable, *picture, *_rejection(options, subject, provenance))
+    return (*shown, report, *editable, *pictures, *_rejection(options, subject, provenance))
 
 
 @source.tolerant()

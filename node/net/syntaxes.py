@@ -25,6 +25,7 @@ STORED = (
     # What a PACS routes along with a study; it is kept and never analysed.
     uid.KeyObjectSelectionDocumentStorage,
     uid.SecondaryCaptureImageStorage,
+    uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
     uid.ParametricMapStorage,
 )
 

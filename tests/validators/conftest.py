@@ -66,6 +66,7 @@ def written(made, tmp_path_factory) -> dict[str, Path]:
         "maps-of-frames": (made_study.multiframe(made_study.with_saliency(made)), {}),
         "tiny": (replace(made, findings=made_study.findings(made_study.between_voxels())), {}),
         "editable": (made, {"hydratable": True}),
+        "rotating": (made, {"rotating_mip": True}),
         "negative": (replace(made, findings=negative), {}),
         "superseding": (
             replace(made, findings=both),

@@ -22,7 +22,7 @@ REPORTS = [
 ]
 REJECTION = "superseding KOS"
 SEGMENTATIONS = ["one SEG", "two SEG", "frames SEG"]
-KEY_IMAGES = ["one SC", "negative SC"]
+KEY_IMAGES = ["one SC", "negative SC", "rotating SC-MIP"]
 MAPS = ["maps PM occult_n1", "maps PM occult_n2", "maps-of-frames PM occult_n1"]
 PIXELMED = Path("/usr/share/java/pixelmed.jar")
 # The JDK's limits on XPath, which the validator's compiled rules exceed, and a quick start.

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from pydicom.uid import (
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
     ParametricMapStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
@@ -29,6 +30,7 @@ from node.dicom.lint.segmentation import wrong_segmentation
 from node.dicom.lint.values import unfit_values
 from node.instance import ResultKind, ResultObject
 
+_PICTURES = (SecondaryCaptureImageStorage, MultiFrameTrueColorSecondaryCaptureImageStorage)
 _DOCUMENTS = frozenset({ResultKind.REPORT, ResultKind.EDITABLE, ResultKind.REJECTION})
 
 __all__ = ["MEANINGS", "Fault", "Rule", "Source", "check"]
@@ -86,7 +88,7 @@ def _wrong(
         yield Rule.IDENTITY, "another object is in the same series"
     if made.sop_class_uid == SegmentationStorage:
         yield from wrong_segmentation(encoded.item, source)
-    elif made.sop_class_uid == SecondaryCaptureImageStorage:
+    elif made.sop_class_uid in _PICTURES:
         yield from wrong_capture(encoded.item, source)
     elif made.sop_class_uid == ParametricMapStorage:
         reports = [tree.read(item) for item in _of(ResultKind.REPORT, objects, read).values()]

@@ -6,7 +6,7 @@ import numpy as np
 
 from node.dicom.lint.faults import Found, Rule
 from node.dicom.lint.images import Source
-from node.dicom.lint.items import Item, whole
+from node.dicom.lint.items import Item, numbers, whole
 
 _FORM = {
     "SamplesPerPixel": 3,
@@ -17,6 +17,7 @@ _FORM = {
     "HighBit": 7,
     "PixelRepresentation": 0,
 }
+_FRAME_TIME = bytes.fromhex("18006310")  # an Attribute Tag: (0018,1063) in Little Endian
 _PRESENT = ("ConversionType", "ImageType", "BurnedInAnnotation")
 
 
@@ -29,6 +30,7 @@ def wrong_capture(dataset: Item, source: Source) -> Iterator[Found]:
         if not dataset.get(keyword):
             yield Rule.TEMPLATE, f"{keyword} is empty"
     yield from _wrong_pixels(dataset)
+    yield from _not_played(dataset)
     cited = {
         item.get("ReferencedSOPInstanceUID"): item.get("ReferencedSOPClassUID")
         for item in dataset.get("SourceImageSequence", [])
@@ -38,6 +40,16 @@ def wrong_capture(dataset: Item, source: Source) -> Iterator[Found]:
         yield Rule.EVIDENCE, "it names no source image"
     elif any(known.get(str(uid)) != sop_class for uid, sop_class in cited.items()):
         yield Rule.EVIDENCE, "it names an image that the study does not hold, or its class wrongly"
+
+
+def _not_played(dataset: Item) -> Iterator[Found]:
+    """Yield what keeps the frames of a picture from being played (C.7.6.5, C.7.6.6)."""
+    if "NumberOfFrames" not in dataset:
+        return
+    if not any(time > 0 for time in numbers(dataset, "FrameTime")):
+        yield Rule.PIXELS, "it does not say how long each frame is shown"
+    if dataset.get("FrameIncrementPointer") != _FRAME_TIME:
+        yield Rule.PIXELS, "it does not say that its frames follow each other in time"
 
 
 def _wrong_pixels(dataset: Item) -> Iterator[Found]:

@@ -1,0 +1,58 @@
+"""The PET turning round its long axis as a Multi-frame True Color Secondary Capture (A.8.5)."""
+
+from typing import Final
+
+from highdicom.base import SOPClass
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+from pydicom.uid import ExplicitVRLittleEndian, MultiFrameTrueColorSecondaryCaptureImageStorage
+
+from inference.findings import Findings
+from inference.petct import PetCt
+from node.dicom.capture import SUV_TOP, rotate
+from node.dicom.key_image import set_picture, set_sources
+from node.dicom.provenance import Provenance, finish
+from node.dicom.series import Choice
+from node.instance import ResultKind, ResultObject
+
+SERIES_NUMBER: Final = 9900
+_FRAME_TIME_MS: Final = 125
+_LOOPING: Final = 0
+_DERIVATION: Final = (
+    "Maximum projections of the PET around the patient's long axis, {step:g} degrees apart, "
+    "SUVbw 0 (white) to {top:g} g/ml (black), lesions outlined"
+)
+
+
+def rotating_mip(
+    choice: Choice, petct: PetCt, findings: Findings, *, subject: Dataset, provenance: Provenance
+) -> ResultObject:
+    """Return the projections as the frames of one image that viewers play, in its own series."""
+    dataset = SOPClass(
+        study_instance_uid=choice.study_instance_uid,
+        series_instance_uid=provenance.uid("series rotating MIP"),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=provenance.uid("instance rotating MIP"),
+        sop_class_uid=MultiFrameTrueColorSecondaryCaptureImageStorage,
+        instance_number=1,
+        modality="OT",
+        manufacturer=provenance.equipment.manufacturer,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        series_description="PET/CT analysis rotating MIP (research)",
+    )
+    dataset.copy_patient_and_study_information(subject)
+    frames = rotate(petct, findings)
+    set_picture(dataset, frames)
+    _set_cine(dataset, len(frames))
+    derivation = _DERIVATION.format(step=360 / len(frames), top=SUV_TOP)
+    set_sources(dataset, choice.pet.planes, derivation=derivation)
+    return finish(dataset, ResultKind.ROTATING_MIP, subject=subject, provenance=provenance)
+
+
+def _set_cine(dataset: Dataset, frames: int) -> None:
+    """Fill Multi-frame and Cine (C.7.6.6, C.7.6.5): frames in time, played round and round."""
+    dataset.NumberOfFrames = frames
+    dataset.FrameIncrementPointer = Tag("FrameTime")
+    dataset.FrameTime = _FRAME_TIME_MS
+    dataset.PreferredPlaybackSequencing = _LOOPING
+    dataset.RecommendedDisplayFrameRate = dataset.CineRate = round(1000 / _FRAME_TIME_MS)
