@@ -25,22 +25,16 @@ class OnnxEngine:
     def __init__(self, session: InferenceSession) -> None:
         self._session = session
         self._tells = SALIENCY in {output.name for output in session.get_outputs()}
-        self._logits_alone = onnxruntime.RunOptions()
-        # Without this ONNX Runtime computes the saliency as well, and throws it away.
-        self._logits_alone.only_execute_path_to_fetches = True
 
     def logits(self, pet: Voxels, ct: Voxels) -> Voxels:
         """Map ``(n, channel, row, column)`` PET and CT inputs to ``(n, 2)`` logits."""
-        found: Voxels
-        (found,) = self._session.run([LOGITS], {"pet": pet, "ct": ct}, self._logits_alone)
-        return found
+        return self.explained(pet, ct)[0]
 
     def explained(self, pet: Voxels, ct: Voxels) -> Explained:
         """Return the logits and where the network looked, from one run of it."""
-        if not self._tells:
-            return self.logits(pet, ct), None
-        logits, saliency = self._session.run([LOGITS, SALIENCY], {"pet": pet, "ct": ct})
-        return logits, saliency
+        outputs = [LOGITS, SALIENCY] if self._tells else [LOGITS]
+        logits, *saliency = self._session.run(outputs, {"pet": pet, "ct": ct})
+        return logits, saliency[0] if saliency else None
 
 
 def open_engine(onnx_path: Path, *, threads: int) -> OnnxEngine:
