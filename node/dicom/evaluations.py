@@ -17,6 +17,7 @@ from inference.findings import Findings, Reason
 from inference.petct import PatientFacts, PetCt, PetFacts
 from node.dicom import codes as ours
 from node.dicom.provenance import RESEARCH_USE, Provenance, algorithm_template
+from node.dicom.seg import tracking_identifier
 
 Evaluation: TypeAlias = CodeContentItem | TextContentItem
 
@@ -30,19 +31,18 @@ NEW_VERSION: Final = (
 def of_findings(
     findings: Findings, petct: PetCt, warnings: Sequence[Reason], *, replaces: bool
 ) -> list[Evaluation]:
-    """Return outcome, absence, judgement, what was assumed and how the numbers came about."""
-    chosen = [lesion.explanation for lesion in findings.lesions if lesion.explanation]
+    """Return outcome, absence and risk first, then for what use, then how it came about."""
     return [
         code(ours.OUTCOME, ours.ANALYZED),
         *version(replaces=replaces),
         *_absent(findings),
         *_judged(findings),
         *reasons(ours.INAPPLICABLE_REASON, findings.inapplicable),
+        *_about_the_model(findings),
         *reasons(ours.WARNING, warnings),
         *_uptake_and_suv(petct.pet_facts),
         *_not_stated(petct.patient),
-        *(text(ours.EXPLANATION, sentence) for sentence in chosen),
-        *_about_the_model(findings),
+        *(text(ours.EXPLANATION, sentence) for sentence in _chosen(findings)),
     ]
 
 
@@ -111,10 +111,10 @@ def _absent(findings: Findings) -> list[CodeContentItem]:
 
 
 def _judged(findings: Findings) -> list[CodeContentItem]:
-    """Return whether the model applies, and what all its predictions together come to."""
+    """Return what all predictions together come to, and whether the model applies."""
     applies = ours.APPLICABLE if findings.applicable else ours.NOT_APPLICABLE
     risk = _RISKS.get(findings.risk or "", ours.NOT_PREDICTED)
-    return [code(ours.APPLICABILITY, applies), code(ours.NODAL_RISK, risk)]
+    return [code(ours.NODAL_RISK, risk), code(ours.APPLICABILITY, applies)]
 
 
 def _uptake_and_suv(facts: PetFacts) -> list[Evaluation]:
@@ -125,8 +125,8 @@ def _uptake_and_suv(facts: PetFacts) -> list[Evaluation]:
     if facts.suvbw_factor is not None:
         factor = f"factor {facts.suvbw_factor:.4g}"
     rule = ours.DECAY_RULES.get(facts.decay_reference)
-    moment = facts.decay_reference if rule is None else rule.meaning
-    said = f"From {facts.units}, {factor}; decay-corrected to: {moment}; tracer {facts.tracer}"
+    uncoded = f"decay-corrected to: {facts.decay_reference}; " if rule is None else ""
+    said = f"From {facts.units}, {factor}; {uncoded}tracer {facts.tracer}"
     return [
         text(ours.UPTAKE, uptake),
         *([] if rule is None else [code(ours.DECAY_RULE, rule)]),
@@ -143,6 +143,15 @@ def _not_stated(patient: PatientFacts) -> list[CodeContentItem]:
         (patient.sex, codes.DCM.SubjectSex),
     )
     return [code(ours.NOT_STATED, name) for value, name in covariates if value is None]
+
+
+def _chosen(findings: Findings) -> list[str]:
+    """Return why each lesion is one, under the name that its groups and its segment have."""
+    return [
+        f"{tracking_identifier(lesion, number)}: {lesion.explanation}"
+        for number, lesion in enumerate(findings.lesions, 1)
+        if lesion.explanation
+    ]
 
 
 def _about_the_model(findings: Findings) -> list[TextContentItem]:

@@ -288,6 +288,37 @@ def test_a_lesion_outside_the_thorax_has_no_site(made):
     assert named(report_of(replace(made, findings=findings)), codes.SCT.FindingSite) == []
 
 
+def test_each_sentence_on_why_a_lesion_was_chosen_names_the_lesion(made):
+    other = made_study.lesion(label="focus-1", explanation="Another avid focus.")
+    both = made_study.findings(made_study.lesion(explanation=""), other)
+
+    ds = report_of(replace(made, findings=both))
+
+    assert values(ds, ours.EXPLANATION) == ["focus-1 2: Another avid focus."]
+    assert values(report_of(made), ours.EXPLANATION) == [
+        "primary 1: It has the highest uptake inside the lungs."
+    ]
+
+
+def test_the_evaluations_begin_with_the_result_and_what_it_is_good_for(made):
+    reason = Reason(code="SLICES_THICK", meaning="CT slices of 10 mm")
+    findings = made_study.findings(predictions=(), applicable=False, inapplicable=(reason,))
+
+    (container,) = named(report_of(replace(made, findings=findings)), ours.QUALITATIVE_EVALUATIONS)
+
+    told = [concept(item)[0] for item in container.ContentSequence]
+    assert told[:8] == [
+        "OUTCOME",
+        codes.DCM.Finding.value,
+        "NODAL_RISK",
+        "APPLICABILITY",
+        "INAPPLICABLE",
+        "INAPPLICABLE",
+        "INTENDED_USE",
+        "TRAINING_DATA",
+    ]
+
+
 def test_warnings_from_every_stage_are_told_once_with_their_code(made):
     repeated = made_study.findings(made_study.lesion()).warnings[0]
     other = Reason(code="SERIES_TWO", meaning="the study holds two PET series")
@@ -310,9 +341,7 @@ def test_warnings_from_every_stage_are_told_once_with_their_code(made):
 def test_uptake_and_the_rule_behind_suv_are_told_as_code_and_in_words(report):
     assert values(report, ours.UPTAKE) == ["158 min"]
     assert values(report, ours.DECAY_RULE) == ["DR_SERIES"]
-    assert values(report, ours.SUV_RULE) == [
-        "From BQML, factor 0.0004; decay-corrected to: Series time; tracer FDG"
-    ]
+    assert values(report, ours.SUV_RULE) == ["From BQML, factor 0.0004; tracer FDG"]
 
 
 def test_an_unknown_uptake_and_a_factor_for_each_plane_are_told_as_such(made):
