@@ -1,13 +1,14 @@
 """The lesion lies at one place in the patient, however table, scanner and files turn the images.
 
 What is compared is read back from the finished objects, with highdicom's geometry and not ours: the
-Segmentation's voxels by the functional groups of its frames, the report's contour by position,
-orientation and spacing of the image that it cites.
+Segmentation's voxels and the maps' by the functional groups of their frames, the report's contour
+by position, orientation and spacing of the image that it cites. The map of N1 is drawn around the
+middle of the tumour, so that it is known where its numbers belong; that of N2 is the network's.
 """
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -19,13 +20,18 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from inference import analyze as analysis
+from inference.findings import Findings, Lesion, Saliency
+from inference.geometry import Grid
+from inference.petct import PetCt
 from inference.phantom import draw, random_phantom
 from inference.scanner import SCANNERS
+from inference.volume import Quantity, Volume
 from node import bootstrap
 from node.analysis import StudyOnDisk, conclude
 from node.config import Settings
 from node.dicom import acquire
-from node.instance import ResultKind
+from node.instance import ResultKind, ResultObject
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("geometry")]
 
@@ -36,6 +42,8 @@ HALF_VOXEL_MM = np.asarray((1.1, 1.1, 2.25))
 """Along x, y and z, of the CT that Segmentation and contour are drawn on: 2.2, 2.2 and 4.5 mm."""
 
 
+SPREAD_MM = 12.0
+"""Of the drawn map around the tumour."""
 Change = Callable[[list[Dataset]], list[Dataset]]
 
 
@@ -49,6 +57,14 @@ class Place:
     """The middle of the segment's voxels on the plane of the contour."""
     volume_ml: float
     patient_position: str
+    middle_of_map: np.ndarray
+    """The centre of mass of the map that was drawn."""
+    top_of_map: np.ndarray
+    """The voxel where it is greatest."""
+    half_voxel_of_map: np.ndarray
+    """Half a voxel of the PET along x, y and z, the most that ``top_of_map`` may be off."""
+    middles_of_networks: tuple[np.ndarray, ...]
+    """The centres of mass of the maps that the networks gave."""
 
 
 def same(files: list[Dataset]) -> list[Dataset]:
@@ -112,6 +128,34 @@ def feet_first_prone_from_head(files):
     return from_head_to_feet(upside_down(feet_first(files)))
 
 
+def drawn_around(primary: Lesion, pet: Grid) -> Saliency:
+    """A map of N1 that falls off around the middle of the tumour, cut to a box."""
+    at = np.rint(pet.to_indices(primary.centroid_lps_mm)).astype(int)
+    start = np.maximum(at - 9, 0)
+    box = pet.crop(start, np.minimum(at + 10, pet.shape))
+    points = box.to_patient(np.moveaxis(np.indices(box.shape), 0, -1))
+    apart = np.linalg.norm(points - np.asarray(primary.centroid_lps_mm), axis=-1)
+    voxels = np.exp(-((apart / SPREAD_MM) ** 2)).astype(np.float32)
+    return Saliency(
+        task="occult_n1", on_pet=Volume(voxels=voxels, grid=box, quantity=Quantity.SALIENCY)
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drawn_maps():
+    """The map of N1 is ours: everything else, and what comes of it, is the node's own doing."""
+
+    def analyze(petct: PetCt, **how) -> Findings:
+        found = analysis.analyze(petct, **how)
+        others = [one for one in found.saliency if one.task != "occult_n1"]
+        assert found.primary is not None
+        return replace(found, saliency=(drawn_around(found.primary, petct.pet.grid), *others))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("node.analysis.analyze", analyze)
+        yield
+
+
 @pytest.fixture(scope="module")
 def recipe():
     recipe = bootstrap.build_recipe(Settings())
@@ -139,7 +183,7 @@ def place_of(recipe, tmp_path_factory):
             when=STARTED_AT,
             clock=time.perf_counter,
         )
-        return read_back({one.kind: one.part10 for one in conclusion.objects}, paths)
+        return read_back(conclusion.objects, paths)
 
     return found
 
@@ -150,7 +194,14 @@ def straight(place_of):
     return place_of("small")
 
 
-def read_back(objects: dict[ResultKind, bytes], paths: list[Path]) -> Place:
+def read_back(made: Sequence[ResultObject], paths: list[Path]) -> Place:
+    objects = {one.kind: one.part10 for one in made}
+    drawn, *networks = [
+        hd.imread(io.BytesIO(one.part10)).get_volume()
+        for one in made
+        if one.kind is ResultKind.SALIENCY
+    ]
+    top = np.unravel_index(drawn.array.argmax(), drawn.array.shape)
     seg = hd.seg.segread(io.BytesIO(objects[ResultKind.SEGMENTATION]))
     volume = seg.get_volume(combine_segments=True, skip_overlap_checks=True)
     indices = np.argwhere(volume.array == 1)
@@ -163,7 +214,18 @@ def read_back(objects: dict[ResultKind, bytes], paths: list[Path]) -> Place:
         segment_on_plane=points[on_plane].mean(axis=0) if on_plane.any() else np.full(3, np.nan),
         volume_ml=len(points) * volume.voxel_volume / 1000,
         patient_position=str(image.get("PatientPosition")),
+        middle_of_map=centre_of_mass(drawn),
+        top_of_map=drawn.map_indices_to_reference(np.array([top]))[0],
+        half_voxel_of_map=np.abs(drawn.affine[:3, :3]).sum(axis=1) / 2,
+        middles_of_networks=tuple(centre_of_mass(one) for one in networks),
     )
+
+
+def centre_of_mass(volume: hd.Volume) -> np.ndarray:
+    """The middle of a map's numbers in LPS mm; between voxels where they are even on both sides."""
+    indices = np.argwhere(volume.array > 0)
+    points = volume.map_indices_to_reference(indices)
+    return np.average(points, axis=0, weights=volume.array[tuple(indices.T)])
 
 
 def contour_of(report, paths: list[Path]) -> tuple[np.ndarray, Dataset]:
@@ -197,6 +259,8 @@ def test_the_place_read_back_is_where_the_tumour_was_drawn(straight):
 
     assert np.all(np.abs(straight.in_segmentation - drawn) < HALF_VOXEL_MM)
     assert np.all(np.abs(straight.in_contour - drawn) < 2 * HALF_VOXEL_MM)
+    assert np.all(np.abs(straight.middle_of_map - drawn) < HALF_VOXEL_MM)
+    assert np.all(np.abs(straight.top_of_map - drawn) < 2 * straight.half_voxel_of_map)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +280,11 @@ def test_the_same_voxels_told_otherwise_are_at_the_same_place(straight, place_of
     assert np.abs(place.in_segmentation - straight.in_segmentation - by_mm).max() < 0.1
     assert np.abs(place.in_contour - straight.in_contour - by_mm).max() < 0.1
     assert place.volume_ml == pytest.approx(straight.volume_ml, rel=0.01)
+    assert np.abs(place.middle_of_map - straight.middle_of_map - by_mm).max() < 0.1
+    assert np.abs(place.top_of_map - straight.top_of_map - by_mm).max() < 0.1
+    assert len(place.middles_of_networks) == len(straight.middles_of_networks)
+    for one, other in zip(place.middles_of_networks, straight.middles_of_networks, strict=True):
+        assert np.all(np.abs(one - other - by_mm) < straight.half_voxel_of_map)
 
 
 @pytest.mark.parametrize("scanner", ["feet-first", "oblique"])
@@ -227,6 +296,8 @@ def test_another_scanner_finds_it_at_the_same_place_to_half_a_voxel(straight, pl
     assert np.all(np.abs(place.in_contour - straight.in_contour) < 2 * HALF_VOXEL_MM)
     assert place.volume_ml == pytest.approx(straight.volume_ml, rel=0.1)
     assert place.patient_position == SCANNERS[scanner].patient_position
+    assert np.all(np.abs(place.middle_of_map - straight.middle_of_map) < HALF_VOXEL_MM)
+    assert np.all(np.abs(place.top_of_map - place.middle_of_map) <= place.half_voxel_of_map)
 
 
 def test_on_the_pet_it_lies_where_it_lies_on_the_ct(straight, place_of):
