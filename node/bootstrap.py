@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from multiprocessing.synchronize import Event as ProcessEvent
 from pathlib import Path
 from secrets import token_hex
 
@@ -36,7 +35,7 @@ from node.audit import Record, ignore
 from node.census import Census
 from node.completeness import Patience
 from node.config import Peer, Settings
-from node.crew import Busy, Crew, Limits
+from node.crew import Crew, Duty, Limits
 from node.dicom import headers
 from node.dicom.results import Equipment, ResultOptions
 from node.exchange import Host, build_exchange
@@ -278,7 +277,7 @@ def build_crew(settings: Settings, engine: SqlEngine, *, size: int) -> Crew:
     )
 
 
-def _crew_member(settings: Settings, name: str, stop: ProcessEvent, busy: Busy) -> None:
+def _crew_member(settings: Settings, name: str, duty: Duty) -> None:
     """Be one worker: until told to stop, or until the node that started it is gone."""
     # The terminal's Ctrl-C reaches the whole process group; the node decides when workers stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -286,26 +285,26 @@ def _crew_member(settings: Settings, name: str, stop: ProcessEvent, busy: Busy) 
     parent = multiprocessing.parent_process()
 
     def is_over() -> bool:
-        return stop.is_set() or (parent is not None and not parent.is_alive())
+        return duty.is_over() or (parent is not None and not parent.is_alive())
 
-    _work_until(settings, is_over, name, busy)
+    _work_until(settings, is_over, name, duty)
 
 
 def _work_until(
-    settings: Settings, is_over: Callable[[], bool], name: str, busy: Busy | None = None
+    settings: Settings, is_over: Callable[[], bool], name: str, duty: Duty | None = None
 ) -> None:
     with record_of(settings) as record:
-        _work(build_worker(settings, name=name, record=record), settings, is_over, busy)
+        _work(build_worker(settings, name=name, record=record), settings, is_over, duty)
 
 
 def _work(
-    worker: Worker, settings: Settings, is_over: Callable[[], bool], busy: Busy | None
+    worker: Worker, settings: Settings, is_over: Callable[[], bool], duty: Duty | None
 ) -> None:
     logger.info("worker %s ready", worker.name)
     left = settings.workers.studies_max or math.inf
     while left > 0 and not is_over():
-        if busy is not None:
-            busy.begin()
+        if duty is not None:
+            duty.begin()
         try:
             worked = worker.work() is not None
             pause = 0.0 if worked else IDLE_S
@@ -314,8 +313,8 @@ def _work(
             # The job comes back when its lease ends; the database may be back before.
             logger.error("the database fails: %s", describe(error))  # noqa: TRY400  a traceback may quote values
             pause = DATABASE_PAUSE_S
-        if busy is not None:
-            busy.end()
+        if duty is not None:
+            duty.end()
         time.sleep(pause)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing.context import SpawnProcess
-from multiprocessing.synchronize import Event as ProcessEvent
 from pathlib import Path
 from signal import SIGKILL
 from types import TracebackType
@@ -37,29 +36,41 @@ class Limits:
     memory_bytes_max: int | None = None
 
 
-class Busy:
-    """Since when a worker has been at what it does now, for another process to read."""
+class Duty:
+    """What a crew and one of its workers tell each other, in memory that both see.
+
+    Plain values, without a lock: a worker may be killed at any moment, also while it holds one.
+    """
 
     def __init__(self, context: multiprocessing.context.SpawnContext) -> None:
+        self._over = context.RawValue(ctypes.c_bool, False)  # noqa: FBT003  the initial value
         # CLOCK_MONOTONIC is one for all processes of a machine; no setting of clocks moves it.
-        self._since = context.RawValue(ctypes.c_double, time.monotonic())
+        self._busy_since = context.RawValue(ctypes.c_double, time.monotonic())
 
     def begin(self) -> None:
-        """Say that something begins that may take too long."""
-        self._since.value = time.monotonic()
+        """Say that something begins that may take too long; a new worker has begun."""
+        self._busy_since.value = time.monotonic()
 
     def end(self) -> None:
         """Say that there is nothing to do."""
-        self._since.value = 0.0
+        self._busy_since.value = 0.0
 
-    def seconds(self) -> float:
+    def busy_s(self) -> float:
         """Return how long it has taken, or 0 where there is nothing to do."""
-        since = self._since.value
+        since = self._busy_since.value
         return time.monotonic() - since if since else 0.0
 
+    def finish(self) -> None:
+        """Tell the worker to take up nothing more."""
+        self._over.value = True
 
-Member = Callable[[str, ProcessEvent, Busy], None]
-"""What a process does, under its name, until the event is set; has to be picklable."""
+    def is_over(self) -> bool:
+        """Whether the worker takes up nothing more."""
+        return bool(self._over.value)
+
+
+Member = Callable[[str, Duty], None]
+"""What a process does, under its name, until its duty is over; has to be picklable."""
 Lost = Callable[[str, Reason], None]
 """Hears the name of a worker that is gone, and why; its study is not done."""
 
@@ -71,7 +82,7 @@ class _Post:
     number: int
     name: str = ""
     process: SpawnProcess | None = None
-    busy: Busy | None = None
+    duty: Duty | None = None
     started_at: float = 0.0
     quick_deaths: int = 0
     vacant_until: float = 0.0
@@ -88,7 +99,7 @@ class Crew:
         self._name = name
         self._limits = limits
         self._lost = lost
-        self._stop = self._context.Event()
+        self._is_closed = False
         self._started = 0
         self._posts = [_Post(number=number) for number in range(size)]
 
@@ -103,7 +114,9 @@ class Crew:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stop.set()
+        self._is_closed = True
+        for duty in [post.duty for post in self._posts if post.duty is not None]:
+            duty.finish()
         end = time.monotonic() + GRACE_S
         for process in [post.process for post in self._posts if post.process is not None]:
             process.join(max(0.0, end - time.monotonic()))
@@ -114,7 +127,7 @@ class Crew:
     def watch(self) -> None:
         """Kill the processes that exceed a limit, and start another in place of each that ended."""
         for post in self._posts:
-            if self._stop.is_set():
+            if self._is_closed:
                 return
             if post.process is not None and post.process.is_alive():
                 self._judge(post, post.process)
@@ -134,7 +147,7 @@ class Crew:
 
     def _excess(self, post: _Post, process: SpawnProcess) -> Reason | None:
         timeout_s, memory = self._limits.timeout_s, self._limits.memory_bytes_max
-        if timeout_s is not None and post.busy is not None and post.busy.seconds() > timeout_s:
+        if timeout_s is not None and post.duty is not None and post.duty.busy_s() > timeout_s:
             return Reason(code="TIMEOUT", meaning=f"the analysis was stopped after {timeout_s:g} s")
         if memory is not None and _resident_bytes(process.pid) > memory:
             return Reason(
@@ -165,12 +178,12 @@ class Crew:
     def _fill(self, post: _Post) -> None:
         self._started += 1
         post.name = f"{self._name}-{self._started}"
-        post.busy = Busy(self._context)
+        post.duty = Duty(self._context)
         post.killed_for = None
         post.started_at = time.monotonic()
         post.process = self._context.Process(
             target=self._member,
-            args=(post.name, self._stop, post.busy),
+            args=(post.name, post.duty),
             name=f"worker-{post.number}",
             daemon=True,
         )

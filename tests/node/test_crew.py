@@ -1,0 +1,160 @@
+"""A crew keeps its posts filled with real processes, whatever becomes of them."""
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from node.crew import Crew, Limits
+
+
+def await_(condition, within_s=60):
+    end = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.02)
+
+
+# Members are spawned: they are looked up by name, and tell what they do by files.
+
+
+def note(folder, name):
+    (folder / name).write_text(str(os.getpid()))
+
+
+def wait_for_the_end(duty):
+    while not duty.is_over():
+        time.sleep(0.02)
+
+
+def idle(folder, name, duty):
+    duty.end()
+    note(folder, name)
+    wait_for_the_end(duty)
+
+
+def hang(folder, name, duty):
+    time.sleep(600)
+
+
+def swell(folder, name, duty):
+    duty.end()
+    held = [bytearray(os.urandom(1)) * 400_000_000]
+    wait_for_the_end(duty)
+    del held
+
+
+def leave(folder, name, duty):
+    note(folder, name)
+
+
+def fail(folder, name, duty):
+    note(folder, name)
+    raise SystemExit(3)
+
+
+class Watched:
+    """A crew of one, what it has lost, and the process ids of those that were at the post."""
+
+    def __init__(self, folder: Path, member, **limits) -> None:
+        self.folder = folder
+        self.lost = []
+        self.crew = Crew(
+            1,
+            partial(member, folder),
+            name="w",
+            limits=Limits(**limits),
+            lost=lambda name, reason: self.lost.append((name, reason.code)),
+        )
+
+    def pid(self, name: str) -> int | None:
+        file = self.folder / name
+        return int(file.read_text() or 0) if file.exists() else None
+
+    def watch(self) -> None:
+        self.crew.watch()
+
+    def is_replaced(self, name: str) -> bool:
+        self.crew.watch()
+        return self.pid(name) is not None
+
+
+@pytest.fixture
+def watched(tmp_path):
+    def make(member, **limits):
+        return Watched(tmp_path, member, **limits)
+
+    return make
+
+
+def test_a_worker_that_is_killed_is_told_of_and_replaced(watched):
+    one = watched(idle)
+    with one.crew:
+        await_(lambda: one.pid("w-1"))
+        os.kill(one.pid("w-1"), signal.SIGKILL)
+        await_(lambda: one.is_replaced("w-2"))
+
+    assert one.lost == [("w-1", "WORKER_KILLED")]
+
+
+def test_a_worker_that_hangs_is_stopped_and_replaced(watched):
+    one = watched(hang, timeout_s=0.5)
+    with one.crew:
+        await_(lambda: one.watch() or len(one.lost) == 2)
+
+    assert one.lost == [("w-1", "TIMEOUT"), ("w-2", "TIMEOUT")]
+
+
+def test_a_worker_that_waits_is_left_alone_however_long(watched):
+    one = watched(idle, timeout_s=30, memory_bytes_max=10**11)
+    with one.crew:
+        await_(lambda: one.pid("w-1"))
+        one.crew.watch()
+        one.crew.watch()
+
+    assert one.lost == []
+    assert one.pid("w-2") is None
+
+
+def test_a_worker_that_grows_too_large_is_stopped_and_replaced(watched):
+    one = watched(swell, memory_bytes_max=300_000_000)
+    with one.crew:
+        await_(lambda: one.watch() or len(one.lost) == 2)
+
+    assert one.lost == [("w-1", "OUT_OF_MEMORY"), ("w-2", "OUT_OF_MEMORY")]
+
+
+def test_a_worker_that_has_done_its_share_is_replaced_and_nothing_is_lost(watched):
+    one = watched(leave)
+    with one.crew:
+        await_(lambda: one.is_replaced("w-2"))
+
+    assert one.lost == []
+
+
+def test_workers_that_end_at_once_are_started_with_growing_pauses(watched):
+    one = watched(fail)
+    with one.crew:
+        await_(lambda: one.is_replaced("w-2"))
+        ended_at = []
+        while len(one.lost) < 3:
+            one.crew.watch()
+            if len(one.lost) == 2 and not ended_at:
+                ended_at.append(time.monotonic())
+            time.sleep(0.02)
+
+    assert one.lost == [(f"w-{number}", "WORKER_ENDED") for number in (1, 2, 3)]
+    assert time.monotonic() - ended_at[0] > 1
+
+
+def test_the_end_of_the_crew_ends_its_processes(watched):
+    one = watched(idle)
+    with one.crew:
+        await_(lambda: one.pid("w-1"))
+        pid = one.pid("w-1")
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
