@@ -7,7 +7,7 @@ import getpass
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from xml.etree import ElementTree as ET
 
@@ -260,7 +260,7 @@ def message(event: Event, origin: Origin, *, when: datetime, patient_id: str = "
         root,
         "EventIdentification",
         EventActionCode=event.action,
-        EventDateTime=when.isoformat(timespec="milliseconds"),
+        EventDateTime=when.astimezone(UTC).isoformat(timespec="milliseconds"),
         EventOutcomeIndicator=str(event.outcome),
     )
     _code(identification, "EventID", event.id)

@@ -7,7 +7,7 @@ from rich.console import Console
 from db import instances
 from db.engine import reading
 from inference import case
-from node import bootstrap
+from node import audit, bootstrap
 from node.config import Settings
 from node.dicom import series, volumes
 from node.errors import UnusableStudy
@@ -34,5 +34,7 @@ def export(study_uid: str, out: Path, settings: Settings, console: Console) -> i
         console.print(f"[red]refused[/] {unusable.reason.code}: {unusable.reason.meaning}")
         return 1
     case.write(petct, out)
+    with bootstrap.record_of(settings) as record:
+        record(audit.study_exported(audit.operator(), audit.Study(study_instance_uid=study_uid)))
     console.print(f"written to {out}")
     return 0

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from db import deliveries, instances, jobs, results, studies
 from db.engine import connect, reading, writing
 from db.jobs import Job, JobState
 from db.studies import Study, StudyState
-from node import bootstrap
+from node import audit, bootstrap
 from node.cli.findings import print_document
 from node.config import ConfigError, Settings
 
@@ -93,6 +94,9 @@ def explain(study_uid: str, settings: Settings, console: Console) -> int:
         if study is None:
             console.print(f"no instance of study {study_uid} ever came")
             return 1
+        with bootstrap.record_of(settings) as record:
+            about = audit.Study(study_instance_uid=study_uid)
+            record(audit.study_viewed(audit.operator(), about))
         _print_arrival(connection, study, console)
         for job in jobs.of_study(connection, study_uid):
             _print_job(connection, job, console)
@@ -122,7 +126,7 @@ def _reading(settings: Settings) -> Iterator[Connection]:
     file = settings.database.file
     if file is not None and not file.exists():
         raise ConfigError(f"no database at {file}: is this the node's folder and configuration?")
-    engine = connect(settings.database.url)
+    engine = connect(settings.database.opened(os.environ))
     try:
         with reading(engine) as connection:
             yield connection

@@ -1,5 +1,6 @@
 """A drawn study on disk, and a node on loopback: a database, a store, a clock, a listener."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from node.intake import Intake
 from node.net.part10 import part10
 from node.net.scp import Listener
 from node.store import Store
+from tests.certificates import Authority
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -203,3 +205,21 @@ def owe(engine, store, intake, arrival, data_set, clock):
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory) -> Authority:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make certificates with")
+    made = Authority(tmp_path_factory.mktemp("certificates"), "hospital")
+    for name in ("node", "pacs", "other"):
+        made.issue(name)
+    return made
+
+
+@pytest.fixture(scope="session")
+def stranger(authority) -> Authority:
+    """Another authority, which nobody here trusts."""
+    made = Authority(authority.folder, "stranger")
+    made.issue("intruder")
+    return made

@@ -1,11 +1,8 @@
-"""Certificates made for the tests, a raw socket to a listener, and what it wrote to its log."""
+"""A raw socket to a listener, and an association that is negotiated by hand."""
 
-import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from pynetdicom import AE
@@ -16,61 +13,6 @@ from pynetdicom.presentation import build_context
 
 VERIFICATION = "1.2.840.10008.1.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
-
-
-class Authority:
-    """A certification authority of one test run."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder
-        self.ca = folder / f"{name}-ca.pem"
-        self._key = folder / f"{name}-ca.key"
-        self._openssl(
-            *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-            *("-keyout", self._key, "-out", self.ca, "-days", "2", "-subj", f"/CN={name} CA"),
-        )
-
-    def issue(self, name: str, *, days: int = 2, password: str = "", rsa: int = 0) -> Path:
-        """Issue a certificate for loopback; its key lies beside it as ``.key``."""
-        certificate = self.folder / f"{name}.pem"
-        key, request = certificate.with_suffix(".key"), certificate.with_suffix(".csr")
-        kind = [f"rsa:{rsa}"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        secret = ["-passout", f"pass:{password}"] if password else ["-nodes"]
-        self._openssl(
-            *("req", "-newkey", *kind, *secret, "-keyout", key, "-out", request),
-            *("-subj", f"/O=Tests/CN={name}"),
-        )
-        extensions = certificate.with_suffix(".ext")
-        extensions.write_text(f"subjectAltName=IP:127.0.0.1,DNS:{name}.example\n")
-        self._openssl(
-            *("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self._key),
-            *("-CAcreateserial", "-days", days, "-extfile", extensions, "-out", certificate),
-        )
-        return certificate
-
-    @staticmethod
-    def _openssl(*arguments: object) -> None:
-        subprocess.run(
-            ["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=60
-        )
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory) -> Authority:
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make certificates with")
-    made = Authority(tmp_path_factory.mktemp("certificates"), "hospital")
-    for name in ("node", "pacs", "other"):
-        made.issue(name)
-    return made
-
-
-@pytest.fixture(scope="session")
-def stranger(authority) -> Authority:
-    """Another authority, which nobody here trusts."""
-    made = Authority(authority.folder, "stranger")
-    made.issue("intruder")
-    return made
 
 
 @pytest.fixture
