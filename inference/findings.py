@@ -69,7 +69,7 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Saliency:
-    """Where the network of one task looked: Grad-CAM of its fused features.
+    """Where the network of one task looked: HiResCAM, a kind of Grad-CAM, of its fused features.
 
     ``on_pet`` lies on whole voxels of the PET grid, cut to a box around the network's field of
     view. Its numbers have no unit: 1 is the most in this study, 0 is nothing or out of view.

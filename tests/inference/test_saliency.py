@@ -292,7 +292,7 @@ def test_weights_in_another_order_look_elsewhere(bundle, engines, unseen, tmp_pa
 
     The bound on the mean of four orders and ten phantoms is 0.3, and 0.15 to either side where the
     whole network is another. A map that only shows edges keeps its ranks: LayerCAM of the same
-    layer has 0.4 to 0.5 until the stem itself is shuffled (docs/decisions/0015-saliency.md).
+    layer has 0.5 to 0.7 until the stem itself is shuffled (docs/decisions/0015-saliency.md).
     """
     images = [
         np.concatenate(pair)
