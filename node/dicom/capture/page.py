@@ -18,8 +18,10 @@ from node.dicom.provenance import RESEARCH_USE
 
 SIDE: Final = 1024
 _NINE: Final = Box(x=6, y=40, width=694, height=694)
-_SIDEBAR: Final = Box(x=718, y=40, width=298, height=694)
-_WORDS: Final = Box(x=16, y=746, width=992, height=200)
+_SIDEBAR: Final = Box(x=720, y=64, width=294, height=670)
+_HEADS: Final = 48
+_GAP: Final = 14
+_WORDS: Final = Box(x=16, y=748, width=992, height=200)
 _STATEMENT: Final = Box(x=16, y=956, width=992, height=66)
 _COLUMNS: Final = (16, 384, 716)
 _SALIENCY: Final = 254
@@ -61,7 +63,7 @@ def _overview(canvas: Image.Image, petct: PetCt) -> None:
         box = Box(x=x, y=_NINE.y + 24, width=max(int(wide / step), 1), height=height)
         projections.draw(canvas, box, body, plane, step_mm=step)
         head = f"{plane.capitalize()} projection"
-        write(canvas, (box.x + box.width // 2, _NINE.y + 10), head, anchor="mm")
+        write(canvas, (box.x + box.width // 2, _HEADS), head, anchor="mm")
         x = box.right + gap
     scale = Box(
         x=gap, y=_NINE.bottom - scales.SUV_HEIGHT, width=_SIDEBAR.width, height=scales.SUV_HEIGHT
@@ -70,31 +72,21 @@ def _overview(canvas: Image.Image, petct: PetCt) -> None:
 
 
 def _sidebar(canvas: Image.Image, shown: sections.Scene, findings: Findings) -> None:
-    box = _SIDEBAR
+    """Draw below each other the projection, the SUV scale and where the networks looked."""
     looked = _SALIENCY if findings.saliency else 0
     head = "Coronal projection (MIP) of the PET"
-    write(canvas, (box.x + box.width // 2, box.y + 10), head, anchor="mm")
-    room = Box(
-        x=box.x,
-        y=box.y + 24,
-        width=box.width,
-        height=box.height - 24 - scales.SUV_HEIGHT - looked - 12,
-    )
+    write(canvas, (_SIDEBAR.x + _SIDEBAR.width // 2, _HEADS), head, anchor="mm")
+    room = replace(_SIDEBAR, height=_SIDEBAR.height - scales.SUV_HEIGHT - looked - _GAP)
     body = projections.body(shown.petct.pet)
     tall, wide = body.extent_mm("coronal")
     step = projections.fitting_step_mm(tall, wide, room)
-    above = replace(room, height=min(round(tall / step), room.height))
+    room = replace(room, height=min(round(tall / step), room.height))
     lesions = (shown.lesion, *shown.further)
-    projections.draw(canvas, above, body, "coronal", step_mm=step, lesions=lesions)
-    scale = Box(x=box.x, y=room.bottom + 12, width=box.width, height=scales.SUV_HEIGHT)
+    projections.draw(canvas, room, body, "coronal", step_mm=step, lesions=lesions)
+    scale = replace(_SIDEBAR, y=room.bottom + _GAP, height=scales.SUV_HEIGHT)
     scales.suv(canvas, scale, fused=True)
     if findings.saliency:
-        _saliency(
-            canvas,
-            Box(x=box.x, y=scale.bottom, width=box.width, height=looked),
-            shown,
-            findings,
-        )
+        _saliency(canvas, replace(_SIDEBAR, y=scale.bottom, height=looked), shown, findings)
 
 
 def _saliency(canvas: Image.Image, box: Box, shown: sections.Scene, findings: Findings) -> None:
@@ -116,7 +108,7 @@ def _saliency(canvas: Image.Image, box: Box, shown: sections.Scene, findings: Fi
 def _words(canvas: Image.Image, petct: PetCt, findings: Findings, lesion: Lesion | None) -> None:
     """Write measures, predictions and reservations beside each other, and the statement below."""
     draw = ImageDraw.Draw(canvas)
-    for y in (_WORDS.y - 8, _STATEMENT.y - 6):
+    for y in (_WORDS.y - 5, _STATEMENT.y - 6):
         draw.line((16, y, SIDE - 16, y), fill=FRAME)
     boxes = [
         Box(x=x, y=_WORDS.y, width=end - x - 16, height=_WORDS.height)

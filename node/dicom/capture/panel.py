@@ -11,7 +11,7 @@ from inference.geometry import Vector
 from inference.volume import Mask
 from node.dicom.capture import colours
 from node.dicom.capture.colours import Colours, Ink
-from node.dicom.capture.text import SMALL, Box, write
+from node.dicom.capture.text import Box, write
 from node.dicom.planes import View
 
 _LETTERS: Final = (("L", "R"), ("P", "A"), ("H", "F"))
@@ -63,18 +63,23 @@ def letters(direction: Vector) -> str:
     return "".join(letter for share, letter in named if share > _ALONG)
 
 
-def mark_sides(canvas: Image.Image, box: Box, view: View, *, size: int = SMALL) -> None:
-    """Write at the middle of each edge which side of the patient lies there."""
+def mark_sides(canvas: Image.Image, box: Box, view: View, *, beside: bool = False) -> None:
+    """Write at the middle of each edge which side of the patient lies there.
+
+    ``beside`` puts the letters at the left and the right beside the panel instead of on it.
+    """
     middle, centre = box.x + box.width // 2, box.y + box.height // 2
+    first, last = (box.x - 11, box.right + 11) if beside else (box.x + 5, box.right - 5)
+    left, right = ("rm", "lm") if beside else ("lm", "rm")
     back = tuple(-share for share in view.right)
     up = tuple(-share for share in view.down)
     for direction, spot, anchor in (
-        (back, (box.x + 5, centre), "lm"),
-        (view.right, (box.right - 5, centre), "rm"),
+        (back, (first, centre), left),
+        (view.right, (last, centre), right),
         (up, (middle, box.y + 5), "mt"),
         (view.down, (middle, box.bottom - 5), "mb"),
     ):
-        write(canvas, spot, letters(direction), ink=colours.WARN, size=size, anchor=anchor)  # type: ignore[arg-type]  # literals of a tuple
+        write(canvas, spot, letters(direction), ink=colours.WARN, anchor=anchor)  # type: ignore[arg-type]  # literals of a tuple
 
 
 def mark_point(canvas: Image.Image, box: Box, view: View, point: Vector) -> None:

@@ -21,6 +21,8 @@ _BODY_SUV: Final = 0.4
 _BODY_MARGIN_MM: Final = 15.0
 _LEAST_STEP_MM: Final = 0.5
 _MOST_PARTS: Final = 32
+_BESIDE: Final = 50
+"""How many pixels of room in all the letters at both sides of a projection need."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,7 +88,10 @@ def draw(
         height=rows,
     )
     panel.place(canvas, inner, colours.inverse(suv), outlined(lesions, view))
-    panel.mark_sides(canvas, inner, view)
+    panel.frame(canvas, inner)
+    panel.mark_sides(canvas, inner, view, beside=box.width - columns > _BESIDE)
+    for one in lesions[:1]:
+        panel.mark_point(canvas, inner, view, one.suv_max_lps_mm)
     panel.mark_scale(canvas, inner, view.step_mm)
 
 

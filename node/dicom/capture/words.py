@@ -55,7 +55,8 @@ def reservations(petct: PetCt, findings: Findings) -> list[Line]:
     further = len(findings.lesions) - 1
     if further > 0:
         lines.append((f"{further} further lesion{'s' * (further > 1)}: see the report", FURTHER))
-    warnings = dict.fromkeys((*petct.warnings, *findings.warnings))
+    told = dict.fromkeys((*petct.warnings, *findings.warnings))
+    warnings = [one for one in told if one not in findings.inapplicable]
     return lines + [(f"{one.code}: {one.meaning}", MUTED) for one in warnings]
 
 

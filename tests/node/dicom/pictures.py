@@ -16,7 +16,7 @@ FURTHER = (255, 90, 255)
 NO_DATA = (34, 38, 46)
 PLANES = ("axial", "coronal", "sagittal")
 KINDS = ("CT", "PET", "fusion")
-SIDEBAR = np.s_[64:734, 718:1016]
+SIDEBAR = np.s_[64:734, 720:1014]
 
 
 def panel(plane: str, kind: str) -> tuple[slice, slice]:
