@@ -31,18 +31,27 @@ Identify = Callable[[bytes], Identifiers]
 class Intake:
     """Takes what the listener hands over; safe to call from many threads."""
 
-    def __init__(self, engine: Engine, store: Store, identify: Identify, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        identify: Identify,
+        clock: Clock,
+        *,
+        node: str | None = None,
+    ) -> None:
         self._engine = engine
         self._store = store
         self._identify = identify
         self._clock = clock
+        self._node = node
 
     def receive(self, arrival: Arrival) -> str:
         """Return its study when the instance is on disk and its row committed; else raise Refused.
 
         The same instance again, or one of our own results that a PACS routes back, is taken and
-        changes nothing. Other bytes under a known SOP Instance UID are kept aside and Conflicting
-        is raised.
+        changes nothing. One that retention has deleted is kept again. Other bytes under a known SOP
+        Instance UID are kept aside and Conflicting is raised.
         """
         instance = _received(arrival, self._identify(arrival.part10), self._clock())
         try:
@@ -74,18 +83,33 @@ class Intake:
                 return results.is_ours(connection, instance.sop_instance_uid)
         if stored.sha256 != hashlib.sha256(instance.part10).hexdigest():
             raise Conflicting(f"{instance.sop_instance_uid} is stored with other bytes")
-        return True
+        if not stored.is_here:
+            with writing(self._engine) as connection:
+                instances.spare(connection, instance.sop_instance_uid, now=self._clock())
+        return stored.is_here
 
     def _keep(self, instance: ReceivedInstance, *, peer: str) -> None:
         stored = self._store.put(instance)
+        row = _row(instance, stored)
         with writing(self._engine) as connection:
-            if instances.register(connection, _row(instance, stored)):
-                _note(connection, instance, peer=peer)
+            if instances.register(connection, row) or instances.restore(connection, row):
+                # Who deletes files holds their rows: what is here now stays here.
+                if not self._store.path(stored.path).exists():
+                    raise OutOfResources(f"{stored.path} was deleted in this moment")
+                _note(connection, instance, self._sender(instance, peer))
                 return
             first = instances.find(connection, instance.sop_instance_uid)
         # Another association was quicker with the same UID.
         if first is None or first.sha256 != stored.sha256:
             raise Conflicting(f"{instance.sop_instance_uid} is stored with other bytes")
+
+    def _sender(self, instance: ReceivedInstance, peer: str) -> Association:
+        return Association(
+            association=instance.association,
+            calling_ae_title=instance.calling_ae_title,
+            peer=peer,
+            node=self._node,
+        )
 
     def _keep_aside(self, instance: ReceivedInstance) -> None:
         stored = self._store.quarantine(instance.part10)
@@ -100,6 +124,7 @@ class Intake:
                     calling_ae_title=instance.calling_ae_title,
                     received_at=instance.received_at,
                     reason="the SOP Instance UID is stored with other bytes",
+                    size=stored.size,
                 ),
             )
 
@@ -143,11 +168,8 @@ def _row(instance: ReceivedInstance, stored: Stored) -> Instance:
     )
 
 
-def _note(connection: Connection, instance: ReceivedInstance, *, peer: str) -> None:
+def _note(connection: Connection, instance: ReceivedInstance, sender: Association) -> None:
     now = instance.received_at
-    sender = Association(
-        association=instance.association, calling_ae_title=instance.calling_ae_title, peer=peer
-    )
     studies.touch(connection, instance.study_instance_uid, now=now)
     associations.opened(connection, sender, now=now)
     associations.touch(connection, instance.association, now=now)

@@ -5,10 +5,13 @@ not, and never replaces a file.
 """
 
 import hashlib
+import logging
+import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +21,19 @@ from uuid import uuid4
 from node.errors import Conflicting, NotUnderstood, OutOfResources
 from node.instance import ReceivedInstance, ResultObject
 
+logger = logging.getLogger(__name__)
+
 # PS3.5 9.1, tolerant of the leading zeroes that some devices write in a component.
 UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 UID_LENGTH = 64
 KNOWN_FOLDERS = 10_000
+PARTS = "parts"
+"""Where files lie while they are written; what a crash leaves here is nobody's after a while."""
+PART_AGE_S = 3600
+"""No write takes that long: an older part is left over, whichever node wrote it."""
+MEASURE_S = 10
+MEASURE_FULL_S = 1
+"""How often a full store is measured, so that it takes instances again soon after a deletion."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,16 +45,50 @@ class Stored:
     size: int
 
 
+class Quota:
+    """How many bytes the store may hold: measured now and then, and counted up in between.
+
+    ``measure`` gives what all processes together have stored; ``clock`` gives seconds.
+    """
+
+    def __init__(
+        self,
+        bytes_max: int,
+        measure: Callable[[], int],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bytes_max = bytes_max
+        self._measure = measure
+        self._clock = clock
+        self._lock = Lock()
+        self._held = 0
+        self._due_at = clock()
+
+    def take(self, size: int) -> None:
+        """Make room for so many bytes more; raise OutOfResources where there is none."""
+        with self._lock:
+            now = self._clock()
+            if now >= self._due_at:
+                self._held = self._measure()
+                self._due_at = now + MEASURE_S
+            if self._held + size > self._bytes_max:
+                self._due_at = min(self._due_at, now + MEASURE_FULL_S)
+                raise OutOfResources(f"the store holds {self._held} of {self._bytes_max} bytes")
+            self._held += size
+
+
 class Store:
     """A folder of instances, results and quarantined bytes.
 
     ``free_bytes_min`` stay free: at that mark nothing more is taken, so that the database and the
-    results still find room.
+    results still find room. Nothing is taken beyond the quota, either.
     """
 
-    def __init__(self, root: Path, free_bytes_min: int) -> None:
+    def __init__(self, root: Path, free_bytes_min: int, *, quota: Quota | None = None) -> None:
         self._root = root.resolve()
         self._free_bytes_min = free_bytes_min
+        self._quota = quota
         self._folders = _Folders(self._root)
 
     @property
@@ -70,7 +116,7 @@ class Store:
         target = self._root / name
         try:
             self._folders.make(target.parent)
-            with _part(target, made.part10) as part:
+            with self._part(made.part10) as part:
                 part.replace(target)
             _sync_folder(target.parent)
         except OSError as error:
@@ -99,11 +145,29 @@ class Store:
     def probe(self) -> None:
         """Write and sync a file and take it away again; raise OutOfResources where that fails."""
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            with _part(self._root / "probe", b"petct-node"):
-                _sync_folder(self._root)
+            with self._part(b"petct-node") as part:
+                _sync_folder(part.parent)
         except OSError as error:
             raise OutOfResources(f"{self._root} cannot be written: {error.strerror}") from error
+
+    def remove(self, stored: Sequence[str]) -> list[str]:
+        """Take files away, as far as the disk lets us; return those that are gone for good."""
+        gone = [name for name in stored if _unlink(self.path(name))]
+        for folder in {self.path(name).parent for name in gone}:
+            with suppress(FileNotFoundError):
+                _sync_folder(folder)
+        return gone
+
+    def sweep(self) -> int:
+        """Take away what writes that were cut off left among the parts; return how many files.
+
+        Another node may be writing there: only what is older than any write goes, by the clock of
+        the disk itself.
+        """
+        with self._part(b"") as newest:
+            oldest = newest.stat().st_mtime - PART_AGE_S
+            left = [one for one in newest.parent.glob("*.part") if _changed_at(one) < oldest]
+        return sum(_unlink(one) for one in left)
 
     def free_bytes(self) -> int:
         """Return how many bytes the disk has left, those below the watermark included."""
@@ -115,13 +179,43 @@ class Store:
         try:
             if self.free_bytes() - len(content) < watermark:
                 raise OutOfResources(f"fewer than {watermark} bytes would stay free")
-            self._folders.make((self._root / name).parent)
-            is_new = _write(self._root / name, content)
+            if self._quota is not None:
+                self._quota.take(len(content))
+            is_new = self._write(self._root / name, content)
             if not is_new and (self._root / name).read_bytes() != content:
                 raise Conflicting(f"other bytes lie at {name}")
         except OSError as error:
             raise OutOfResources(f"cannot store {name}: {error.strerror}") from error
         return stored
+
+    def _write(self, target: Path, content: bytes) -> bool:
+        """Write a file that survives a power cut as a whole; False if there is one of that name."""
+        self._folders.make(target.parent)
+        is_new = not target.exists()
+        if is_new:
+            with self._part(content) as part:
+                try:
+                    # Unlike a rename, a link fails where another association stored the same UID.
+                    target.hardlink_to(part)
+                except FileExistsError:
+                    is_new = False
+        _sync_folder(target.parent)
+        return is_new
+
+    @contextmanager
+    def _part(self, content: bytes) -> Iterator[Path]:
+        """Write a file among the parts, bytes on disk; it is gone after the block."""
+        self._folders.make(self._root / PARTS)
+        part = self._root / PARTS / f"{uuid4().hex}.part"
+        try:
+            with part.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            yield part
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 class _Folders:
@@ -149,33 +243,21 @@ class _Folders:
         self._safe.add(folder)
 
 
-def _write(target: Path, content: bytes) -> bool:
-    """Write a file that survives a power cut as a whole; False if there is one of that name."""
-    is_new = not target.exists()
-    if is_new:
-        with _part(target, content) as part:
-            try:
-                # Unlike a rename, a link fails where another association has stored the same UID.
-                target.hardlink_to(part)
-            except FileExistsError:
-                is_new = False
-    _sync_folder(target.parent)
-    return is_new
-
-
-@contextmanager
-def _part(target: Path, content: bytes) -> Iterator[Path]:
-    """Write a file beside the target, bytes on disk; it is gone after the block."""
-    part = target.with_name(f"{target.stem}.{uuid4().hex}.part")
+def _unlink(path: Path) -> bool:
+    """Take a file away; False where the disk does not let us."""
     try:
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        yield part
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        logger.error("%s cannot be deleted: %s", path, error.strerror)  # noqa: TRY400  the line says all
+        return False
+    return True
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # its writer was done in this moment
+        return math.inf
 
 
 def _sync_folder(folder: Path) -> None:

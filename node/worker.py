@@ -131,6 +131,7 @@ class Worker:
             transfer_syntax_uid=made.transfer_syntax_uid,
             path=stored.path,
             sha256=stored.sha256,
+            size=stored.size,
         )
 
     def _failed(self, job: Job, error: Exception) -> None:

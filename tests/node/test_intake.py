@@ -2,12 +2,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select, update
 
 from db import instances, jobs, results, studies
 from db.engine import reading, writing
 from db.instances import set_digest
 from db.jobs import Readiness
 from db.results import Result
+from db.tables import instances as table
 from node.errors import Conflicting, NotUnderstood
 from tests.postgresql import BOTH
 
@@ -66,6 +68,44 @@ def test_other_bytes_are_kept_aside_and_the_study_stays_what_it_was(intake, engi
     with reading(engine) as connection:
         assert len(instances.kept_aside(connection, "1.2.3")) == 1
         assert set_digest(instances.to_analyze(connection, "1.2.3")) == digest
+
+
+def mark(engine, store, clock, *, file_is_gone):
+    """Delete the instance 1.1 as retention does: the whole of it, or cut off after the mark."""
+    with writing(engine) as connection:
+        (path,) = connection.execute(select(table.c.path)).scalars()
+        gone = {"deleted_at": clock.now} if file_is_gone else {"deleting_at": clock.now}
+        connection.execute(update(table).values(**gone))
+        if file_is_gone:
+            store.remove([path])
+
+
+@pytest.mark.parametrize("file_is_gone", [True, False])
+def test_an_instance_that_was_deleted_is_kept_again(
+    intake, engine, store, arrival, clock, file_is_gone
+):
+    intake.receive(arrival("1.1"))
+    mark(engine, store, clock, file_is_gone=file_is_gone)
+
+    clock.forward(60)
+    intake.receive(arrival("1.1", association="another"))
+
+    with reading(engine) as connection:
+        again = instances.find(connection, "1.1")
+    assert (again.is_here, again.received_at, again.association) == (True, clock.now, "another")
+    assert store.read(again.path) == arrival("1.1").part10
+    assert study_of(engine).unsettled
+
+
+def test_of_a_deleted_instance_only_its_own_bytes_come_back(intake, engine, store, arrival, clock):
+    intake.receive(arrival("1.1", comment="first"))
+    mark(engine, store, clock, file_is_gone=True)
+
+    with pytest.raises(Conflicting):
+        intake.receive(arrival("1.1", comment="other"))
+
+    with reading(engine) as connection:
+        assert not instances.find(connection, "1.1").is_here
 
 
 def test_other_bytes_in_another_study_are_kept_aside_too(intake, engine, arrival):

@@ -1,6 +1,8 @@
 import errno
 import hashlib
 import os
+import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from node.errors import Conflicting, NotUnderstood, OutOfResources
 from node.instance import ReceivedInstance, ResultKind, ResultObject
-from node.store import Store
+from node.store import Quota, Store
 
 
 def received(uid="1.2.3.1.1", content=b"bytes", **changes):
@@ -102,7 +104,7 @@ def test_the_file_and_every_folder_above_it_are_synced(store, monkeypatch):
     path = store.path(store.put(received()).path)
 
     assert synced[-1] == str(path.parent)
-    assert synced[-2].startswith(str(path.parent / path.stem))  # the file, before it had its name
+    assert synced[-2].startswith(str(store.root / "parts"))  # the file, before it had its name
     above = [str(folder) for folder in path.parents]
     for folder in above[: above.index(str(store.root)) + 2]:
         assert folder in synced
@@ -170,6 +172,91 @@ def test_every_uid_has_a_place_inside_the_root(parts, tmp_path_factory):
 def test_a_path_that_leads_out_of_the_store_is_a_bug(store):
     with pytest.raises(ValueError, match="leads out"):
         store.read("../node.sqlite3")
+
+
+def test_beyond_the_quota_nothing_is_taken_until_something_is_deleted():
+    """Of 10 bytes 4 are held: 6 more fit, a 7th does not; measured again a second later."""
+    held, now = [4], [0.0]
+    quota = Quota(10, lambda: held[0], clock=lambda: now[0])
+    quota.take(6)
+
+    with pytest.raises(OutOfResources, match="10 of 10 bytes"):
+        quota.take(1)
+    held[0] = 3
+    with pytest.raises(OutOfResources):
+        quota.take(1)
+    now[0] += 1
+    quota.take(7)
+
+
+def test_what_others_store_counts_when_it_is_measured():
+    held, now = [0], [0.0]
+    quota = Quota(10, lambda: held[0], clock=lambda: now[0])
+    quota.take(1)
+
+    held[0] = 9
+    now[0] += 10
+
+    with pytest.raises(OutOfResources):
+        quota.take(2)
+
+
+def test_a_store_with_a_quota_refuses_and_recovers(tmp_path):
+    held, now = [100], [0.0]
+    quota = Quota(105, lambda: held[0], clock=lambda: now[0])
+    store = Store(tmp_path, free_bytes_min=0, quota=quota)
+    store.put(received())
+
+    with pytest.raises(OutOfResources, match="of 105 bytes"):
+        store.put(received("1.2.3.1.2"))
+    held[0] = 0
+    now[0] += 1
+
+    assert store.put(received("1.2.3.1.2")).size == 5
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system of a megabyte, mounted for one test."""
+    if os.getuid() != 0:
+        pytest.skip("mounting a file system needs root")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted: {mounted.stderr.strip()}")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_disk_that_is_full_refuses_and_takes_again_when_there_is_room(tiny_disk):
+    store = Store(tiny_disk, free_bytes_min=100_000)
+    taken = [store.put(received("1.2.3.1.1", bytes(700_000)))]
+
+    with pytest.raises(OutOfResources, match="100000 bytes would stay free"):
+        store.put(received("1.2.3.1.2", bytes(300_000)))
+    assert store.remove([one.path for one in taken]) == [taken[0].path]
+
+    assert store.put(received("1.2.3.1.2", bytes(300_000))).size == 300_000
+    assert not store.path(taken[0].path).exists()
+
+
+def test_what_a_crash_left_among_the_parts_is_swept_and_what_is_fresh_is_not(store):
+    store.put(received())
+    left, fresh = (store.root / "parts" / name for name in ("left.part", "fresh.part"))
+    for one in (left, fresh):
+        one.write_bytes(b"half")
+    os.utime(left, (time.time() - 3700, time.time() - 3700))
+
+    assert store.sweep() == 1
+
+    assert (left.exists(), fresh.exists()) == (False, True)
+
+
+def test_removing_what_is_gone_already_is_no_failure(store):
+    stored = store.put(received())
+
+    assert store.remove([stored.path]) == [stored.path]
+    assert store.remove([stored.path]) == [stored.path]
 
 
 def test_a_result_of_a_run_that_was_cut_off_is_replaced(store):
