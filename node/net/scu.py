@@ -84,20 +84,34 @@ def send(
     """Send each object over one association; return what became of each, in their order.
 
     Raises PeerUnavailable where there is no association. Where it breaks on the way, the objects
-    that were not answered have no status.
+    that were not answered have no status; after one without an answer no other is sent, as each
+    would wait for the whole of ``timeout_s``.
     """
     if not objects:
         return []
+    answers: list[Sent] = []
     with associate(
         peer,
         calling_ae_title=calling_ae_title,
         contexts=_contexts(objects),
         timeout_s=timeout_s,
     ) as association:
-        return [
-            _store(association, one, message_id=number % 65535 + 1)
-            for number, one in enumerate(objects)
-        ]
+        for number, one in enumerate(objects):
+            try:
+                answers.append(_store(association, one, message_id=number % 65535 + 1))
+            except _NoAnswer:
+                answers.append(_unanswered(one, "no answer"))
+                break
+    rest = objects[len(answers) :]
+    return [*answers, *(_unanswered(one, "the association broke before") for one in rest)]
+
+
+class _NoAnswer(Exception):
+    """The peer owes us an answer; pynetdicom learns only later that the association has ended."""
+
+
+def _unanswered(one: Outgoing, why: str) -> Sent:
+    return Sent(sop_instance_uid=one.sop_instance_uid, status=None, comment=why)
 
 
 def _contexts(objects: Sequence[Outgoing]) -> list[PresentationContext]:
@@ -109,21 +123,20 @@ def _contexts(objects: Sequence[Outgoing]) -> list[PresentationContext]:
 
 
 def _store(association: Association, one: Outgoing, *, message_id: int) -> Sent:
-    uid = one.sop_instance_uid
     if not association.is_established:
-        return Sent(sop_instance_uid=uid, status=None, comment="the association broke before")
+        return _unanswered(one, "the association broke before")
     kind = (one.sop_class_uid, one.transfer_syntax_uid)
     accepted = {
         (context.abstract_syntax, context.transfer_syntax[0])
         for context in association.accepted_contexts
     }
     if kind not in accepted:
-        return Sent(sop_instance_uid=uid, status=None, comment=f"the peer does not take {kind[0]}")
+        return _unanswered(one, f"the peer does not take {kind[0]}")
     try:
         answer = association.send_c_store(one.path, msg_id=message_id)
     except (RuntimeError, OSError) as error:
-        return Sent(sop_instance_uid=uid, status=None, comment=f"could not be sent: {error}")
+        return _unanswered(one, f"could not be sent: {error}")
     if "Status" not in answer:
-        return Sent(sop_instance_uid=uid, status=None, comment="no answer")
+        raise _NoAnswer
     comment = str(answer.get("ErrorComment", ""))
-    return Sent(sop_instance_uid=uid, status=int(answer.Status), comment=comment)
+    return Sent(sop_instance_uid=one.sop_instance_uid, status=int(answer.Status), comment=comment)

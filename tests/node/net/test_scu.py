@@ -2,6 +2,7 @@ import subprocess
 import time
 
 import pytest
+from pynetdicom import AE, StoragePresentationContexts, evt
 
 from node.config import Peer
 from node.errors import NotUnderstood, PeerUnavailable
@@ -88,6 +89,33 @@ def test_an_association_that_breaks_leaves_the_rest_unanswered(storescp, parcel,
 
     assert [answer.status for answer in answers] == [None, None]
     assert not any(answer.taken for answer in answers)
+
+
+def test_after_an_object_without_an_answer_no_other_is_sent(free_port, parcel, data_set):
+    """pynetdicom still calls an association established that the peer has just aborted."""
+    seen = []
+
+    def abort(event: evt.Event) -> int:
+        seen.append(str(event.request.AffectedSOPInstanceUID))
+        event.assoc.abort()
+        return 0x0000
+
+    ae = AE(ae_title="PACS")
+    ae.supported_contexts = StoragePresentationContexts
+    handlers = [(evt.EVT_C_STORE, abort)]
+    server = ae.start_server(("127.0.0.1", free_port), block=False, evt_handlers=handlers)
+    peer = Peer(ae_title="PACS", host="127.0.0.1", port=free_port)
+    objects = [parcel(data_set(f"1.{n}"), f"1.{n}") for n in (1, 2, 3)]
+
+    answers = send(peer, *objects)
+
+    server.shutdown()
+    assert [str(answer) for answer in answers] == [
+        "no answer",
+        "the association broke before",
+        "the association broke before",
+    ]
+    assert seen == ["1.1"]
 
 
 def test_nothing_to_send_opens_no_association(free_port):
