@@ -12,9 +12,13 @@ from pydicom import dcmread
 from inference.phantom import draw, random_phantom
 from inference.scanner import SCANNERS
 from node.bootstrap import running_node
-from node.config import settings_from
+from node.config import Peer, settings_from
 from node.dicom import acquire
+from node.net import scu
+from tests import made_study
 from tests.end_to_end import orthanc
+
+PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
 
 pytestmark = [
     pytest.mark.associations,
@@ -55,6 +59,21 @@ def pacs_and_node(tmp_path, free_ports):
 
 
 @pytest.fixture
+def pacs_alone(tmp_path, free_ports):
+    pacs = orthanc.Orthanc(
+        tmp_path / "orthanc",
+        http_port=free_ports(),
+        dicom_port=free_ports(),
+        node_port=free_ports(),
+    )
+    pacs.start()
+    try:
+        yield pacs
+    finally:
+        pacs.stop()
+
+
+@pytest.fixture
 def pacs_and_rejecting_node(tmp_path, free_ports):
     results = {"supersede": "reject", "hydratable": True, "rejection_title": "113001"}
     with node_beside_orthanc(tmp_path, free_ports, results=results) as pacs:
@@ -91,6 +110,15 @@ def test_orthanc_routes_a_study_and_gets_report_segmentation_and_key_image(pacs_
     assert str(report.StudyInstanceUID) == study
     assert report.PatientID == dcmread(files[0]).PatientID
     assert centre is not None
+
+    evidence = {
+        item.ReferencedSOPInstanceUID
+        for series in report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+        if item.ReferencedSOPClassUID == PARAMETRIC_MAP
+    }
+    results = _results(pacs, study)
+    assert {u for u, one in results.items() if one.SOPClassUID == PARAMETRIC_MAP} == evidence
 
     # Nothing runs in a circle: a while later the same objects are there, and no others.
     time.sleep(4)
@@ -138,8 +166,34 @@ def test_late_images_make_a_new_version_and_the_old_one_is_rejected(
     assert [len(uids) for uids in named] == [1, 1]
 
 
+def test_orthanc_keeps_the_maps_of_where_the_networks_looked_as_they_are(pacs_alone, tmp_path):
+    pacs = pacs_alone
+    made = made_study.with_saliency(made_study.study(tmp_path / "study"))
+    paths = []
+    for number, one in enumerate(made_study.analyzed(made, key_image=False)):
+        paths.append(tmp_path / f"{number}.dcm")
+        paths[-1].write_bytes(one.part10)
+
+    sent = scu.send(
+        Peer(ae_title="TESTPACS", host="127.0.0.1", port=pacs.dicom_port),
+        [scu.outgoing(path) for path in paths],
+        calling_ae_title="PETCTNODE",
+    )
+
+    assert [one.status for one in sent] == [0] * 4
+    kept = _results(pacs, made_study.STUDY_UID)
+    ours = [dcmread(path) for path in paths]
+    maps = [one for one in ours if one.SOPClassUID == PARAMETRIC_MAP]
+    assert len(maps) == 2
+    for one in maps:
+        theirs = kept[one.SOPInstanceUID]
+        assert theirs.FloatPixelData == one.FloatPixelData
+        assert theirs.SharedFunctionalGroupsSequence == one.SharedFunctionalGroupsSequence
+        assert theirs.PerFrameFunctionalGroupsSequence == one.PerFrameFunctionalGroupsSequence
+
+
 def _results(pacs, study):
-    """All reports, Segmentations and key images that the PACS holds of the study, by UID."""
+    """All reports, Segmentations, maps and key images that the PACS holds of the study, by UID."""
     found = {}
     for one in pacs.instances(study):
         if one["modality"] in {"SR", "SEG", "OT"}:
@@ -157,12 +211,23 @@ def _cited(study):
 
 
 def _modalities(pacs, study, *, until, within_s):
+    """How many instances there are of each modality; maps, which the model decides, left out."""
     end = time.monotonic() + within_s
     while True:
-        found = dict(Counter(one["modality"] for one in pacs.instances(study)))
+        found = dict(Counter(m for m in map(_modality(pacs), pacs.instances(study)) if m))
         if found == until or time.monotonic() >= end:
             return found
         time.sleep(0.3)
+
+
+def _modality(pacs):
+    def modality(one):
+        if one["modality"] != "OT":
+            return one["modality"]
+        sop_class = pacs.get_bytes(f"/instances/{one['id']}/metadata/SopClassUid").decode()
+        return "" if sop_class == PARAMETRIC_MAP else "OT"
+
+    return modality
 
 
 def _only(pacs, study, modality):
