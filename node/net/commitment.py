@@ -1,11 +1,13 @@
 """Speaks storage commitment (PS3.4 annex J), in the role of who asks and of who is asked."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from threading import Event
 from time import monotonic
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -181,15 +183,39 @@ def report(peer: Peer, told: Report, *, calling_ae_title: str, timeout_s: float 
 def report_over(association: Association, told: Report) -> int | None:
     """Report on an association that is open; return the status of the answer, None without one."""
     try:
-        answer, _ = association.send_n_event_report(
-            _event_information(told),
-            FAILURES_EXIST if told.failed else ALL_COMMITTED,
-            PUSH_MODEL,
-            PUSH_MODEL_INSTANCE,
-        )
+        with _serving_meanwhile(association):
+            answer, _ = association.send_n_event_report(
+                _event_information(told),
+                FAILURES_EXIST if told.failed else ALL_COMMITTED,
+                PUSH_MODEL,
+                PUSH_MODEL_INSTANCE,
+            )
     except (RuntimeError, ValueError):  # it ended in this moment, or never had the context
         return None
     return int(answer.Status) if "Status" in answer else None
+
+
+@contextmanager
+def _serving_meanwhile(association: Association) -> Iterator[None]:
+    """Serve what the peer asks of us before it answers what we asked.
+
+    pynetdicom would take it for the answer, and abort the association.
+    """
+    provider = association.dimse
+    get = provider.get_msg
+
+    def get_answer(block: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002  as pynetdicom has it
+        context_id, message = get(block)
+        while block and context_id and message and message.MessageIDBeingRespondedTo is None:
+            association._serve_request(message, context_id)
+            context_id, message = get(block)
+        return context_id, message
+
+    provider.get_msg = get_answer  # type: ignore[method-assign]  # pynetdicom has no hook for it
+    try:
+        yield
+    finally:
+        provider.get_msg = get  # type: ignore[method-assign]  # back to what it was
 
 
 def accepted() -> PresentationContext:

@@ -150,6 +150,8 @@ class _Sessions:
             (evt.EVT_PDU_RECV, self._on_pdu),
             (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_ESTABLISHED, self._on_established),
+            (evt.EVT_DIMSE_RECV, self._on_message),
+            (evt.EVT_DIMSE_SENT, self._on_answer),
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_N_ACTION, self._on_action),
             (evt.EVT_N_EVENT_REPORT, self._on_report),
@@ -203,6 +205,16 @@ class _Sessions:
         if session.message_s() > self._policy.message_timeout_s:
             logger.warning("a message of %s takes too long: given up", session.peer)
             event.assoc.abort(block=False)
+
+    def _on_message(self, event: evt.Event) -> None:
+        session = self._open.get(event.assoc)
+        if session is not None:
+            session.message_came()
+
+    def _on_answer(self, event: evt.Event) -> None:
+        session = self._open.get(event.assoc)
+        if session is not None:
+            session.message_went()
 
     def _on_store(self, event: evt.Event) -> Dataset | int:
         """Answer one C-STORE: Success means the instance is safe on disk, and nothing less."""

@@ -24,6 +24,7 @@ class Session:
         self._begun: float | None = None
         self._command_is_whole = False
         self._last = monotonic()
+        self._unanswered = 0
         self._about_commitment: frozenset[int | None] = frozenset()
 
     def establish(self, association: Association) -> None:
@@ -35,9 +36,18 @@ class Session:
             if one.abstract_syntax == PUSH_MODEL
         )
 
+    def message_came(self) -> None:
+        """Note that a whole message has come, which is answered next."""
+        self._unanswered += 1
+
+    def message_went(self) -> None:
+        """Note that a message of ours goes."""
+        self._unanswered -= 1
+        self._last = monotonic()
+
     def quiet_s(self) -> float:
-        """Return for how long nothing has come."""
-        return monotonic() - self._last
+        """Return for how long the peer has waited for nothing and sent nothing."""
+        return 0.0 if self._unanswered else monotonic() - self._last
 
     def message_s(self) -> float:
         """Return for how long the present message has been coming."""
