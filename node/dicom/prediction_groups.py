@@ -23,7 +23,7 @@ from node.dicom import codes as ours
 from node.dicom.lesion_groups import Segmented, volumetric
 from node.dicom.provenance import Provenance
 
-_OF_THE_NETWORK: Final = ("bundle=", "digest=")
+_OF_THE_NETWORK: Final = "bundle="
 
 
 def groups(
@@ -48,13 +48,13 @@ def _group(
         evaluations=list(_evaluations(prediction, applicable=findings.applicable)),
     )
     if findings.bundle.calibration:
-        group.ContentSequence.append(
-            TextContentItem(
-                name=ours.CALIBRATION,
-                value=findings.bundle.calibration,
-                relationship_type=RelationshipTypeValues.CONTAINS,
-            )
+        # highdicom takes codes alone for evaluations; the last two items are the segment's.
+        note = TextContentItem(
+            name=ours.CALIBRATION,
+            value=findings.bundle.calibration,
+            relationship_type=RelationshipTypeValues.CONTAINS,
         )
+        group.ContentSequence.insert(-2, note)
     return group
 
 
@@ -75,7 +75,7 @@ def _percentage(name: Code, value: str) -> Measurement:
 
 
 def _network(provenance: Provenance) -> AlgorithmIdentification:
-    """Return TID 4019 with the bundle; what it ran on is told once, above all groups."""
+    """Return TID 4019 with the bundle; its digest and what it ran on stand above all groups."""
     told = [one for one in provenance.algorithm_parameters if one.startswith(_OF_THE_NETWORK)]
     return AlgorithmIdentification(
         name=provenance.equipment.model_name,

@@ -69,15 +69,8 @@ def test_dsrdump_reads_the_content_tree(judge, written, name):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        "one SR",
-        "tiny SR",
-        "negative SR",
-        "refusal SR",
-        "superseding SR",
-        "superseding SR-EDIT",
-        REJECTION,
-    ],
+    # A tiny lesion's report is built as any with one lesion; a single contour would be an error.
+    ["tiny SR", "negative SR", "refusal SR", "superseding SR", "superseding SR-EDIT", REJECTION],
 )
 def test_pixelmed_finds_no_error_in_the_template(judge, written, name):
     if not PIXELMED.exists():

@@ -126,10 +126,11 @@ def test_a_group_names_the_network_and_how_it_was_calibrated(made, report):
     for group in predicting(report):
         assert told(group, codes.DCM.AlgorithmName) == ["petct-node"]
         assert told(group, codes.DCM.AlgorithmParameters) == [
-            f"bundle={bundle.name} {bundle.version}",
-            f"digest={bundle.digest}",
+            f"bundle={bundle.name} {bundle.version}"
         ]
         assert told(group, ours.CALIBRATION) == [bundle.calibration]
+        last = [_name(item)[0] for item in group.ContentSequence][-3:]
+        assert last == ["CALIBRATION", "121191", "121232"]  # then the segment and its series
     assert len(named(report, ours.CALIBRATION)) == 2
 
 
