@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from inference.findings import Reason, Saliency
 from inference.geometry import axial_grid
@@ -346,3 +349,39 @@ def test_the_panels_hang_as_planes_do(plain):
 
     assert not (line & covered).any()
     assert (line <= ndimage.binary_dilation(covered, iterations=4)).all()
+
+
+def turned(grid, angles_degree):
+    """The grid turned about its own middle, so that its voxels lie askew in the patient."""
+    axes = Rotation.from_euler("xyz", angles_degree, degrees=True).apply(grid.direction)
+    direction = tuple(tuple(float(v) for v in axis) for axis in axes)
+    placed = replace(grid, direction=direction)
+    shift = np.subtract(grid.centre, placed.centre)
+    return replace(placed, origin=tuple(float(v) for v in np.add(placed.origin, shift)))
+
+
+grids = st.builds(
+    lambda shape, spacing, angles: turned(axial_grid(shape=shape, spacing=spacing), angles),
+    st.tuples(*[st.integers(1, 24)] * 3),
+    st.tuples(*[st.floats(0.5, 20)] * 3),
+    st.tuples(*[st.sampled_from([0, 3, 90, 180, 211])] * 3),
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(ct=grids, pet=grids, share=st.tuples(*[st.floats(0, 1)] * 3), radius_mm=st.floats(5, 60))
+def test_whatever_the_grids_the_picture_is_drawn_and_its_edge_left_free(ct, pet, share, radius_mm):
+    """The hottest point is a voxel of the PET, wherever the CT may be."""
+    index = np.round(np.array(share) * (np.array(pet.shape) - 1))
+    hottest = tuple(float(v) for v in pet.to_patient(index))
+    lesion = made_study.lesion(
+        on_ct=made_study.ball(ct, hottest, radius_mm),
+        on_pet=made_study.ball(pet, hottest, radius_mm),
+        centroid_lps_mm=hottest,
+        suv_max_lps_mm=hottest,
+        longest_diameter_mm=2 * radius_mm,
+    )
+
+    image = render(block(ct, pet), made_study.findings(lesion))
+
+    assert not any(edge.any() for edge in (image[:2], image[-2:], image[:, :2], image[:, -4:]))
