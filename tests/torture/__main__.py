@@ -18,13 +18,14 @@ from threading import Event
 from rich.console import Console
 
 from tests.bench.process import ROOT
-from tests.torture import kills, power, report
+from tests.torture import destinations, kills, power, report
 from tests.torture.claims import Claim, Part, Trial
 
 Run = Callable[[Trial], Iterator[Claim]]
 PARTS: dict[str, tuple[Run, int]] = {
     "kills": (kills.run, 1000),
     "power": (power.run, 200),
+    "destinations": (destinations.run, 1),
 }
 """Each part and how often it strikes unless --count says otherwise."""
 
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
             console.print(f"{name}: not begun")
             continue
         with console.status(f"torture: {name}"):
-            part = _run(name, asked, stop)
+            part = _run(name, asked, stop, console)
         report.write(part, asked.out)
         ran.append(part)
         console.print(f"{name}: {'holds' if part.holds else 'FAILS'}, {part.seconds:.0f} s")
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if ran and all(part.holds for part in ran) else 1
 
 
-def _run(name: str, asked: argparse.Namespace, stop: Event) -> Part:
+def _run(name: str, asked: argparse.Namespace, stop: Event, console: Console) -> Part:
     run, count = PARTS[name]
     begun, started_at = time.monotonic(), datetime.now(UTC)
     with TemporaryDirectory(dir=asked.out, prefix=f"{name}-") as folder:
@@ -64,6 +65,7 @@ def _run(name: str, asked: argparse.Namespace, stop: Event) -> Part:
         try:
             claims += run(trial)
         except Exception as error:  # noqa: BLE001  one part that breaks must not cost the others
+            console.print_exception()
             claims.append(
                 Claim(trial=name, claim="the part runs to its end", found=repr(error), holds=False)
             )

@@ -122,10 +122,11 @@ def campaign(
     trial: Trial, *, prepare: Prepare = install, **sections: Mapping[str, object]
 ) -> Iterator[tuple[Node, Sending]]:
     """Have a node, its Orthanc, and senders that go on until they are told to finish."""
-    with pacs.running(trial.folder / "orthanc") as archive:
+    port = free_port()
+    with pacs.running(trial.folder / "orthanc", node_port=port) as archive:
         settings = rig.settings_for(
             trial.folder,
-            port=free_port(),
+            port=port,
             assembly={"sources": {"pacs": archive.peer}},
             destinations={"pacs": archive.peer},
             delivery={"retry_first_s": 0.2, "retry_longest_s": 1},

@@ -18,8 +18,9 @@ RESULTS = ("SR", "SEG", "OT")
 class Pacs(Orthanc):
     """Orthanc without a route: what the node gets comes from storescu."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, http_port=free_port(), dicom_port=free_port(), node_port=1)
+    def __init__(self, folder: Path, *, node_port: int) -> None:
+        ports = {"http_port": free_port(), "dicom_port": free_port(), "node_port": node_port}
+        super().__init__(folder, **ports)
         (folder / "route.lua").write_text("")
 
     @property
@@ -47,9 +48,9 @@ class Pacs(Orthanc):
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Pacs]:
-    """Run an Orthanc for as long as the block lasts."""
-    pacs = Pacs(folder)
+def running(folder: Path, *, node_port: int) -> Iterator[Pacs]:
+    """Run an Orthanc for as long as the block lasts; it reports on commitment to the node."""
+    pacs = Pacs(folder, node_port=node_port)
     pacs.start()
     try:
         yield pacs

@@ -142,11 +142,11 @@ STEPS = (
         moment="after",
         has_answer=True,
     ),
-    Step(name="deliver: before", role=LISTENER, target="node.bootstrap:send", moment="before"),
+    Step(name="deliver: before", role=LISTENER, target="node.exchange:send", moment="before"),
     Step(
         name="deliver: taken, not noted",
         role=LISTENER,
-        target="node.bootstrap:send",
+        target="node.exchange:send",
         moment="after",
     ),
     Step(
@@ -155,6 +155,31 @@ STEPS = (
         target="node.delivery:deliveries.sent",
         moment="after",
         calls=3,
+    ),
+    Step(
+        name="commit: request stored, not made",
+        role=LISTENER,
+        target="node.commitment:commitments.store",
+        moment="after",
+    ),
+    Step(
+        name="commit: request made, not noted",
+        role=LISTENER,
+        target="node.commitment:commitments.asked",
+        moment="before",
+    ),
+    Step(
+        name="commit: report heard, not committed",
+        role=LISTENER,
+        target="node.commitment:deliveries.settle",
+        moment="after",
+        calls=3,
+    ),
+    Step(
+        name="commit: noted, not answered",
+        role=LISTENER,
+        target="node.commitment:Confirmation.heard",
+        moment="after",
     ),
 )
 

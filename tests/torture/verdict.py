@@ -12,7 +12,6 @@ from pydicom.errors import InvalidDicomError
 from sqlalchemy import select
 
 from db import deliveries, instances, jobs, results, studies
-from db.deliveries import DeliveryState
 from db.engine import connect, reading
 from db.jobs import JobState
 from db.results import Result
@@ -23,7 +22,6 @@ from node.config import Settings
 from node.store import Store
 
 ENDED = {JobState.DONE, JobState.REFUSED}
-DELIVERED = {DeliveryState.SENT, DeliveryState.COMMITTED}
 
 
 class Holding:
@@ -64,7 +62,7 @@ class Holding:
 
     def is_at_rest(self, studies_sent: int) -> bool:
         """Whether so many studies have their outcome and nothing is owed."""
-        owed = self._count("SELECT count(*) FROM deliveries WHERE state = 'owed'")
+        owed = self._count("SELECT count(*) FROM deliveries WHERE evidence IS NULL")
         return self.outcomes() >= studies_sent and owed == 0
 
     def parts(self) -> int:
@@ -102,9 +100,10 @@ class Holding:
                     for job in jobs.of_study(connection, uid)
                     for one in results.of_job(connection, job.id)
                 ]
-                states = {one.state for one in deliveries.of_study(connection, uid)}
-            if not states <= DELIVERED:
-                faults.append(f"{uid}: deliveries are {sorted(states)}")
+                open_ones = [
+                    one for one in deliveries.of_study(connection, uid) if not one.delivered
+                ]
+            faults += [f"{one.sop_instance_uid} is {one.state}" for one in open_ones]
             faults += self._differences(made, held.get(uid, []))
         return [*faults, *(f"{uid} is unknown" for uid in held.keys() - {*study_instance_uids})]
 
