@@ -38,6 +38,7 @@ RESENDS_AT_ONCE = 2
 """So often an object that a destination lost is sent again at once; from then on with pauses."""
 MISSES = 3
 """So often C-FIND may miss an object, as a PACS needs a moment, before it is sent again."""
+DAY = timedelta(days=1)
 REMEMBERED = timedelta(days=30)
 """For so long a request that is settled is known, so that a late report is no stranger's."""
 NOT_PROCESSED = (0x0110, 0x0122, 0x0131, 0x0213)
@@ -89,12 +90,14 @@ class Confirmation:
         self._new_uid = new_uid
         self._lanes = Lanes("commitment")
         self._lingering: dict[str, Event] = {}
+        self._forgot_at: datetime | None = None
 
     def confirm(self, now: datetime) -> int:
         """Ask about what is due at each destination that is idle; return how much was settled.
 
         Reports that come later are heard by ``heard``. Call it from one thread.
         """
+        self._forget(now)
         with reading(self._engine) as connection:
             names = deliveries.due_destinations(connection, DeliveryState.SENT, now=now)
         busy = self._lanes.busy()
@@ -125,16 +128,18 @@ class Confirmation:
             lingering.set()
         return SUCCESS
 
-    def forget(self, now: datetime) -> None:
-        """Forget requests that were settled long ago."""
-        with writing(self._engine) as connection:
-            commitments.forget(connection, before=now - REMEMBERED)
-
     def close(self) -> None:
         """Ask nothing more; what is under way is finished first."""
         for lingering in list(self._lingering.values()):
             lingering.set()
         self._lanes.close()
+
+    def _forget(self, now: datetime) -> None:
+        """Once a day, forget the requests that were settled long ago."""
+        if self._forgot_at is None or now - self._forgot_at > DAY:
+            self._forgot_at = now
+            with writing(self._engine) as connection:
+                commitments.forget(connection, before=now - REMEMBERED)
 
     def _lease(self, now: datetime) -> Lease:
         return Lease(node=self._node, now=now, until=now + LEASE)

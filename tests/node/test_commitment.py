@@ -484,18 +484,16 @@ def test_what_is_not_answered_is_counted_with_the_time_of_the_oldest(
         assert commitments.unanswered(connection) == []
 
 
-def test_what_was_settled_long_ago_is_forgotten_and_what_is_open_is_not(
-    node, pacs, owe, engine, clock
-):
+def test_what_was_settled_long_ago_is_forgotten_and_what_is_open_is_not(node, pacs, owe, clock):
     owe("2.25.1")
     here = node()
     here.turn()
     (request,) = pacs.requests
-    month = timedelta(days=31)
+    month = timedelta(days=31).total_seconds()
 
-    here.confirmation.forget(clock.now + month)
+    here.confirmation.confirm(clock.forward(month))
     assert here.hear(all_of(request)) == SUCCESS
-    here.confirmation.forget(clock.now + month)
+    here.confirmation.confirm(clock.forward(month))
 
     assert here.hear(all_of(request)) == INVALID_ARGUMENT
 
