@@ -368,7 +368,7 @@ grids = st.builds(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(ct=grids, pet=grids, share=st.tuples(*[st.floats(0, 1)] * 3), radius_mm=st.floats(5, 60))
 def test_whatever_the_grids_the_picture_is_drawn_and_its_edge_left_free(ct, pet, share, radius_mm):
     """The hottest point is a voxel of the PET, wherever the CT may be."""
