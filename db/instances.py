@@ -30,6 +30,8 @@ class Instance:
     calling_ae_title: str
     association: str
     received_at: datetime
+    pledged_at: datetime | None = None
+    """When a peer was last told that we keep it."""
     deleting_at: datetime | None = None
     """Since when retention is about to take the file away."""
     deleted_at: datetime | None = None

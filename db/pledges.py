@@ -174,7 +174,7 @@ def renew(connection: Connection, titles: Collection[str], *, lease: Lease) -> N
 
 
 def checked(connection: Connection, pledge: Pledge, reasons: Sequence[int]) -> None:
-    """Note which instances we commit to, before the peer is told."""
+    """Note which instances we commit to, before the peer is told: retention then keeps them."""
     connection.execute(
         update(pledges)
         .where(_held(pledge), pledges.c.state == PledgeState.ASKED)

@@ -24,6 +24,8 @@ class Result:
     path: str
     sha256: str
     size: int | None = None
+    pledged_at: datetime | None = None
+    """When a peer was last told that we keep it."""
     deleting_at: datetime | None = None
     """Since when retention is about to take the file away."""
     deleted_at: datetime | None = None

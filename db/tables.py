@@ -103,6 +103,8 @@ instances = Table(
     Column("calling_ae_title", AE_TITLE, nullable=False),
     Column("association", String(64), nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
+    # When we last told a peer that we keep it, so that the peer may delete it.
+    Column("pledged_at", UtcDateTime),
     # Retention: the file is about to go, then it is gone and the row says what it was.
     Column("deleting_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),
@@ -209,6 +211,7 @@ results = Table(
     Column("path", Text, nullable=False),
     Column("sha256", SHA256, nullable=False),
     Column("size", BigInteger),  # unknown of what was made before sizes were kept
+    Column("pledged_at", UtcDateTime),
     Column("deleting_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),
     Index(

@@ -23,6 +23,10 @@ ANSWERS_WITHIN = timedelta(seconds=1)
 
 IMAGES = ("CT", "PT")
 SENDING = Reason(code="OPEN_ASSOCIATION", meaning="images are being received")
+DELETED = Reason(
+    code="IMAGES_DELETED",
+    meaning="images came for a study of which others were deleted here: send all of it again",
+)
 NOTHING_TO_ANALYZE = Reason(code="NO_PET_CT", meaning="the study has neither PET nor CT here")
 
 
@@ -56,7 +60,8 @@ class Assembler:
         """Take up the studies that are complete; return the ids of the jobs made.
 
         Images that came after a job make a new job, for the new set of instances. A set that has
-        its job already makes none. The PACS is asked outside of any transaction.
+        its job already makes none, and so does one of which images were deleted: half a study would
+        replace the result of the whole. The PACS is asked outside of any transaction.
         """
         with self._round:
             candidates = self._candidates()
@@ -120,12 +125,18 @@ class Assembler:
     def _enqueue(
         self, connection: Connection, study: Study, verdict: Verdict, now: datetime
     ) -> int | None:
+        studies.lock(connection, study.study_instance_uid)
+        chosen = instances.to_analyze(connection, study.study_instance_uid)
+        if not all(one.is_here for one in chosen):
+            reasons = () if jobs.was_made(connection, study, chosen) else [DELETED]
+            _leave(connection, study, reasons)
+            return None
         if not studies.settle(connection, study, state=StudyState.QUEUED):
             return None  # an instance came in this moment: the next round decides
         job_id = jobs.enqueue(
             connection,
             study,
-            instances.to_analyze(connection, study.study_instance_uid),
+            chosen,
             bundle_digest=self._bundle_digest,
             readiness=Readiness(
                 why_ready=str(verdict.why_ready), warnings=_in_words(verdict.reasons)
@@ -150,12 +161,17 @@ class Assembler:
                 studies.explain(connection, study.study_instance_uid, told)
 
 
-def _leave(connection: Connection, study: Study) -> None:
-    """Settle the study as its latest job left it; without a job there is nothing to analyse."""
+def _leave(connection: Connection, study: Study, more: Sequence[Reason] = ()) -> None:
+    """Settle the study as its latest job left it; without a job there is nothing to analyse.
+
+    ``more`` is said beside the reasons of the job.
+    """
+    studies.lock(connection, study.study_instance_uid)
     latest = jobs.of_study(connection, study.study_instance_uid)[-1:]
     if latest:
         state = jobs.STUDY_OUTCOMES.get(latest[0].state, StudyState.QUEUED)
-        studies.settle(connection, study, state=state, reasons=latest[0].reasons)
+        reasons = [*latest[0].reasons, *_in_words(more)]
+        studies.settle(connection, study, state=state, reasons=reasons)
     else:
         studies.settle(
             connection, study, state=StudyState.IGNORED, reasons=_in_words([NOTHING_TO_ANALYZE])

@@ -20,7 +20,8 @@ from secrets import token_hex
 from sqlalchemy import Engine as SqlEngine
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.engine import connect
+from db import retention
+from db.engine import connect, reading
 from db.migrate import upgrade
 from inference import bundle as bundles
 from inference.analyze import Model
@@ -28,7 +29,7 @@ from inference.engine import Engine
 from inference.errors import EngineUnavailable
 from inference.findings import Reason
 from inference.lesion import LesionRules
-from node import log, recording, schedule
+from node import audit, log, recording, schedule
 from node.analysis import Recipe
 from node.assembly import Assembler
 from node.audit import Record, ignore
@@ -43,8 +44,10 @@ from node.intake import Intake
 from node.net.commitment import Report
 from node.net.find import StudyCounts, count_instances
 from node.net.scp import Listener
+from node.presence import BEAT_S, Presence
 from node.reception import Reception
-from node.store import Store
+from node.retention import Retention, Rules
+from node.store import PART_AGE_S, Quota, Store
 from node.worker import Worker, describe, take_back
 
 logger = logging.getLogger(__name__)
@@ -80,6 +83,11 @@ def software_version() -> str:
 def node_name() -> str:
     """Name this process among all that share its database, and among all that it ever was."""
     return f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}"
+
+
+def listener_name(settings: Settings) -> str:
+    """Name the node over its runs: nobody else listens at this port of this host."""
+    return f"{socket.gethostname()}:{settings.listener.port}"
 
 
 def build_model(settings: Settings) -> Model:
@@ -148,9 +156,42 @@ def record_of(settings: Settings) -> AbstractContextManager[Record]:
     return recording.trail(settings, clock=now)
 
 
-def open_store(settings: Settings) -> Store:
-    """Open the store."""
-    return Store(settings.store.root, settings.store.free_bytes_min)
+def open_store(settings: Settings, engine: SqlEngine | None = None) -> Store:
+    """Open the store; it keeps its quota where the database tells how much it holds."""
+
+    def held() -> int:
+        assert engine is not None
+        with reading(engine) as connection:
+            return retention.stored_bytes(connection)
+
+    limit = settings.store.bytes_max
+    quota = None if limit is None or engine is None else Quota(limit, held)
+    return Store(settings.store.root, settings.store.free_bytes_min, quota=quota)
+
+
+def build_retention(
+    settings: Settings, engine: SqlEngine, store: Store, record: Record = ignore
+) -> Retention:
+    """Build what deletes what need not be kept any longer."""
+    keep = settings.retention
+
+    def deleted(study: str, count: int, why: str) -> None:
+        record(audit.study_deleted(audit.Study(study), why=f"{count} files: {why}"))
+
+    rules = Rules(
+        instances=_days(keep.instances_days),
+        results=_days(keep.results_days),
+        failed=_days(keep.failed_days),
+        quarantine=_days(keep.quarantine_days),
+        pledged=_days(keep.pledged_days),
+        store_bytes_max=keep.store_bytes_max,
+        free_bytes_min=keep.free_bytes_min,
+    )
+    return Retention(engine, store, rules, deleted=deleted)
+
+
+def _days(days: float | None) -> timedelta | None:
+    return None if days is None else timedelta(days=days)
 
 
 def build_worker(settings: Settings, *, name: str, record: Record = ignore) -> Worker:
@@ -203,8 +244,11 @@ def running_node(settings: Settings) -> Iterator[None]:
 @contextmanager
 def _node(settings: Settings, record: Record) -> Iterator[None]:
     engine = open_database(settings)
-    store = open_store(settings)
+    store = open_store(settings, engine)
     store.probe()
+    keeping = build_retention(settings, engine, store, record)
+    presence = Presence(engine=engine, run=node_name(), name=listener_name(settings))
+    presence.tell(now())
     assembler = build_assembler(settings, engine)
     listener: Listener | None = None
 
@@ -213,7 +257,7 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
 
     host = Host(node=node_name(), clock=now, report_over=report_over, record=record)
     exchange = build_exchange(settings, engine, store, host)
-    intake = Intake(engine, store, headers.identify, now)
+    intake = Intake(engine, store, headers.identify, now, node=presence.run)
     reception = Reception(intake, record)
     with ExitStack() as stack:
         stack.enter_context(recording.running(settings, record))
@@ -226,6 +270,11 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
                 "assembly": lambda: assembler.assemble(now()),
                 **exchange.tasks(),
                 "workers": crew.watch,
+                "presence": schedule.every(BEAT_S, lambda: presence.tell(now())),
+                "retention": schedule.every(
+                    settings.retention.interval_s, lambda: keeping.retain(now())
+                ),
+                "parts": schedule.every(PART_AGE_S, store.sweep),
             }
         )
         stack.callback(scheduler.shutdown)

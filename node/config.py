@@ -16,6 +16,9 @@ from node.section import AETitle, Interval, Port, Seconds, Section
 DATABASE_PASSWORD = "PETCT_DATABASE_PASSWORD"  # noqa: S105  the variable's name, not a password
 
 
+Days = Annotated[float, Field(ge=0)]
+
+
 class ConfigError(Exception):
     """The configuration cannot be used; the message names each key by its path."""
 
@@ -66,6 +69,20 @@ class Store(Section):
 
     root: Path = Path("var/store")
     free_bytes_min: int = Field(default=2_000_000_000, ge=0)
+    bytes_max: int | None = Field(default=None, ge=0)
+
+
+class Retention(Section):
+    """What is deleted when; None: it is kept for ever."""
+
+    instances_days: Days | None = None
+    results_days: Days | None = None
+    failed_days: Days | None = None
+    quarantine_days: Days | None = None
+    pledged_days: Days | None = None
+    store_bytes_max: int | None = Field(default=None, ge=0)
+    free_bytes_min: int | None = Field(default=None, ge=0)
+    interval_s: Annotated[float, Field(ge=1)] = 300
 
 
 class Database(Section):
@@ -208,6 +225,7 @@ class Settings(Section):
 
     listener: Listener = Listener()
     store: Store = Store()
+    retention: Retention = Retention()
     database: Database = Database()
     assembly: Assembly = Assembly()
     selection: Selection = Selection()

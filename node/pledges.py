@@ -2,13 +2,13 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from db import instances, pledges, results
+from db import instances, pledges, results, retention
 from db.deliveries import Lease
 from db.engine import reading, writing
 from db.pledges import Pledge, PledgeState, Wish
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 LEASE = timedelta(seconds=30)
 GIVE_UP = timedelta(days=3)
 """A peer that cannot be told for so long is told no more; it asks again if it wants to know."""
+DAY = timedelta(days=1)
 REMEMBERED = timedelta(days=30)
 OPEN_REQUESTS_MAX = 1000
 """So many requests of one peer may wait for their reports; one more is refused."""
@@ -79,6 +80,7 @@ class Pledges:
         self._channels = channels
         self._backoff = backoff
         self._lanes = Lanes("pledges")
+        self._forgot_at: datetime | None = None
 
     def asked(self, request: Request, *, ae_title: str, association: str, now: datetime) -> int:
         """Write the request down; return the status to answer it with."""
@@ -102,6 +104,7 @@ class Pledges:
 
         Call it from one thread.
         """
+        self._forget(now)
         busy = self._lanes.busy()
         if busy:
             with writing(self._engine) as connection:
@@ -110,14 +113,16 @@ class Pledges:
             titles = pledges.due_titles(connection, node=self._node, now=now)
         return self._lanes.run(titles, lambda title: self._keep_for(title, now))
 
-    def forget(self, now: datetime) -> None:
-        """Forget requests that ended long ago."""
-        with writing(self._engine) as connection:
-            pledges.forget(connection, before=now - REMEMBERED)
-
     def close(self) -> None:
         """Begin nothing more; what is under way is finished first."""
         self._lanes.close()
+
+    def _forget(self, now: datetime) -> None:
+        """Once a day, forget the requests that ended long ago."""
+        if self._forgot_at is None or now - self._forgot_at > DAY:
+            self._forgot_at = now
+            with writing(self._engine) as connection:
+                pledges.forget(connection, before=now - REMEMBERED)
 
     def _lease(self, now: datetime) -> Lease:
         return Lease(node=self._node, now=now, until=now + LEASE)
@@ -131,6 +136,7 @@ class Pledges:
         if reasons is None:
             reasons = tuple(self._look(*one) for one in pledge.instances)
             with writing(self._engine) as connection:
+                reasons = _promise(connection, pledge, reasons, now)
                 pledges.checked(connection, pledge, reasons)
         return self._tell(pledge, _report(pledge, reasons), now)
 
@@ -220,4 +226,18 @@ def _report(pledge: Pledge, reasons: tuple[int, ...]) -> Report:
         transaction_uid=pledge.transaction_uid,
         committed=tuple(one for one, reason in judged if reason == COMMITTED),
         failed=tuple(Failure(reference=one, reason=reason) for one, reason in judged if reason),
+    )
+
+
+def _promise(
+    connection: Connection, pledge: Pledge, reasons: Sequence[int], now: datetime
+) -> tuple[int, ...]:
+    """Have retention keep what we commit to; what it took meanwhile is not committed."""
+    found = list(zip(pledge.instances, reasons, strict=True))
+    kept = retention.pledge(
+        connection, {uid for (_, uid), reason in found if reason == COMMITTED}, now=now
+    )
+    return tuple(
+        NO_SUCH_INSTANCE if reason == COMMITTED and uid not in kept else reason
+        for (_, uid), reason in found
     )

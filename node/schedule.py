@@ -1,5 +1,6 @@
 """How often each use case runs: APScheduler is the clock, the jobs are rows in the database."""
 
+import time
 from collections.abc import Callable, Mapping
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -24,3 +25,18 @@ def start(tasks: Mapping[str, Callable[[], object]]) -> BackgroundScheduler:
         scheduler.add_job(task, IntervalTrigger(seconds=INTERVAL_S), id=name, name=name)
     scheduler.start()
     return scheduler
+
+
+def every(
+    seconds: float, task: Callable[[], object], *, clock: Callable[[], float] = time.monotonic
+) -> Callable[[], None]:
+    """Make a task that does something at its first call, and then once in so many seconds."""
+    due_at = clock()
+
+    def run() -> None:
+        nonlocal due_at
+        if clock() >= due_at:
+            due_at = clock() + seconds
+            task()
+
+    return run

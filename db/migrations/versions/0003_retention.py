@@ -28,6 +28,7 @@ def upgrade() -> None:
     for table in ("instances", "results", "quarantine"):
         op.add_column(table, sa.Column("deleting_at", sa.DateTime(timezone=True), nullable=True))
     for table in ("instances", "results"):
+        op.add_column(table, sa.Column("pledged_at", sa.DateTime(timezone=True), nullable=True))
         op.add_column(table, sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True))
         op.create_index(
             f"ix_{table}_deleting",
@@ -47,6 +48,7 @@ def downgrade() -> None:
     for table in ("instances", "results"):
         op.drop_index(f"ix_{table}_deleting", table_name=table)
         op.drop_column(table, "deleted_at")
+        op.drop_column(table, "pledged_at")
     for table in ("instances", "results", "quarantine"):
         op.drop_column(table, "deleting_at")
     op.drop_column("studies", "deleted_at")
