@@ -235,26 +235,31 @@ def of_study(connection: Connection, study_instance_uid: str) -> list[Delivery]:
     return [made(row) for row in rows.mappings()]
 
 
-def counts(connection: Connection) -> dict[tuple[str, DeliveryState], int]:
-    """Return how many deliveries there are, by destination and state."""
+def counts(connection: Connection) -> dict[tuple[str, DeliveryState, Evidence | None], int]:
+    """Return how many deliveries there are, by destination, state and evidence."""
+    kinds = (deliveries.c.destination, deliveries.c.state, deliveries.c.evidence)
     rows = connection.execute(
-        select(deliveries.c.destination, deliveries.c.state, func.count().label("deliveries"))
-        .group_by(deliveries.c.destination, deliveries.c.state)
-        .order_by(deliveries.c.destination, deliveries.c.state)
+        select(*kinds, func.count().label("deliveries")).group_by(*kinds).order_by(*kinds)
     )
-    return {(row.destination, DeliveryState(row.state)): row.deliveries for row in rows}
+    return {
+        (row.destination, DeliveryState(row.state), _evidence(row.evidence)): row.deliveries
+        for row in rows
+    }
 
 
 def made(row: RowMapping) -> Delivery:
     """Return the delivery that a row of ``SELECTED`` tells of."""
-    evidence = row["evidence"]
     return Delivery(
         **{
             **row,
             "state": DeliveryState(row["state"]),
-            "evidence": None if evidence is None else Evidence(evidence),
+            "evidence": _evidence(row["evidence"]),
         }
     )
+
+
+def _evidence(value: str | None) -> Evidence | None:
+    return None if value is None else Evidence(value)
 
 
 def _leave_sent(connection: Connection, delivery: Delivery, **values: object) -> bool:

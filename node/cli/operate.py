@@ -13,9 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import Connection
 
-from db import deliveries, instances, jobs, results, studies
+from db import commitments, deliveries, instances, jobs, pledges, results, studies
+from db.deliveries import Delivery
 from db.engine import connect, reading, writing
 from db.jobs import Job, JobState
+from db.pledges import PledgeState
 from db.studies import Study, StudyState
 from node import audit, bootstrap
 from node.cli.findings import print_document
@@ -35,25 +37,56 @@ def status(settings: Settings, console: Console, *, limit: int, as_json: bool) -
     """List the newest studies: where each is, why, and what of it was delivered."""
     with _reading(settings) as connection:
         rows = [_row(connection, study) for study in studies.newest(connection, limit=limit)]
-        owed = deliveries.counts(connection)
+        exchange = _exchange(connection)
     if as_json:
-        counted = [
-            {"destination": destination, "state": str(state), "objects": count}
-            for (destination, state), count in owed.items()
-        ]
-        console.file.write(json.dumps({"studies": rows, "deliveries": counted}, indent=2) + "\n")
+        console.file.write(json.dumps({"studies": rows, **exchange}, indent=2) + "\n")
         return 0
     table = Table("study", "state", "why", "images", "delivered", "last image")
     for row in rows:
         why = "; ".join(f"{reason['code']}: {reason['meaning']}" for reason in row["reasons"])
         why = "; ".join(filter(None, (why, *row["delivery_errors"])))
         images = ", ".join(f"{count} {modality}" for modality, count in row["instances"].items())
-        sent = f"{row['delivered']} of {row['owed']}"
+        waiting = f", {row['sent']} sent" if row["sent"] else ""
+        sent = f"{row['delivered']} of {row['owed']}{waiting}"
         table.add_row(
             row["study_instance_uid"], row["state"], escape(why), images, sent, row["last_at"][:19]
         )
     console.print(table if rows else "no study has come yet")
+    for one in exchange["unanswered"]:
+        console.print(
+            f"{one['destination']} has not committed to {one['objects']} objects that it was asked "
+            f"about, the first time at {one['oldest_at'][:19]}",
+            markup=False,
+        )
+    for one in exchange["pledges"]:
+        if one["state"] != PledgeState.REPORTED:
+            console.print(
+                f"{one['peer']} asked us to commit: {one['requests']} requests {one['state']}",
+                markup=False,
+            )
     return 0
+
+
+def _exchange(connection: Connection) -> dict[str, list[dict[str, Any]]]:
+    """Tell what goes between us and each peer, as ``status --json`` shows it."""
+    return {
+        "deliveries": [
+            {"destination": destination, "state": state, "evidence": evidence, "objects": count}
+            for (destination, state, evidence), count in deliveries.counts(connection).items()
+        ],
+        "unanswered": [
+            {
+                "destination": one.destination,
+                "objects": one.objects,
+                "oldest_at": one.oldest_at.isoformat(),
+            }
+            for one in commitments.unanswered(connection)
+        ],
+        "pledges": [
+            {"peer": peer, "state": state, "requests": count}
+            for (peer, state), count in pledges.counts(connection).items()
+        ],
+    }
 
 
 def outcomes(settings: Settings, console: Console) -> int:
@@ -145,13 +178,10 @@ def _row(connection: Connection, study: Study) -> dict[str, Any]:
         "reasons": [dict(reason) for reason in study.reasons],
         "instances": here,
         "owed": len(sent),
-        "delivered": sum(one.state in {"sent", "committed"} for one in sent),
+        "sent": sum(one.state == "sent" and not one.delivered for one in sent),
+        "delivered": sum(one.delivered for one in sent),
         "delivery_errors": sorted(
-            {
-                f"{one.destination}: {one.last_error}"
-                for one in sent
-                if one.state == "owed" and one.last_error
-            }
+            {f"{one.destination}: {_hindrance(one)}" for one in sent if _hindrance(one)}
         ),
         "first_at": study.first_at.isoformat(),
         "last_at": study.last_at.isoformat(),
@@ -207,9 +237,26 @@ def _print_job(connection: Connection, job: Job, console: Console) -> None:
         print_document(job.findings, console)
 
 
+def _hindrance(delivery: Delivery) -> str | None:
+    """Return what went wrong at the last step of a delivery that is not over."""
+    if delivery.delivered:
+        return None
+    return delivery.last_error if delivery.state == "owed" else delivery.commitment_error
+
+
 def _print_deliveries(connection: Connection, study_uid: str, console: Console) -> None:
     for one in deliveries.of_study(connection, study_uid):
-        line = f"  {one.sop_instance_uid} to {one.destination}: {one.state}"
-        if one.state == "owed":
-            line += f", {one.attempts} attempts, next {one.due_at:%H:%M:%S}: {one.last_error or ''}"
+        line = f"  {one.sop_instance_uid} to {one.destination}: {one.state}, {_standing(one)}"
         console.print(line, markup=False)
+
+
+def _standing(one: Delivery) -> str:
+    """Say how far a delivery has come, and what it waits for."""
+    if one.committed_at is not None:
+        how = "found there by C-FIND" if one.evidence == "find" else "as its report says"
+        return f"{how} at {one.committed_at:%H:%M:%S}"
+    if one.delivered:
+        return "delivered as far as it can tell"
+    done = f"{one.attempts} attempts" if one.state == "owed" else f"asked {one.asks} times"
+    hindrance = _hindrance(one)
+    return f"{done}, next {one.due_at:%H:%M:%S}" + (f": {hindrance}" if hindrance else "")

@@ -199,8 +199,8 @@ def test_a_result_is_owed_to_every_destination_in_the_commit_that_ends_the_job(
         assert results.is_ours(connection, "9.1")
         assert not results.is_ours(connection, "9.2")
         assert deliveries.counts(connection) == {
-            ("archive", DeliveryState.OWED): 1,
-            ("pacs", DeliveryState.OWED): 1,
+            ("archive", DeliveryState.OWED, None): 1,
+            ("pacs", DeliveryState.OWED, None): 1,
         }
         (done,) = jobs.of_study(connection, "1.1")
         assert (done.state, done.findings) == (JobState.DONE, {"outcome": "analyzed"})
