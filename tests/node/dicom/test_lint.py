@@ -91,6 +91,22 @@ EARLIER = tuple(
 )
 
 
+def marked(made):
+    """Unusual for the card, but predicted."""
+    unusual = made_study.findings(
+        made_study.lesion(), made_study.lesion(label="focus-1"), applicable=False
+    )
+    return replace(made, findings=replace(unusual, inapplicable=(REASON,)))
+
+
+def withheld(made):
+    """A lesion of which nothing was predicted, between the voxels of the CT."""
+    nothing = made_study.findings(
+        made_study.between_voxels(), predictions=(), applicable=False, inapplicable=(REASON,)
+    )
+    return replace(made, findings=nothing)
+
+
 def of_another_task(made):
     long_name = Prediction(task="occult_metastasis_anywhere", probability=0.3, cutoff=0.2)
     return replace(
@@ -101,13 +117,34 @@ def of_another_task(made):
 @pytest.mark.parametrize("grid", ["CT", "PET"])
 @pytest.mark.parametrize(
     "study",
-    [single, several, negative, drawn, of_another_task, made_study.multiframe],
+    [
+        single,
+        several,
+        negative,
+        drawn,
+        marked,
+        withheld,
+        of_another_task,
+        made_study.multiframe,
+    ],
     ids=lambda of: of.__name__,
 )
 def test_it_is_silent_over_what_an_analysis_makes(made, study, grid):
     case = study(made)
 
     assert faults_of(case, analyzed(case, segmentation_grid=grid)) == []
+
+
+@pytest.mark.parametrize(
+    ("probability", "cutoff"),
+    [(0.0, 0.5), (1.0, 0.999999), (0.25, 0.25), (0.25 + 1e-12, 0.25), (0.27314, 0.2729)],
+)
+def test_it_is_silent_over_a_prediction_however_near_to_its_cut_off(made, probability, cutoff):
+    one = Prediction(task="occult_n1", probability=probability, cutoff=cutoff)
+    close = made_study.findings(made_study.lesion(), predictions=(one,))
+    case = replace(made, findings=close)
+
+    assert faults_of(case, analyzed(case, key_image=False)) == []
 
 
 @pytest.mark.parametrize("study", [several, negative], ids=lambda of: of.__name__)
