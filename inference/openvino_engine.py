@@ -1,11 +1,16 @@
 """Runs a network with OpenVINO in full float32: the default on a CPU."""
 
+import sys
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from inference.engine import LOGITS, SALIENCY, Explained
 from inference.errors import EngineUnavailable
 from inference.volume import Voxels
+
+# Left to itself openvino keeps an identifier of this user at home, to count its uses by at a
+# company; where that package cannot be imported it takes a stub of its own in its place.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None bars an import
 
 try:
     import openvino

@@ -17,7 +17,7 @@ PERSON_NAME = re.compile(r"(?:[^\W\d_][\w'.-]* ){0,3}[\w'.-]*\^[\w^'.-]*(?:\^[\w
 # An element of the patient's group as pydicom prints it, up to the end of the line.
 PATIENT_GROUP = re.compile(r"\(0010,\s?[0-9A-Fa-f]{4}\)[^\n]*")
 STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-TALKATIVE = ("pynetdicom", "pydicom", "sqlalchemy", "alembic", "apscheduler", "highdicom")
+OURS = ("node", "inference", "training", "db")
 
 
 class Redaction(logging.Filter):
@@ -59,10 +59,11 @@ def configure(level: str, *, stream: TextIO = sys.stderr) -> None:
     handler = logging.StreamHandler(stream)
     handler.addFilter(Redaction())
     handler.setFormatter(KeyValueFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    least = logging.getLevelNamesMapping()[level]
+    logging.basicConfig(level=max(least, logging.WARNING), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    for name in TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in OURS:
+        logging.getLogger(name).setLevel(least)
     # Under load APScheduler warns of every tick that it leaves out; the next one does the work.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     # That a peer cannot be reached is said once, by whoever wanted it, with what follows from it.
