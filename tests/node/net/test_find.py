@@ -6,7 +6,7 @@ from pynetdicom import AE, evt
 
 from node.config import Peer
 from node.errors import PeerUnavailable
-from node.net.find import SeriesCount, StudyCounts, count_instances
+from node.net.find import Series, SeriesCount, StudyCounts, count_instances, find_instances
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 
@@ -107,3 +107,62 @@ def test_a_peer_that_takes_no_queries_cannot_tell(pacs):
 def test_a_pacs_that_is_down_is_unavailable(free_port):
     with pytest.raises(PeerUnavailable):
         count(Peer(ae_title="PACS", host="127.0.0.1", port=free_port))
+
+
+CT_SERIES = Series(study_instance_uid="1.2.3", series_instance_uid="1.2.3.1")
+SR_SERIES = Series(study_instance_uid="1.2.3", series_instance_uid="1.2.3.3")
+
+
+def test_instances_that_the_pacs_holds_are_found_and_no_others(pacs):
+    """The PACS answers with the whole series, which says nothing of what was not asked about."""
+    wanted = {CT_SERIES: ["1.2.3.1.0", "1.2.3.1.2", "1.2.3.1.9"], SR_SERIES: ["1.2.3.3.1"]}
+
+    found = find_instances(pacs(), wanted, calling_ae_title="NODE")
+
+    assert found == {"1.2.3.1.0", "1.2.3.1.2", "1.2.3.3.1"}
+
+
+def test_many_instances_are_asked_about_in_several_queries(free_port):
+    asked = []
+
+    def find(event):
+        uids = event.identifier.SOPInstanceUID
+        asked.append([uids] if isinstance(uids, str) else list(uids))
+        for uid in asked[-1]:
+            answer = Dataset()
+            answer.QueryRetrieveLevel = "IMAGE"
+            answer.SOPInstanceUID = uid
+            yield 0xFF00, answer
+
+    ae = AE(ae_title="PACS")
+    ae.add_supported_context(FIND)
+    server = ae.start_server(
+        ("127.0.0.1", free_port), block=False, evt_handlers=[(evt.EVT_C_FIND, find)]
+    )
+    peer = Peer(ae_title="PACS", host="127.0.0.1", port=free_port)
+    uids = [f"2.25.{number}" for number in range(101)]
+
+    found = find_instances(peer, {CT_SERIES: uids}, calling_ae_title="NODE")
+    server.shutdown()
+
+    assert found == set(uids)
+    assert [len(one) for one in asked] == [50, 50, 1]
+
+
+@pytest.mark.parametrize("status", [0x0122, 0xA900])
+def test_a_pacs_that_never_finds_instances_cannot_tell_which_it_holds(pacs, status):
+    peer = pacs(status=status)
+
+    assert find_instances(peer, {CT_SERIES: ["1.2.3.1.0"]}, calling_ae_title="NODE") is None
+
+
+def test_a_peer_that_takes_no_queries_cannot_tell_which_instances_it_holds(pacs):
+    peer = pacs(contexts=("1.2.840.10008.1.1",))
+
+    assert find_instances(peer, {CT_SERIES: ["1.2.3.1.0"]}, calling_ae_title="NODE") is None
+
+
+@pytest.mark.parametrize("status", [0xA700, 0xC000])
+def test_a_search_for_instances_that_fails_for_now_is_made_again(pacs, status):
+    with pytest.raises(PeerUnavailable, match=f"0x{status:04X}"):
+        find_instances(pacs(status=status), {CT_SERIES: ["1.2.3.1.0"]}, calling_ae_title="NODE")
