@@ -25,7 +25,7 @@ PRIMARY: Final[Ink] = (0, 200, 255)
 FURTHER: Final[Ink] = (255, 90, 255)
 
 _OVERLAY: Final = 0.65
-_LOOKED: Final = 0.8
+_LOOKED: Final = 0.9
 _STOPS: Final = np.array(
     [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]], dtype=np.float32
 )
@@ -73,10 +73,11 @@ def looked(hu: Image, saliency: Image, window: Window) -> Colours:
     """Return the CT in grey and over it the saliency of 0 to 1, the more the higher it is."""
     share: Image = np.clip(np.nan_to_num(saliency), 0, 1)
     places = np.linspace(0, 1, len(_STOPS))
+    opacity: Image = np.float32(_LOOKED) * np.sqrt(share)
     colour: Colours = np.stack(
         [np.interp(share, places, stops / 255) for stops in _STOPS.T], axis=-1
     ).astype(np.float32)
-    return _known(_over(grey(hu, window), colour, np.float32(_LOOKED) * share), np.isfinite(hu))
+    return _known(_over(grey(hu, window), colour, opacity), np.isfinite(hu))
 
 
 def hot(heat: Image) -> Colours:

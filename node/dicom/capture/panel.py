@@ -18,7 +18,7 @@ _LETTERS: Final = (("L", "R"), ("P", "A"), ("H", "F"))
 _ALONG: Final = 0.38
 """The share of a direction from which on its letter is named: the sine of 22.5 degrees."""
 _TICK: Final = 5
-_BAR_MM: Final = 50.0
+_BARS_MM: Final = (50.0, 20.0, 10.0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,9 +97,9 @@ def mark_point(canvas: Image.Image, box: Box, view: View, point: Vector) -> None
 
 
 def mark_scale(canvas: Image.Image, box: Box, step_mm: float) -> None:
-    """Draw a bar as long as 5 cm of the patient (1 cm where 5 do not fit), and say so."""
-    fits = _BAR_MM / step_mm < box.width * 0.6
-    length_mm = _BAR_MM if fits else _BAR_MM / 5
+    """Draw a bar as long as 5, 2 or 1 cm of the patient, as fits left of the letter; say so."""
+    room = box.width / 2 - 20
+    length_mm = next((mm for mm in _BARS_MM if mm / step_mm < room), _BARS_MM[-1])
     length = round(length_mm / step_mm)
     x, y = box.x + 8, box.bottom - 9
     draw = ImageDraw.Draw(canvas)

@@ -1,6 +1,6 @@
 """CT, PET and both fused in three planes through the hottest point of a lesion."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy import ndimage
 from inference.findings import Lesion, Saliency
 from inference.geometry import Vector
 from inference.petct import PetCt
-from inference.volume import Mask, Region
+from inference.volume import Mask, Region, Volume
 from node.dicom import planes
 from node.dicom.capture import colours, panel
 from node.dicom.capture.colours import Window
@@ -23,6 +23,7 @@ _MOST_MM: Final = 500.0
 _ROOM: Final = 2.0
 """How many times as wide as the lesion a panel is, if that is more than the least."""
 _AIR_HU: Final = -500.0
+_CLOSE_UP: Final = 0.5
 _RING_MM: Final = (3.0, 12.0)
 _AXES: Final = {"axial": ("z", 2), "coronal": ("y", 1), "sagittal": ("x", 0)}
 GAP: Final = 14
@@ -102,14 +103,26 @@ def window_around(shown: Scene, pixels: int) -> Window:
 
 
 def draw_saliency(canvas: Image.Image, box: Box, shown: Scene, saliency: Saliency) -> None:
-    """Draw where one network looked, on the axial CT, square."""
-    view = shown.view("axial", box.width)
+    """Draw where one network looked, its greatest from head to feet, on the axial CT, closer up."""
+    point = shown.lesion.suv_max_lps_mm
+    side = shown.side_mm * _CLOSE_UP
+    view = planes.section("axial", point, middle=point, side_mm=side, pixels=box.width)
     ct = planes.sample(shown.petct.ct.voxels, shown.petct.ct.grid, view)
-    weight = planes.sample(saliency.on_pet.voxels, saliency.on_pet.grid, view)
-    image = colours.looked(ct, weight, colours.SOFT_TISSUE)
+    flat = _flattened(saliency.on_pet, height_mm=point[2])
+    image = colours.looked(ct, planes.sample(flat.voxels, flat.grid, view), colours.SOFT_TISSUE)
     panel.place(canvas, box, image, _outlined(shown, view, on_ct=True))
     panel.frame(canvas, box)
     panel.mark_sides(canvas, box, view)
+    panel.mark_scale(canvas, box, view.step_mm)
+
+
+def _flattened(volume: Volume, *, height_mm: float) -> Volume:
+    """Return the greatest along the patient as one axial plane at LPS z ``height_mm``."""
+    voxels, grid = planes.upright(np.nan_to_num(volume.voxels), volume.grid)
+    greatest = planes.project(voxels, "axial")[None]
+    origin = (*grid.origin[:2], height_mm)
+    one = replace(grid, shape=(1, *grid.shape[1:]), origin=origin)
+    return replace(volume, voxels=greatest, grid=one)
 
 
 def _row(canvas: Image.Image, first: Box, shown: Scene, plane: Plane, window: Window) -> None:

@@ -193,15 +193,15 @@ def test_the_same_findings_make_the_same_picture(plain):
 
 
 def test_where_the_network_looked_is_seen_beside_the_lesion(plain):
-    """50 mm to the patient's left: 143 pixels show 200 mm."""
+    """30 mm to the patient's left, 40 mm to the head: 143 pixels show 100 mm of all planes."""
     image, data, findings = plain
-    looked = render(data, replace(findings, saliency=(saliency_at(data, (50, 0, 0)),)))
+    looked = render(data, replace(findings, saliency=(saliency_at(data, (30, 0, 40)),)))
 
     assert np.array_equal(looked[:, :700], image[:, :700])
     tile = looked[TILE].astype(int)
-    inner = tile[40:110, 40:125]  # without the letters at the edges, which are yellow, too
-    yellow = np.argwhere((inner[..., 1] > 150) & (inner[..., 2] < 100)) + 40
-    assert yellow.mean(axis=0) == pytest.approx((71, 71 + 50 * 143 / 200), abs=3)
+    inner = tile[30:113, 40:130]  # without the letters at the edges, which are yellow, too
+    yellow = np.argwhere((inner[..., 1] > 150) & (inner[..., 2] < 100)) + np.array([30, 40])
+    assert yellow.mean(axis=0) == pytest.approx((71, 71 + 30 * 143 / 100), abs=3)
 
 
 def test_without_saliency_nothing_of_it_is_shown(plain):
