@@ -12,7 +12,7 @@ DOTS := awk '/^(Collecting|Installing|Processing)/ { printf "."; fflush() } END 
 # Tests share few cores: libraries that start threads of their own are held to one each.
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: setup demo test test-viewers check bench torture gpu fmt bundle clean
+.PHONY: setup demo test test-viewers check audit bench torture gpu fmt bundle clean
 
 setup: $(STAMP)
 	@scripts/system-packages.sh
@@ -46,6 +46,10 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Asks whether anything is known against the packages of requirements.lock; needs the internet.
+audit: setup
+	@scripts/audit.sh $(BIN)/python
 
 fmt: setup
 	$(BIN)/ruff check --fix-only .
