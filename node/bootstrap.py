@@ -176,7 +176,8 @@ def build_retention(
     keep = settings.retention
 
     def deleted(study: str, count: int, why: str) -> None:
-        record(audit.study_deleted(audit.Study(study), why=f"{count} files: {why}"))
+        about = audit.Study(study_instance_uid=study)
+        record(audit.study_deleted(about, why=f"{count} files: {why}"))
 
     rules = Rules(
         instances=_days(keep.instances_days),

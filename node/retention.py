@@ -138,6 +138,8 @@ class Retention:
         while not is_stuck:
             with writing(self._engine) as connection:
                 marked = retention.marked(connection, limit=BATCH)
+                if not marked:
+                    break
                 paths = set(self._store.remove([one.path for one in marked]))
                 done = [one for one in marked if one.path in paths]
                 retention.finish(connection, done, now=now)

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from inference.errors import InferenceError
 from node import bootstrap, config
-from node.cli import check, demo, export, operate, process, samples
+from node.cli import check, demo, export, operate, process, retain, samples
 from node.cli.plain import reason
 from node.config import ConfigError, Settings
 from node.errors import NodeError
@@ -75,6 +75,9 @@ def _operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     checked = _command(commands, "check", "check configuration, disk, database and peers", _check)
     checked.add_argument("--quick", action="store_true", help="do not call peers or load the model")
     _takes_config(checked)
+    kept = _command(commands, "retain", "delete what the rules of retention let go", _retain)
+    kept.add_argument("--dry-run", action="store_true", help="only list what would go, and why")
+    _takes_config(kept)
     status = _command(commands, "status", "list the studies, where each is and why", _status)
     status.add_argument("--json", action="store_true", dest="as_json")
     status.add_argument("--limit", type=int, default=50, help="how many studies, newest first")
@@ -149,6 +152,10 @@ def _samples(options: argparse.Namespace, console: Console) -> int:
 
 def _check(options: argparse.Namespace, console: Console) -> int:
     return check.check(_settings(options), console, quick=options.quick)
+
+
+def _retain(options: argparse.Namespace, console: Console) -> int:
+    return retain.retain(_settings(options), console, dry_run=options.dry_run)
 
 
 def _status(options: argparse.Namespace, console: Console) -> int:

@@ -1,0 +1,391 @@
+"""Retention deletes what is delivered and old, and nothing that anybody still needs."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from db import deliveries, instances, jobs, retention, studies
+from db.deliveries import DeliveryState, Evidence, Lease
+from db.engine import reading, writing
+from db.jobs import JobState, Outcome, Readiness
+from db.results import Result
+from db.studies import StudyState
+from node.assembly import Assembler
+from node.census import Census
+from node.completeness import Patience
+from node.errors import Conflicting
+from node.instance import ResultKind, ResultObject
+from node.intake import Intake
+from node.retention import Retention, Rules
+from tests.postgresql import BOTH
+
+DAY = timedelta(days=1)
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+PATIENCE = Patience(
+    quiet=timedelta(seconds=30),
+    association_quiet=timedelta(seconds=3),
+    give_up=timedelta(hours=24),
+)
+OLD = 86400 * 31
+SR = "1.2.840.10008.5.1.4.1.1.88.34"
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+
+@pytest.fixture(params=BOTH)
+def database(request):
+    return request.param
+
+
+class House:
+    """A node's rows and files, moved on by hand."""
+
+    def __init__(self, engine, store, intake: Intake, arrival, clock) -> None:
+        self.engine = engine
+        self.store = store
+        self.intake = intake
+        self.arrival = arrival
+        self.clock = clock
+        self.told = []
+
+    def receive(self, study, *uids):
+        for uid in uids or (f"{study}.1", f"{study}.2"):
+            self.intake.receive(self.arrival(uid, study=study))
+
+    def queue(self, study, bundle="sha256:b"):
+        with writing(self.engine) as connection:
+            seen = studies.find(connection, study)
+            studies.settle(connection, seen, state=StudyState.QUEUED)
+            return jobs.enqueue(
+                connection,
+                seen,
+                instances.to_analyze(connection, study),
+                bundle_digest=bundle,
+                readiness=Readiness(why_ready="QUIET"),
+                now=self.clock.now,
+            )
+
+    def claim(self):
+        with writing(self.engine) as connection:
+            return jobs.claim(connection, worker="w", now=self.clock.now, lease=DAY)
+
+    def end(self, job, state=JobState.DONE, *, destinations=("pacs",), results=1):
+        made = [self._result(job, number) for number in range(results)]
+        outcome = Outcome(state=state, results=made, destinations=destinations)
+        with writing(self.engine) as connection:
+            assert jobs.conclude(connection, job, outcome, now=self.clock.now)
+        return made
+
+    def _result(self, job, number):
+        kind = {
+            "sop_class_uid": SR,
+            "sop_instance_uid": f"2.25.{job.id}.{job.attempts}.{number}",
+            "series_instance_uid": f"2.25.{job.id}",
+            "study_instance_uid": job.study_instance_uid,
+            "transfer_syntax_uid": EXPLICIT,
+        }
+        stored = self.store.put_result(
+            ResultObject(kind=ResultKind.REPORT, part10=b"report", **kind)
+        )
+        return Result(
+            job_id=job.id,
+            kind="SR",
+            path=stored.path,
+            sha256=stored.sha256,
+            size=stored.size,
+            **kind,
+        )
+
+    def deliver(self, evidence=Evidence.COMMITMENT):
+        """Send what is owed, and settle it by the evidence."""
+        self.send()
+        with writing(self.engine) as connection:
+            for one in self._claim(connection, DeliveryState.SENT):
+                assert deliveries.settle(connection, one, evidence=evidence, now=self.clock.now)
+
+    def send(self):
+        with writing(self.engine) as connection:
+            for one in self._claim(connection, DeliveryState.OWED):
+                assert deliveries.sent(connection, one, now=self.clock.now)
+
+    def _claim(self, connection, state):
+        lease = Lease(node="n", now=self.clock.now, until=self.clock.now + DAY)
+        return deliveries.claim(connection, "pacs", state, lease=lease, limit=99)
+
+    def analyzed(self, study, *uids):
+        self.receive(study, *uids)
+        self.queue(study)
+        self.end(self.claim())
+
+    def delivered(self, study, *uids):
+        self.analyzed(study, *uids)
+        self.deliver()
+
+    def files(self, kind="instances"):
+        return len(list((self.store.root / kind).rglob("*.dcm")))
+
+    def retain(self, **rules):
+        keeping = Retention(
+            self.engine,
+            self.store,
+            Rules(**rules),
+            deleted=lambda study, count, why: self.told.append((study, count, why)),
+        )
+        return [
+            (one.candidate.study_instance_uid, str(one.candidate.kind))
+            for one in keeping.retain(self.clock.now)
+        ]
+
+    def is_here(self, uid):
+        with reading(self.engine) as connection:
+            return instances.find(connection, uid).is_here
+
+
+@pytest.fixture
+def house(engine, store, intake, arrival, clock):
+    return House(engine, store, intake, arrival, clock)
+
+
+def test_without_rules_nothing_is_ever_deleted(house):
+    house.delivered("1.2")
+    house.clock.forward(100 * OLD)
+
+    assert house.retain() == []
+    assert (house.files(), house.files("results")) == (2, 1)
+
+
+def test_the_images_of_a_delivered_study_go_when_they_are_old_and_their_rows_stay(house):
+    house.delivered("1.2", "1.2.1", "1.2.2")
+    house.clock.forward(30 * 86400)
+    assert house.retain(instances=30 * DAY) == []
+
+    house.clock.forward(1)
+    assert house.retain(instances=30 * DAY) == [("1.2", "instances")]
+
+    assert (house.files(), house.files("results")) == (0, 1)
+    assert not house.is_here("1.2.1")
+    ((study, count, why),) = house.told
+    assert (study, count) == ("1.2", 2)
+    assert why == "its results were delivered, and nothing has come since 2026-03-01"
+    with reading(house.engine) as connection:
+        assert studies.find(connection, "1.2").deleted_at == house.clock.now
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["receiving", "waiting", "running", "owed", "sent", "nobody is owed"],
+)
+def test_what_is_under_way_or_undelivered_stays_however_old(house, step):
+    house.receive("1.2")
+    if step != "receiving":
+        house.queue("1.2")
+    if step not in {"receiving", "waiting"}:
+        job = house.claim()
+        if step != "running":
+            house.end(job, destinations=() if step == "nobody is owed" else ("pacs",))
+    if step == "sent":
+        house.send()
+    house.clock.forward(OLD)
+
+    gone = house.retain(
+        instances=DAY, results=DAY, failed=DAY, store_bytes_max=0, free_bytes_min=2**62
+    )
+
+    assert gone == []
+    assert house.files() == 2
+
+
+def test_an_image_that_came_late_keeps_the_study(house):
+    house.delivered("1.2")
+    house.receive("1.2", "1.2.9")
+    house.clock.forward(OLD)
+
+    assert house.retain(instances=DAY) == []
+
+
+@pytest.mark.parametrize("state", [JobState.FAILED, JobState.REFUSED])
+def test_what_failed_or_was_refused_has_a_time_of_its_own(house, state):
+    house.receive("1.2")
+    house.queue("1.2")
+    house.end(house.claim(), state, results=0)
+    house.clock.forward(OLD)
+
+    assert house.retain(instances=DAY, store_bytes_max=0) == []
+    assert house.retain(failed=DAY) == [("1.2", "instances")]
+
+
+def test_a_failed_study_whose_images_were_deleted_is_not_tried_again(house):
+    house.receive("1.2")
+    house.queue("1.2")
+    house.end(house.claim(), JobState.FAILED, results=0)
+    house.clock.forward(OLD)
+    house.retain(failed=DAY)
+
+    with writing(house.engine) as connection:
+        assert jobs.retry(connection, "1.2", now=house.clock.now) is None
+    house.receive("1.2")
+    with writing(house.engine) as connection:
+        assert jobs.retry(connection, "1.2", now=house.clock.now) is not None
+
+
+def test_a_refusal_that_is_not_delivered_keeps_its_study(house):
+    house.receive("1.2")
+    house.queue("1.2")
+    house.end(house.claim(), JobState.REFUSED)
+    house.clock.forward(OLD)
+
+    assert house.retain(failed=DAY) == []
+    house.deliver()
+    house.clock.forward(OLD)
+    assert house.retain(failed=DAY) == [("1.2", "instances")]
+
+
+def test_results_go_by_their_own_rule_and_the_images_stay(house):
+    house.delivered("1.2")
+    house.clock.forward(OLD)
+
+    assert house.retain(results=DAY) == [("1.2", "results")]
+    assert (house.files(), house.files("results")) == (2, 0)
+    assert house.retain(results=DAY) == []
+
+
+def test_for_room_the_longest_delivered_go_first_and_no_more_than_needed(house):
+    for study in ("1.5", "1.3", "1.4"):
+        house.delivered(study)
+        house.clock.forward(60)
+    with reading(house.engine) as connection:
+        held = retention.stored_bytes(connection)
+
+    assert house.retain(store_bytes_max=held - 1) == [("1.5", "instances")]
+    with reading(house.engine) as connection:
+        assert retention.stored_bytes(connection) < held
+    assert house.retain(store_bytes_max=held - 1) == []
+    assert house.retain(free_bytes_min=2**62) == [("1.3", "instances"), ("1.4", "instances")]
+
+
+def test_what_we_committed_to_stays_until_its_own_time_is_over(house):
+    house.delivered("1.2", "1.2.1", "1.2.2")
+    with writing(house.engine) as connection:
+        kept = retention.pledge(connection, {"1.2.1", "1.9.9"}, now=house.clock.now)
+    house.clock.forward(OLD)
+
+    assert kept == {"1.2.1"}
+    assert house.retain(instances=DAY, store_bytes_max=0) == []
+    assert house.retain(instances=DAY, pledged=32 * DAY) == []
+    assert house.retain(instances=DAY, pledged=30 * DAY) == [("1.2", "instances")]
+
+
+def test_nothing_that_is_deleted_is_committed_to(house):
+    house.delivered("1.2", "1.2.1")
+    house.clock.forward(OLD)
+    house.retain(instances=DAY)
+
+    with writing(house.engine) as connection:
+        assert retention.pledge(connection, ["1.2.1"], now=house.clock.now) == set()
+
+
+def test_quarantine_goes_by_its_own_rule_and_the_same_bytes_are_kept_anew(house):
+    house.receive("1.2", "1.2.1")
+    other = house.arrival("1.2.1", study="1.2", comment="other")
+    with pytest.raises(Conflicting):
+        house.intake.receive(other)
+    house.clock.forward(OLD)
+
+    assert house.retain(quarantine=DAY) == [("1.2", "quarantine")]
+    assert (house.files("quarantine"), house.files()) == (0, 1)
+
+    with pytest.raises(Conflicting):
+        house.intake.receive(other)
+    assert house.files("quarantine") == 1
+
+
+class Killed(BaseException):
+    """The node ends here."""
+
+
+@pytest.mark.parametrize("where", ["before the files", "between the files", "after the files"])
+def test_a_deletion_that_is_cut_off_is_finished_by_the_next_run(house, monkeypatch, where):
+    house.delivered("1.2")
+    house.clock.forward(OLD)
+    remove = house.store.remove
+
+    def cut_off(paths):
+        remove(paths[: {"before the files": 0, "between the files": 1}.get(where, 99)])
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.store, "remove", cut_off)
+        with pytest.raises(Killed):
+            house.retain(instances=DAY)
+    assert house.told == []
+
+    assert house.retain() == []
+
+    assert house.files() == 0
+    assert house.told == [("1.2", 2, "a deletion that a stop of the node had cut off")]
+    with reading(house.engine) as connection:
+        assert retention.marked(connection, limit=9) == []
+
+
+def test_a_file_that_the_disk_does_not_let_go_stays_marked(house, monkeypatch):
+    house.delivered("1.2")
+    house.clock.forward(OLD)
+
+    with monkeypatch.context() as patch:
+        remove = house.store.remove
+        patch.setattr(house.store, "remove", lambda paths: remove(paths[:1]))
+        house.retain(instances=DAY)
+    with reading(house.engine) as connection:
+        assert len(retention.marked(connection, limit=9)) == 1
+
+    house.retain()
+    assert house.files() == 0
+
+
+def test_a_deleted_study_that_comes_again_makes_no_second_result(house, engine, clock):
+    assembler = Assembler(
+        engine, Census({}, None), PATIENCE, bundle_digest="sha256:b", listening_since=LONG_AGO
+    )
+    house.receive("1.2", "1.2.1", "1.2.2")
+    house.intake.receive(house.arrival("1.2.3", study="1.2", modality="PT"))
+    assembler.assemble(clock.forward(300))
+    house.end(house.claim())
+    house.deliver()
+    clock.forward(OLD)
+    house.retain(instances=DAY)
+
+    house.receive("1.2", "1.2.1")
+    house.intake.receive(house.arrival("1.2.3", study="1.2", modality="PT"))
+    assert assembler.assemble(clock.forward(300)) == [], "half of it"
+    house.receive("1.2", "1.2.2")
+    assert assembler.assemble(clock.forward(300)) == [], "all of it"
+
+    with reading(engine) as connection:
+        study = studies.find(connection, "1.2")
+    assert (study.state, study.unsettled, study.reasons) == ("analyzed", False, ())
+    clock.forward(OLD)
+    assert house.retain(instances=DAY) == [("1.2", "instances")]
+    assembler.close()
+
+
+def test_new_images_of_a_deleted_study_wait_for_the_others(house, engine, clock):
+    assembler = Assembler(
+        engine, Census({}, None), PATIENCE, bundle_digest="sha256:b", listening_since=LONG_AGO
+    )
+    house.receive("1.2", "1.2.1")
+    house.intake.receive(house.arrival("1.2.3", study="1.2", modality="PT"))
+    assembler.assemble(clock.forward(300))
+    house.end(house.claim())
+    house.deliver()
+    clock.forward(OLD)
+    house.retain(instances=DAY)
+
+    house.receive("1.2", "1.2.9")
+    assert assembler.assemble(clock.forward(300)) == []
+    with reading(engine) as connection:
+        study = studies.find(connection, "1.2")
+    assert (study.state, [one["code"] for one in study.reasons]) == ("analyzed", ["IMAGES_DELETED"])
+
+    house.receive("1.2", "1.2.1")
+    house.intake.receive(house.arrival("1.2.3", study="1.2", modality="PT"))
+    assert len(assembler.assemble(clock.forward(300))) == 1
+    assembler.close()
