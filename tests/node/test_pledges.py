@@ -296,11 +296,11 @@ def test_what_was_reported_long_ago_is_forgotten(node, ask, received, clock, eng
     received("1.2.3.1")
     here = node()
     ask(here, "1.2.3.1")
-    here.forget(clock.now + timedelta(days=99))
-    assert only(engine).state is PledgeState.ASKED
-
     here.keep(clock.now)
-    here.forget(clock.now + timedelta(days=31))
+    here.keep(clock.forward(29 * DAY))
+    assert only(engine).state is PledgeState.REPORTED
+
+    here.keep(clock.forward(2 * DAY))
     with reading(engine) as connection:
         assert pledges.of_peer(connection, "PACS") == []
 
