@@ -23,7 +23,8 @@ from node.instance import ResultKind, ResultObject
 SCANNER = "small"
 STARTED_AT = datetime(2026, 1, 2, 10, 15, tzinfo=UTC)
 KEPT_IMAGES = ("positive",)
-"""Key images are large: those of the other studies look alike."""
+"""Key images and maps are large: those of the other studies look alike."""
+_LARGE = frozenset({ResultKind.KEY_IMAGE, ResultKind.SALIENCY})
 _README = """\
 # Samples
 
@@ -63,7 +64,7 @@ def all_samples() -> tuple[Sample, ...]:
     return (
         Sample(
             name="positive",
-            title="One tumour, with the editable report and the key image",
+            title="One tumour, with the editable report, the key image and two maps",
             phantom=random_phantom(3),
         ),
         Sample(
@@ -149,9 +150,7 @@ def _predecessor(made: ResultObject) -> Predecessor:
 def _kept(name: str, objects: Sequence[ResultObject]) -> dict[str, ResultObject]:
     """Return the objects under the names of their files."""
     return {
-        file_name(made): made
-        for made in objects
-        if made.kind is not ResultKind.KEY_IMAGE or name in KEPT_IMAGES
+        file_name(made): made for made in objects if made.kind not in _LARGE or name in KEPT_IMAGES
     }
 
 

@@ -29,6 +29,8 @@ def test_the_demonstration_leaves_report_segmentation_and_picture(tmp_path):
     assert dcmread(out / "sr.dcm").Modality == "SR"
     assert dcmread(out / "seg.dcm").Modality == "SEG"
     assert dcmread(out / "key-image.dcm").Rows == 1024
+    for task in ("occult_n1", "occult_n2"):
+        assert dcmread(out / f"saliency-{task}.dcm").ContentQualification == "RESEARCH"
     assert (out / "key-image.png").stat().st_size > 10_000
     screen = console.export_text()
     assert "236 of 236 images acknowledged as safe" in screen

@@ -48,7 +48,7 @@ def runs(phantom_petct, tmp_path_factory):
 def test_two_processes_make_the_same_uids(runs):
     first, second = ([(study, kind, uid) for study, kind, uid, *_ in run] for run in runs)
 
-    kinds = ["SEG", "SR", "SR-EDIT", "SC"]
+    kinds = ["SEG", "PM", "PM", "SR", "SR-EDIT", "SC"]
     assert [(study, kind) for study, kind, _ in first] == [
         *(("zoned", kind) for kind in kinds),
         *(("zoneless", kind) for kind in kinds),

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from node.cli import main
 from node.cli.process import process
-from node.config import Settings
+from node.config import Settings, settings_from
 
 
 @pytest.fixture
@@ -28,6 +28,8 @@ def test_one_study_writes_its_files_into_the_folder_itself(phantom_files, tmp_pa
         "findings.json",
         "key-image.dcm",
         "key-image.png",
+        "saliency-occult_n1.dcm",
+        "saliency-occult_n2.dcm",
         "seg.dcm",
         "sr.dcm",
     ]
@@ -38,8 +40,10 @@ def test_one_study_writes_its_files_into_the_folder_itself(phantom_files, tmp_pa
 
 
 def test_the_tumour_of_the_phantom_is_the_primary(phantom, phantom_files, tmp_path, console):
-    process(phantom_files[0].parent, tmp_path, Settings(), console)
+    without_maps = settings_from({"results": {"saliency_map": False}})
+    process(phantom_files[0].parent, tmp_path, without_maps, console)
 
+    assert list(tmp_path.glob("saliency-*")) == []
     lesion = _findings(tmp_path)["lesions"][0]
     apart = sum(
         (a - b) ** 2

@@ -18,6 +18,7 @@ KINDS = {
     "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
     "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture
     "1.2.840.10008.5.1.4.1.1.88.59",  # Key Object Selection
+    "1.2.840.10008.5.1.4.1.1.30",  # Parametric Map
 }
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("samples")]
