@@ -7,11 +7,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from inference.geometry import Vector
+from inference.geometry import Points, Vector
 from inference.volume import Mask
 from node.dicom.capture import colours
 from node.dicom.capture.colours import Colours, Ink
-from node.dicom.capture.text import Box, write
+from node.dicom.capture.text import Anchor, Box, write
 from node.dicom.planes import View
 
 _LETTERS: Final = (("L", "R"), ("P", "A"), ("H", "F"))
@@ -54,10 +54,10 @@ def with_outline(image: Colours, outlined: Outlined) -> Colours:
     return marked
 
 
-def letters(direction: Vector) -> str:
+def letters(direction: Points) -> str:
     """Return where a direction in LPS points to: ``L``, or ``LP`` where it is askew."""
     named = sorted(
-        ((abs(share), _LETTERS[axis][share < 0]) for axis, share in enumerate(direction)),
+        ((abs(share), _LETTERS[axis][int(share < 0)]) for axis, share in enumerate(direction)),
         reverse=True,
     )
     return "".join(letter for share, letter in named if share > _ALONG)
@@ -70,16 +70,16 @@ def mark_sides(canvas: Image.Image, box: Box, view: View, *, beside: bool = Fals
     """
     middle, centre = box.x + box.width // 2, box.y + box.height // 2
     first, last = (box.x - 11, box.right + 11) if beside else (box.x + 5, box.right - 5)
-    left, right = ("rm", "lm") if beside else ("lm", "rm")
-    back = tuple(-share for share in view.right)
-    up = tuple(-share for share in view.down)
-    for direction, spot, anchor in (
-        (back, (first, centre), left),
-        (view.right, (last, centre), right),
-        (up, (middle, box.y + 5), "mt"),
-        (view.down, (middle, box.bottom - 5), "mb"),
-    ):
-        write(canvas, spot, letters(direction), ink=colours.WARN, anchor=anchor)  # type: ignore[arg-type]  # literals of a tuple
+    left: Anchor = "rm" if beside else "lm"
+    right: Anchor = "lm" if beside else "rm"
+    marks: tuple[tuple[Points, tuple[int, int], Anchor], ...] = (
+        (-np.asarray(view.right), (first, centre), left),
+        (np.asarray(view.right), (last, centre), right),
+        (-np.asarray(view.down), (middle, box.y + 5), "mt"),
+        (np.asarray(view.down), (middle, box.bottom - 5), "mb"),
+    )
+    for direction, spot, anchor in marks:
+        write(canvas, spot, letters(direction), ink=colours.WARN, anchor=anchor)
 
 
 def mark_point(canvas: Image.Image, box: Box, view: View, point: Vector) -> None:

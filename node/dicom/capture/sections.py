@@ -24,6 +24,8 @@ _ROOM: Final = 2.0
 """How many times as wide as the lesion a panel is, if that is more than the least."""
 _AIR_HU: Final = -500.0
 _CLOSE_UP: Final = 0.5
+_VOXEL_MM: Final = 10.0
+"""How far a region may be drawn beyond its outermost voxels' centres."""
 _RING_MM: Final = (3.0, 12.0)
 _AXES: Final = {"axial": ("z", 2), "coronal": ("y", 1), "sagittal": ("x", 0)}
 GAP: Final = 14
@@ -153,7 +155,7 @@ def _outlined(shown: Scene, view: View, *, on_ct: bool) -> tuple[Outlined, ...]:
     further = [
         Outlined(mask=_mask(one, view, on_ct=on_ct), ink=colours.FURTHER)
         for one in shown.further
-        if _reaches(one, view, shown.side_mm)
+        if _reaches(one, view)
     ]
     return (
         *further,
@@ -161,7 +163,7 @@ def _outlined(shown: Scene, view: View, *, on_ct: bool) -> tuple[Outlined, ...]:
     )
 
 
-def _reaches(lesion: Lesion, view: View, side_mm: float) -> bool:
+def _reaches(lesion: Lesion, view: View) -> bool:
     """Whether it can be in the view: no part is farther from its centroid than it is long."""
     away = float(
         abs(
@@ -169,7 +171,7 @@ def _reaches(lesion: Lesion, view: View, side_mm: float) -> bool:
             @ np.cross(np.asarray(view.right), np.asarray(view.down))
         )
     )
-    return away <= lesion.longest_diameter_mm + side_mm * 0.05
+    return away <= lesion.longest_diameter_mm + _VOXEL_MM
 
 
 def _mask(lesion: Lesion, view: View, *, on_ct: bool) -> Mask:

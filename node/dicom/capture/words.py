@@ -34,15 +34,15 @@ def measures(lesion: Lesion) -> list[tuple[str, str]]:
 
 
 def judgement(findings: Findings) -> list[Line]:
-    """Return every prediction with its cut-off, or that there is none."""
+    """Return the risk and every prediction with its cut-off, or that there is none."""
     lines: list[Line] = []
-    for one in findings.predictions:
-        lines += _prediction(one)
     if findings.risk is not None:
         ink = WARN if findings.risk == "high" else INK
         lines.append((f"Risk of occult nodal metastasis: {findings.risk.upper()}", ink))
     elif findings.lesions:
         lines.append(("No prediction", INK))
+    for one in findings.predictions:
+        lines += _prediction(one)
     return lines
 
 
