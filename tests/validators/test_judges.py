@@ -51,7 +51,15 @@ def test_dciodvfy_finds_no_error(judge, written, name):
 def test_dcentvfy_finds_patient_and_study_the_same_as_in_the_source(judge, made, written):
     sources = [made.choice.ct.paths[0], made.choice.pet.paths[0]]
 
-    ours = ["one SEG", "one SR", "one SC", "superseding SR-EDIT", REJECTION, *MAPS[:2]]
+    ours = [
+        "one SEG",
+        "one SR",
+        "one SC",
+        "rotating SC-MIP",
+        "superseding SR-EDIT",
+        REJECTION,
+        *MAPS[:2],
+    ]
     said = judge("dcentvfy", *sources, *(written[name] for name in ours))
 
     # It counts the Accession Number to the series in one IOD and to the study in the other.

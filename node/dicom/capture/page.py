@@ -17,7 +17,7 @@ from node.dicom.planes import PLANES
 from node.dicom.provenance import RESEARCH_USE
 
 SIDE: Final = 1024
-_NINE: Final = Box(x=6, y=40, width=694, height=694)
+_NINE: Final = Box(x=3, y=40, width=697, height=694)
 _SIDEBAR: Final = Box(x=720, y=64, width=294, height=670)
 _HEADS: Final = 48
 _GAP: Final = 14

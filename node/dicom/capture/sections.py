@@ -30,7 +30,7 @@ _RING_MM: Final = (3.0, 12.0)
 _AXES: Final = {"axial": ("z", 2), "coronal": ("y", 1), "sagittal": ("x", 0)}
 GAP: Final = 14
 HEAD: Final = 24
-MARGIN: Final = 24
+MARGIN: Final = 27
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,7 +88,7 @@ def draw(canvas: Image.Image, box: Box, shown: Scene) -> None:
         corner = Box(x=box.x + MARGIN, y=box.y + HEAD + row * (side + GAP), width=side, height=side)
         name, axis = _AXES[plane]
         words = f"{plane.capitalize()}  {name} = {shown.lesion.suv_max_lps_mm[axis]:.1f} mm"
-        strip = Box(x=box.x, y=corner.y, width=MARGIN - 6, height=side)
+        strip = Box(x=box.x, y=corner.y, width=MARGIN - 10, height=side)
         write_upwards(canvas, strip, words, ink=colours.INK, size=SMALL)
         _row(canvas, corner, shown, plane, window)
 
