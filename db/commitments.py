@@ -83,12 +83,17 @@ def answered(connection: Connection, transaction_uid: str, *, now: datetime) -> 
 
 
 def open_items(connection: Connection, transaction_uid: str) -> list[Delivery]:
-    """Return the deliveries that the request still asks about."""
+    """Return the deliveries that the request still asks about, by id.
+
+    Who changes several goes by id, so that two who do never wait for each other.
+    """
     rows = connection.execute(
-        SELECTED.join(commitment_items, commitment_items.c.delivery_id == deliveries.c.id).where(
+        SELECTED.join(commitment_items, commitment_items.c.delivery_id == deliveries.c.id)
+        .where(
             commitment_items.c.transaction_uid == transaction_uid,
             deliveries.c.state == DeliveryState.SENT,
         )
+        .order_by(deliveries.c.id)
     )
     return [made(row) for row in rows.mappings()]
 

@@ -141,15 +141,24 @@ def claim(
 def renew(
     connection: Connection, state: DeliveryState, destinations: Collection[str], *, lease: Lease
 ) -> None:
-    """Keep what the lease's node still holds in this state for these destinations."""
-    connection.execute(
-        update(deliveries)
+    """Keep what the lease's node still holds in this state for these destinations.
+
+    Rows that another transaction changes just now are passed over: the next round comes soon.
+    """
+    held = (
+        select(deliveries.c.id)
         .where(
             deliveries.c.claimed_by == lease.node,
             deliveries.c.state == state,
             deliveries.c.destination.in_(destinations),
             deliveries.c.lease_until >= lease.now,
         )
+        .with_for_update(skip_locked=True)
+        .cte("held")
+    )
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id.in_(select(held.c.id)))
         .values(lease_until=lease.until)
     )
 

@@ -146,9 +146,10 @@ class Confirmation:
 
     def _confirm_with(self, name: str, now: datetime) -> int:
         with writing(self._engine) as connection:
-            sent = deliveries.claim(
+            claimed = deliveries.claim(
                 connection, name, DeliveryState.SENT, lease=self._lease(now), limit=BATCH
             )
+        sent = sorted(claimed, key=lambda one: one.id)  # as reports go through them, too
         if not sent:  # another node was faster
             return 0
         destination = self._destinations.get(name)

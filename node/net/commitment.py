@@ -18,7 +18,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 
 from node.config import Peer
 from node.errors import PeerUnavailable
-from node.net.association import associate
+from node.net.association import NothingAccepted, associate
 
 logger = logging.getLogger(__name__)
 
@@ -159,6 +159,20 @@ def ask(
         if status == SUCCESS:
             _wait(association, linger)
         return status
+
+
+def is_offered(peer: Peer, *, calling_ae_title: str, timeout_s: float = 10) -> bool:
+    """Whether the peer takes requests for commitment; raise PeerUnavailable without an answer."""
+    try:
+        with associate(
+            peer,
+            calling_ae_title=calling_ae_title,
+            contexts=[build_context(PUSH_MODEL)],
+            timeout_s=timeout_s,
+        ):
+            return True
+    except NothingAccepted:
+        return False
 
 
 def report(peer: Peer, told: Report, *, calling_ae_title: str, timeout_s: float = 30) -> int:

@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import count
 
@@ -15,6 +16,7 @@ from node.errors import PeerUnavailable
 from node.net.association import NothingAccepted
 from node.net.commitment import Failure, Reference, Report
 from node.net.scu import Sent
+from tests.postgresql import BOTH
 
 BACKOFF = Backoff(first=timedelta(seconds=5), longest=timedelta(seconds=600))
 HOUR = 3600
@@ -54,6 +56,11 @@ class Pacs:
         if not self.has_find:
             return None
         return {uid for uids in wanted.values() for uid in uids if uid in self.kept}
+
+
+@pytest.fixture(params=BOTH)
+def database(request):
+    return request.param
 
 
 @pytest.fixture
@@ -172,6 +179,24 @@ def test_the_same_report_again_changes_nothing(node, pacs, owe, standing):
     assert here.hear(all_of(request)) == SUCCESS
 
     assert standing() == after
+
+
+def test_reports_that_come_at_once_never_wait_for_each_other_for_ever(node, pacs, owe, standing):
+    """Eight reports on forty instances, each in another order."""
+    owe(*(f"2.25.{number}" for number in range(1, 41)))
+    here = node()
+    here.turn()
+    (request,) = pacs.requests
+    turned = [
+        report_on(request, committed=[*request.references[n:], *request.references[:n]])
+        for n in range(0, 40, 5)
+    ]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(here.hear, turned))
+
+    assert answers == [SUCCESS] * 8
+    assert {state(one) for one in standing().values()} == {COMMITTED}
 
 
 def test_a_report_on_a_part_leaves_the_rest_open(node, pacs, owe, standing):

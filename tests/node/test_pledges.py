@@ -12,6 +12,7 @@ from node.config import Peer
 from node.errors import PeerUnavailable
 from node.net.commitment import Reference, Request
 from node.pledges import Channels, Pledges
+from tests.postgresql import BOTH
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -39,6 +40,11 @@ class Line:
             raise PeerUnavailable("PACS is down")
         self.to.append((peer, told))
         return self.answer
+
+
+@pytest.fixture(params=BOTH)
+def database(request):
+    return request.param
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from node.net.commitment import (
     Report,
     Request,
     ask,
+    is_offered,
     report,
 )
 from node.net.scp import Listener
@@ -319,6 +320,14 @@ def test_a_failure_of_ours_costs_the_peer_one_status_and_not_the_association(nod
 def test_a_peer_without_commitment_accepts_nothing(pacs):
     with pytest.raises(NothingAccepted):
         put(pacs(contexts=(VERIFICATION,)))
+
+
+@pytest.mark.parametrize(("context", "offered"), [(PUSH_MODEL, True), (VERIFICATION, False)])
+def test_whether_a_peer_commits_is_known_before_anything_is_sent(pacs, context, offered):
+    archive = pacs(contexts=(context,))
+
+    assert is_offered(archive.peer, calling_ae_title="PETCTNODE") is offered
+    assert archive.asked == []
 
 
 def test_the_status_of_a_refusal_comes_back_at_once(pacs):
