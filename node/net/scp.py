@@ -202,8 +202,9 @@ class _Sessions:
         if session is None or not isinstance(event.pdu, P_DATA_TF):
             return
         session.bound(event.pdu, self._policy.max_instance_bytes)
-        if session.message_s() > self._policy.message_timeout_s:
-            logger.warning("a message of %s takes too long: given up", session.peer)
+        excess = session.excess(self._policy.message_timeout_s, self._policy.max_instance_bytes)
+        if excess is not None:
+            logger.warning("gave up %s: %s", session.peer, excess)
             event.assoc.abort(block=False)
 
     def _on_message(self, event: evt.Event) -> None:

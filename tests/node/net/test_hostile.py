@@ -155,7 +155,7 @@ def test_who_does_not_read_our_answers_is_given_up(listening, intake, associated
     peer = listening(intake.receive, closed=lambda _: ended.set(), idle_timeout_s=0.5)
     connection = associated(peer.port, receive_buffer=4096)
     connection.settimeout(0.2)
-    asked = pdv(0x03, C_ECHO_RQ, context=1) * 100
+    asked = pdv(0x03, C_ECHO_RQ, context=1) * 20
     until = time.monotonic() + 20
     while not ended.is_set() and time.monotonic() < until:
         try:
@@ -164,9 +164,55 @@ def test_who_does_not_read_our_answers_is_given_up(listening, intake, associated
             continue
         except OSError:
             break
+        time.sleep(0.02)  # the node answers meanwhile: it is not flooded, only unread
 
     assert ended.wait(10)
     others_are_served(peer)
+
+
+def test_a_command_without_end_is_aborted(listening, intake, associated, read_pdu):
+    peer = listening(intake.receive)
+    connection = associated(peer.port)
+    connection.sendall(pdv(0x01, bytes(16000)) * 5)
+
+    assert read_pdu(connection)[0] == ABORT
+
+
+def test_requests_without_end_are_aborted_before_they_fill_the_memory(
+    listening, associated, read_pdu
+):
+    """The first is never answered; hundreds follow it all the same."""
+    hold = threading.Event()
+    peer = listening(lambda _arrival: hold.wait(20) and None)
+    connection = associated(peer.port)
+    connection.sendall(pdv(0x03, C_STORE_RQ) + pdv(0x02, b"\0\0"))
+    connection.sendall(pdv(0x03, C_ECHO_RQ, context=1) * 300)
+
+    said = read_pdu(connection)
+    hold.set()
+
+    assert said[0] == ABORT
+
+
+def test_instances_that_do_not_wait_for_an_answer_are_aborted_before_they_fill_the_memory(
+    listening, associated, read_pdu
+):
+    """One of 600 kB is held while the next one comes: beyond the 1 MB of one instance."""
+    hold, taken = threading.Event(), []
+
+    def receive(arrival):
+        hold.wait(20)
+        taken.append(arrival)
+
+    peer = listening(receive, max_instance_bytes=1_000_000)
+    connection = associated(peer.port)
+    one = pdv(0x03, C_STORE_RQ) + pdv(0x00, bytes(100_000)) * 6 + pdv(0x02, b"\0\0")
+    connection.sendall(one * 2)
+    said = read_pdu(connection)
+    hold.set()
+
+    assert said[0] == ABORT
+    assert all(len(arrival.part10) > 600_000 for arrival in taken)  # never half an instance
 
 
 @pytest.mark.parametrize("associated_first", [False, True])
