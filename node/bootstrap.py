@@ -209,7 +209,9 @@ def build_worker(settings: Settings, *, name: str, record: Record = ignore) -> W
     )
 
 
-def build_assembler(settings: Settings, engine: SqlEngine) -> Assembler:
+def build_assembler(
+    settings: Settings, engine: SqlEngine, *, listening_since: datetime
+) -> Assembler:
     """Build what decides which studies are complete."""
 
     def count(peer: Peer, study: str) -> StudyCounts | None:
@@ -219,10 +221,13 @@ def build_assembler(settings: Settings, engine: SqlEngine) -> Assembler:
     patience = Patience(
         association_quiet=timedelta(seconds=settings.assembly.association_quiet_s),
         quiet=timedelta(seconds=settings.assembly.quiet_s),
+        counterpart=timedelta(seconds=settings.assembly.counterpart_s),
         give_up=timedelta(seconds=settings.assembly.give_up_s),
     )
     census = Census(settings.assembly.sources, count)
-    return Assembler(engine, census, patience, bundle_digest=bundle.digest, listening_since=now())
+    return Assembler(
+        engine, census, patience, bundle_digest=bundle.digest, listening_since=listening_since
+    )
 
 
 def serve(settings: Settings) -> int:
@@ -250,7 +255,7 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
     keeping = build_retention(settings, engine, store, record)
     presence = Presence(engine=engine, run=node_name(), name=listener_name(settings))
     presence.tell(now())
-    assembler = build_assembler(settings, engine)
+    assembler = build_assembler(settings, engine, listening_since=now())
     listener: Listener | None = None
 
     def report_over(association: str, told: Report) -> int | None:

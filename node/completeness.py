@@ -4,8 +4,10 @@ The rules, for a study whose associations are all closed (or silent for ``associ
 
 * the PACS has every CT and PET series with as many instances as are here: complete at once;
 * nobody counts, or more is here than in the PACS: complete when ``quiet`` has passed;
-* PET or CT is missing altogether, the PACS has a series that never came, or does not answer: taken
-  up when ten times ``quiet`` has passed, so that it ends with a result or a reason;
+* PET or CT is missing altogether: taken up when ``counterpart`` has passed, as a PET may be
+  reconstructed long after its CT was sent;
+* PET and CT are here, and the PACS has a series that never came, or does not answer: taken up when
+  ten times ``quiet`` has passed, so that it ends with a result or a reason;
 * a series is here with fewer instances than in the PACS: taken up, with a warning, only when
   ``give_up`` has passed, for half a series is the one case where a result would be wrong.
 
@@ -47,7 +49,13 @@ class Patience:
 
     quiet: timedelta
     association_quiet: timedelta
+    counterpart: timedelta
+    """How long a CT waits for its PET, and a PET for its CT."""
     give_up: timedelta
+
+    def without_all(self, here: Sequence[SeriesHere]) -> timedelta:
+        """Return how long a study waits that lacks something which may never come."""
+        return self.quiet * LONG if _has_both(here) else self.counterpart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +91,7 @@ def judge(evidence: Evidence, patience: Patience) -> Verdict:
         return _judge_by_count(evidence, patience)
     if evidence.told is Told.NOTHING_YET:
         return _after(
-            patience.quiet * LONG,
+            patience.without_all(evidence.here),
             evidence,
             Reason(code="PACS_NO_ANSWER", meaning="the PACS did not say how many images it holds"),
         )
@@ -103,7 +111,8 @@ def _judge_by_count(evidence: Evidence, patience: Patience) -> Verdict:
             why_ready=WhyReady.GIVEN_UP,
         )
     if absent:
-        return _after(patience.quiet * LONG, evidence, *(_series_missing(uid) for uid in absent))
+        pause = patience.without_all(evidence.here)
+        return _after(pause, evidence, *(_series_missing(uid) for uid in absent))
     if here == counted and _has_both(evidence.here):
         return Verdict(why_ready=WhyReady.PACS_COUNT)
     return _judge_by_quiet(evidence, patience)
@@ -115,7 +124,7 @@ def _judge_by_quiet(evidence: Evidence, patience: Patience) -> Verdict:
         verdict = _after(patience.quiet, evidence, wait)
     else:
         wait = Reason(code="AWAIT_PT_AND_CT", meaning="PET and CT are both needed")
-        verdict = _after(patience.quiet * LONG, evidence, wait)
+        verdict = _after(patience.counterpart, evidence, wait)
     # Having waited long enough is the rule here and nothing to warn of.
     return verdict if verdict.why_ready is None else Verdict(why_ready=WhyReady.QUIET)
 

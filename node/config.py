@@ -144,6 +144,7 @@ class Assembly(Section):
     sources: dict[str, Peer] = Field(default_factory=dict)
     quiet_s: Seconds = 30
     association_quiet_s: Seconds = 3
+    counterpart_s: Seconds = 7200
     give_up_s: Seconds = 86400
 
 

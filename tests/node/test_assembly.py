@@ -19,6 +19,7 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 PATIENCE = Patience(
     quiet=timedelta(seconds=30),
     association_quiet=timedelta(seconds=3),
+    counterpart=timedelta(hours=2),
     give_up=timedelta(hours=24),
 )
 PACS = Peer(ae_title="PACS", host="127.0.0.1", port=104)
@@ -201,8 +202,24 @@ def test_a_study_without_pet_waits_long_and_is_then_taken_up_to_be_refused(
     assembler = assembling()
     receive("a", "1.1")
 
-    assert assembler.assemble(clock.forward(299)) == []
+    assert assembler.assemble(clock.forward(7199)) == []
     assert len(assembler.assemble(clock.forward(1))) == 1
+
+
+def test_a_ct_that_the_pacs_has_an_hour_before_its_pet_makes_one_job_with_it(
+    engine, assembling, receive, pacs, clock
+):
+    assembler = assembling({"pacs": PACS})
+    pacs.hold(CT=1)
+    receive("a", "1.1")
+    assert assembler.assemble(clock.forward(3600)) == []
+    assert waits_for(engine) == ["AWAIT_PT_AND_CT"]
+
+    pacs.hold(CT=1, PT=1)
+    receive("b", "1.2", modality="PT")
+    (job_id,) = assembler.assemble(clock.now)
+
+    assert job_of(engine, job_id).why_ready == "PACS_COUNT"
 
 
 def test_missing_images_wait_until_they_come(engine, assembling, receive, pacs, clock):
@@ -390,7 +407,7 @@ def counted(**counts):
 
 
 @pytest.mark.parametrize(
-    ("present", "in_pacs", "at_once", "after_30_s", "after_300_s", "after_a_day"),
+    ("present", "in_pacs", "at_once", "after_30_s", "after_300_s", "after_2_h", "after_a_day"),
     [
         (
             here(CT=2, PT=1),
@@ -399,17 +416,19 @@ def counted(**counts):
             "PACS_COUNT",
             "PACS_COUNT",
             "PACS_COUNT",
+            "PACS_COUNT",
         ),
-        (here(CT=2, PT=1), counted(CT=1, PT=1), None, "QUIET", "QUIET", "QUIET"),
-        (here(CT=2, PT=1), counted(CT=2), None, "QUIET", "QUIET", "QUIET"),
-        (here(CT=2), counted(CT=2), None, None, "QUIET", "QUIET"),
-        (here(CT=2), counted(CT=2, PT=1), None, None, "QUIET", "QUIET"),
-        (here(CT=1, PT=1), counted(CT=2, PT=1), None, None, None, "GIVEN_UP"),
-        (here(CT=1), counted(CT=2, PT=1), None, None, None, "GIVEN_UP"),
+        (here(CT=2, PT=1), counted(CT=1, PT=1), None, "QUIET", "QUIET", "QUIET", "QUIET"),
+        (here(CT=2, PT=1), counted(CT=2), None, "QUIET", "QUIET", "QUIET", "QUIET"),
+        (here(CT=2), counted(CT=2), None, None, None, "QUIET", "QUIET"),
+        (here(CT=2), counted(CT=2, PT=1), None, None, None, "QUIET", "QUIET"),
+        (here(CT=2, PT=1), counted(CT=2, PT=1, X=1), None, None, "QUIET", "QUIET", "QUIET"),
+        (here(CT=1, PT=1), counted(CT=2, PT=1), None, None, None, None, "GIVEN_UP"),
+        (here(CT=1), counted(CT=2, PT=1), None, None, None, None, "GIVEN_UP"),
     ],
 )
 def test_the_rules_of_completeness_with_a_count(
-    present, in_pacs, at_once, after_30_s, after_300_s, after_a_day
+    present, in_pacs, at_once, after_30_s, after_300_s, after_2_h, after_a_day
 ):
     verdicts = [
         judge(
@@ -421,8 +440,8 @@ def test_the_rules_of_completeness_with_a_count(
             ),
             PATIENCE,
         ).why_ready
-        for seconds in (0, 30, 300, 86400)
+        for seconds in (0, 30, 300, 7200, 86400)
     ]
 
-    expected = [at_once, after_30_s, after_300_s, after_a_day]
+    expected = [at_once, after_30_s, after_300_s, after_2_h, after_a_day]
     assert verdicts == [None if one is None else WhyReady(one) for one in expected]

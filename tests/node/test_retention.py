@@ -24,6 +24,7 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 PATIENCE = Patience(
     quiet=timedelta(seconds=30),
     association_quiet=timedelta(seconds=3),
+    counterpart=timedelta(hours=2),
     give_up=timedelta(hours=24),
 )
 OLD = 86400 * 31
@@ -380,7 +381,7 @@ def test_new_images_of_a_deleted_study_wait_for_the_others(house, engine, clock)
     house.retain(instances=DAY)
 
     house.receive("1.2", "1.2.9")
-    assert assembler.assemble(clock.forward(300)) == []
+    assert assembler.assemble(clock.forward(7200)) == []
     with reading(engine) as connection:
         study = studies.find(connection, "1.2")
     assert (study.state, [one["code"] for one in study.reasons]) == ("analyzed", ["IMAGES_DELETED"])
