@@ -7,6 +7,8 @@ errors and of libraries.
 import logging
 import re
 import sys
+import traceback
+from types import TracebackType
 from typing import TextIO
 
 from typing_extensions import override
@@ -17,6 +19,10 @@ PERSON_NAME = re.compile(r"(?:[^\W\d_][\w'.-]* ){0,3}[\w'.-]*\^[\w^'.-]*(?:\^[\w
 # An element of the patient's group as pydicom prints it, up to the end of the line.
 PATIENT_GROUP = re.compile(r"\(0010,\s?[0-9A-Fa-f]{4}\)[^\n]*")
 STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
+ExceptionInfo = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
 OURS = ("node", "inference", "training", "db")
 
 
@@ -31,6 +37,9 @@ class Redaction(logging.Filter):
             record.args = {key: _harmless(value) for key, value in record.args.items()}
         if not isinstance(record.msg, str):
             record.msg = _harmless(record.msg)
+        if not _is_ours(record.name):
+            # Libraries quote what they stumble over: Invalid value for VR DS: '...'
+            record.msg, record.args = QUOTED.sub(WITHHELD, record.getMessage()), None
         for key in _extras(record):
             setattr(record, key, _harmless(getattr(record, key)))
         return True
@@ -48,6 +57,21 @@ class KeyValueFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         pairs = [f"{key}={getattr(record, key)}" for key in _extras(record)]
         return " ".join([super().formatMessage(record), *pairs])
+
+    @override
+    def formatException(self, ei: ExceptionInfo) -> str:
+        """Tell where it happened; what it says only where the error is our own.
+
+        The message of any other may quote a value of the data set.
+        """
+        lines = []
+        error: BaseException | None = ei[1]
+        while error is not None:
+            lines += traceback.format_tb(error.__traceback__)
+            said = str(error) if _is_ours(type(error).__module__) else WITHHELD
+            lines.append(f"{type(error).__name__}: {said}\n")
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "".join(lines).rstrip("\n")
 
     @override
     def format(self, record: logging.LogRecord) -> str:
@@ -74,6 +98,10 @@ def without_patient(text: str) -> str:
     """Return the text without what looks like a person's name or a patient's element."""
     text = PATIENT_GROUP.sub(f"(0010,....) {WITHHELD}", text)
     return PERSON_NAME.sub(WITHHELD, text) if "^" in text else text
+
+
+def _is_ours(name: str) -> bool:
+    return name.partition(".")[0] in OURS
 
 
 def _extras(record: logging.LogRecord) -> list[str]:

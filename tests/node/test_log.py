@@ -7,6 +7,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from node import log
+from node.errors import NotUnderstood
 
 
 @pytest.fixture
@@ -73,6 +74,31 @@ def test_a_uid_is_no_patient(written):
     logger.info("received %s", UID("1.2.840.10008.1.2"))
 
     assert "1.2.840.10008.1.2" in written()
+
+
+def test_what_a_library_quotes_never_reaches_the_log(written):
+    logging.getLogger("pydicom").warning("Invalid value for VR %s: '%s'", "DS", "77 years")
+    logging.getLogger("py.warnings").warning('x.py:1: UserWarning: "4711" is no age')
+
+    assert "Invalid value for VR DS: [withheld]" in written()
+    assert "77" not in written()
+    assert "4711" not in written()
+
+
+def test_of_an_error_that_is_not_ours_only_its_type_and_place_are_told(written):
+    value = "born " + "1943" + "0207"
+    try:
+        try:
+            int(value)
+        except ValueError as error:
+            raise NotUnderstood("cannot read the bytes as DICOM: ValueError") from error
+    except NotUnderstood:
+        logger.exception("could not take an instance")
+
+    assert "19430207" not in written()
+    assert "ValueError: [withheld]" in written()
+    assert "NotUnderstood: cannot read the bytes as DICOM: ValueError" in written()
+    assert "test_log.py" in written()
 
 
 def test_libraries_say_only_what_matters(written):
