@@ -18,7 +18,7 @@ from threading import Event
 from rich.console import Console
 
 from tests.bench.process import ROOT
-from tests.torture import destinations, kills, power, report
+from tests.torture import destinations, kills, power, report, senders
 from tests.torture.claims import Claim, Part, Trial
 
 Run = Callable[[Trial], Iterator[Claim]]
@@ -26,6 +26,7 @@ PARTS: dict[str, tuple[Run, int]] = {
     "kills": (kills.run, 1000),
     "power": (power.run, 200),
     "destinations": (destinations.run, 1),
+    "senders": (senders.run, 118),
 }
 """Each part and how often it strikes unless --count says otherwise."""
 

@@ -57,6 +57,8 @@ def flapping(folder: Path, study: Study) -> Iterator[Claim]:
 
     with staged(folder, study, Script(store=store), commitment="none") as stage:
         for _ in range(60):
+            if stage.is_delivered():
+                break
             stage.destination.open()
             stage.pass_time(timedelta(minutes=3), until=stage.is_delivered)
             stage.destination.close()

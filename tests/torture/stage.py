@@ -77,7 +77,10 @@ class Stage:
             assert jobs.conclude(connection, job, outcome, now=self.now)
 
     def pass_time(self, span: timedelta, *, until: Callable[[], bool] = lambda: False) -> None:
-        """Let the clock run, as the schedule does, and look at every claim of a delivery."""
+        """Let the clock run, as the schedule does, and look at what is reported as delivered.
+
+        It jumps over the time in which nothing is due.
+        """
         end = self.now + span
         while self.now < end and not until():
             self._act()
@@ -85,7 +88,9 @@ class Stage:
                 task()
             self._await_idle()
             self._look()
-            self.now += STEP
+            moments = [one.due_at for one in self.deliveries() if not one.delivered]
+            moments += [when for when, _ in self._agenda]
+            self.now = min(end, max(self.now + STEP, min(moments, default=end)))
 
     def later(self, span: timedelta, act: Callable[[], None]) -> None:
         """Have something done when so much time has passed."""

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.end_to_end import orthanc
-from tests.torture import disks, kills, power, sender
+from tests.torture import destinations, disks, kills, power, sender
 from tests.torture.claims import Trial
 from tests.torture.steps import STEPS, place
 
@@ -36,6 +36,10 @@ def test_nothing_acknowledged_is_lost_when_the_node_is_killed(tmp_path):
 def test_nothing_acknowledged_is_lost_when_the_power_is_cut(tmp_path):
     """The control trials inside show that a node that leaves out one kind of sync does lose."""
     assert failures(power.run(Trial(count=4, folder=tmp_path))) == []
+
+
+def test_destinations_that_fail_get_everything_once(tmp_path):
+    assert failures(destinations.run(Trial(count=1, folder=tmp_path))) == []
 
 
 def test_a_file_counts_as_acknowledged_only_when_success_was_answered_to_it():
