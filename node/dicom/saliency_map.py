@@ -26,6 +26,9 @@ SERIES_NUMBER: Final = 9906
 """Of the first task; the others' follow it."""
 WHOLE_BYTES_MAX: Final = 64 << 20
 """A map that stays below this covers every plane of the PET: cornerstone puts no other on it."""
+METHOD: Final = (
+    "HiResCAM of the network's fused features, the least of its axial, coronal and sagittal plane"
+)
 _APART_MM: Final = 0.01
 
 
@@ -81,6 +84,7 @@ def saliency_map(
     set_dimension_organization(dataset, provenance.uid(f"dimension organization {role}"))
     dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_anatomy()]
     dataset.BodyPartExamined = "CHEST"  # not paired, so that no Laterality is due (C.7.3.1)
+    dataset.DerivationDescription = METHOD
     dataset.ImageComments = f"{RESEARCH_USE}. It shows where a network looked, not what is there."
     dataset.CodingSchemeIdentificationSequence = list[Dataset](ours.coding_schemes())
     return finish(dataset, ResultKind.SALIENCY, subject=subject, provenance=provenance)

@@ -151,6 +151,7 @@ def test_a_voxel_is_a_share_of_1_and_tells_of_which_quantity_and_prediction(made
     assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "1"
     assert (mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept) == (1, 0)
     assert mapping.LUTLabel == first.ContentLabel == "SALIENCY_N1"
+    assert first.DerivationDescription.startswith("HiResCAM")
     assert told["Quantity"] == ["Gradient-weighted class activation"]
     assert told["Prediction that is explained"] == ["Probability of occult N1 metastasis"]
     assert told["Tracking Identifier"] == ["occult_n1"]
