@@ -240,6 +240,17 @@ def test_without_a_lesion_there_are_three_projections_and_no_outline():
         assert np.ptp(image[64:600, columns].astype(int)) > 200
 
 
+def test_a_pet_without_any_uptake_is_shown_whole():
+    """Nothing tells where the body is: 240 mm from side to side, as white as the panel is wide."""
+    data, findings = fine(ct=(8, 8, 8), pet=(8, 8, 8))
+    cold = block(data.ct.grid, data.pet.grid, suv=0)
+
+    image = render(cold, findings)
+
+    white = np.all(image[64:358, 720:1014] == WHITE, axis=-1)
+    assert white.mean() > 0.9
+
+
 def test_where_the_pet_ends_there_is_neither_white_nor_black():
     """A PET of 80 mm in a CT of 240 mm: beyond it there is no uptake to tell."""
     data, findings = fine()
