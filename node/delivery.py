@@ -98,25 +98,26 @@ class Outbox:
 
     def _note(self, delivery: Delivery, answer: Sent, now: datetime) -> bool:
         if not answer.taken:
-            self._postpone(delivery, now, str(answer))
+            self._postpone(delivery, now, str(answer), told=answer.told)
             return False
         warning = str(answer) if answer.warning else None
         with writing(self._engine) as connection:
             still_ours = deliveries.sent(connection, delivery, now=now, warning=warning)
         if warning is not None:
-            _say(delivery, warning)
+            _say(delivery, answer.told)
         return still_ours
 
     def _postpone_all(self, owed: Sequence[Delivery], now: datetime, error: str) -> None:
         for delivery in owed:
-            self._postpone(delivery, now, error)
+            self._postpone(delivery, now, error, told=error)
 
-    def _postpone(self, delivery: Delivery, now: datetime, error: str) -> None:
+    def _postpone(self, delivery: Delivery, now: datetime, error: str, *, told: str) -> None:
+        """Try again later; ``error`` is for `explain`, ``told`` for the log."""
         due_at = now + self._backoff.after(delivery.attempts + 1)
         with writing(self._engine) as connection:
             deliveries.postpone(connection, delivery, due_at=due_at, error=error)
         if error != delivery.last_error:
-            _say(delivery, error)
+            _say(delivery, told)
 
     def _outgoing(self, delivery: Delivery) -> Outgoing:
         return Outgoing(

@@ -42,6 +42,11 @@ class Sent:
         """Whether the peer keeps the instance and found something to say (PS3.4 B.2.3)."""
         return self.status is not None and self.status & 0xF000 == 0xB000
 
+    @property
+    def told(self) -> str:
+        """Return what may stand in a log: a peer's comment may name the patient."""
+        return str(self) if self.status is None else f"status 0x{self.status:04X}"
+
     @override
     def __str__(self) -> str:
         if self.status is None:

@@ -166,6 +166,27 @@ def test_one_object_that_is_refused_does_not_hold_up_the_next(engine, owe, outbo
     assert states(engine)["pacs", "2.25.2"].state is DeliveryState.SENT
 
 
+@pytest.mark.parametrize("status", [0xA700, 0xB000])
+def test_what_a_destination_says_is_kept_and_does_not_reach_the_log(
+    engine, owe, outbox, clock, caplog, status
+):
+    """It may name the patient; the status is enough for a log."""
+    owe("2.25.1")
+
+    def send(_peer, objects):
+        comment = "patient 4711 is unknown"
+        return [
+            scu.Sent(sop_instance_uid=one.sop_instance_uid, status=status, comment=comment)
+            for one in objects
+        ]
+
+    outbox(send, pacs=peer()).deliver(clock.now)
+
+    assert "4711" in states(engine)["pacs", "2.25.1"].last_error
+    assert f"status 0x{status:04X}" in caplog.text
+    assert "4711" not in caplog.text
+
+
 def test_a_destination_that_is_down_does_not_hold_up_another(engine, owe, outbox, clock):
     owe("2.25.1", destinations=("archive", "pacs"))
 
