@@ -25,7 +25,8 @@ def retain(settings: Settings, console: Console, *, dry_run: bool) -> int:
         table.add_row(*row)
     if doomed:
         console.print(table)
-    count, size = sum(one.candidate.count for one in doomed), sum(o.candidate.size for o in doomed)
+    count = sum(one.candidate.count for one in doomed)
+    freed = sum(one.candidate.size for one in doomed)
     verb = "would be" if dry_run else "are"
-    console.print(f"{count} files ({size / 1e6:.1f} MB) {verb} deleted")
+    console.print(f"{count} files ({freed / 1e6:.1f} MB) {verb} deleted")
     return 0
