@@ -16,6 +16,8 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AddressInformation, AssociationSocket
 from typing_extensions import override
 
+from node.net.upper_layer import replace_state_machine
+
 logger = logging.getLogger(__name__)
 
 HEADER_BYTES = 6  # PS3.8 9.3.1: type, reserved, length
@@ -157,6 +159,7 @@ class CallingEntity(AE):
     ) -> AssociationSocket:
         bounded = BoundedSocket(assoc, self._bounds, address=address)
         bounded.tls_args = tls_args
+        replace_state_machine(assoc)
         return bounded
 
 
@@ -165,6 +168,7 @@ def replace_socket(association: Association, bounds: Bounds, connection: socket.
     with contextlib.suppress(Exception):
         association.dul.event_queue.get_nowait()
     association.dul.socket = BoundedSocket(association, bounds, client_socket=connection)
+    replace_state_machine(association)
 
 
 def cut(association: Association) -> None:
