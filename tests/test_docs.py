@@ -152,11 +152,11 @@ def is_setting(key: str) -> bool:
 
 def test_the_configuration_that_is_shown_can_be_used():
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    shown = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
 
-    settings = settings_from(yaml.safe_load(shown))
+    titles = [settings_from(yaml.safe_load(one)).destinations["pacs"].ae_title for one in shown]
 
-    assert settings.destinations["pacs"].ae_title == "PACS"
+    assert titles == ["PACS"] * len(shown) != []
 
 
 def test_the_routing_rule_that_is_shown_is_the_one_that_was_tried():
