@@ -23,8 +23,7 @@ from node.instance import ResultKind, ResultObject
 SCANNER = "small"
 STARTED_AT = datetime(2026, 1, 2, 10, 15, tzinfo=UTC)
 KEPT_IMAGES = ("positive",)
-"""Key images and maps are large: those of the other studies look alike."""
-_LARGE = frozenset({ResultKind.KEY_IMAGE, ResultKind.SALIENCY})
+"""Key images are large: those of the other studies look alike."""
 _README = """\
 # Samples
 
@@ -150,7 +149,9 @@ def _predecessor(made: ResultObject) -> Predecessor:
 def _kept(name: str, objects: Sequence[ResultObject]) -> dict[str, ResultObject]:
     """Return the objects under the names of their files."""
     return {
-        file_name(made): made for made in objects if made.kind not in _LARGE or name in KEPT_IMAGES
+        file_name(made): made
+        for made in objects
+        if made.kind is not ResultKind.KEY_IMAGE or name in KEPT_IMAGES
     }
 
 
