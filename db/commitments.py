@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from db.deliveries import SELECTED, Delivery, DeliveryState, made
 from db.tables import commitment_items, commitment_requests, deliveries
@@ -19,7 +19,7 @@ class CommitmentRequest:
     ae_title: str
     created_at: datetime
     asked_at: datetime | None = None
-    """When it was answered that the report will come."""
+    """When it was answered, whatever the status."""
     answered_at: datetime | None = None
     """When the first report came."""
 
@@ -62,12 +62,31 @@ def find(connection: Connection, transaction_uid: str) -> CommitmentRequest | No
 
 
 def asked(connection: Connection, transaction_uid: str, *, now: datetime) -> None:
-    """Note that the destination took the request and will report."""
+    """Note that the destination answered the request."""
     connection.execute(
         update(commitment_requests)
         .where(commitment_requests.c.transaction_uid == transaction_uid)
         .values(asked_at=now)
     )
+
+
+def asked_about(connection: Connection, sent: Sequence[Delivery]) -> set[int]:
+    """Return which of the deliveries a destination was asked about, by id, since they were sent."""
+    rows = connection.execute(
+        select(commitment_items.c.delivery_id)
+        .join(
+            commitment_requests,
+            commitment_requests.c.transaction_uid == commitment_items.c.transaction_uid,
+        )
+        .where(
+            commitment_items.c.delivery_id.in_([one.id for one in sent]),
+            or_(
+                commitment_requests.c.asked_at.is_not(None),
+                commitment_requests.c.answered_at.is_not(None),
+            ),
+        )
+    )
+    return {row.delivery_id for row in rows}
 
 
 def answered(connection: Connection, transaction_uid: str, *, now: datetime) -> None:

@@ -139,7 +139,7 @@ def claim(
 
 
 def renew(
-    connection: Connection, state: DeliveryState, destinations: Collection[str], *, lease: Lease
+    connection: Connection, destinations: Collection[str], lease: Lease, *, state: DeliveryState
 ) -> None:
     """Keep what the lease's node still holds in this state for these destinations.
 

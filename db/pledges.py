@@ -160,7 +160,7 @@ def claim(connection: Connection, calling_ae_title: str, *, lease: Lease) -> Ple
     return None if row is None else _pledge(row)
 
 
-def renew(connection: Connection, titles: Collection[str], *, lease: Lease) -> None:
+def renew(connection: Connection, titles: Collection[str], lease: Lease) -> None:
     """Keep what the lease's node still holds of these peers until the new end."""
     connection.execute(
         update(pledges)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event
 from typing import Protocol
 
@@ -11,12 +12,13 @@ from sqlalchemy import Connection, Engine
 
 from db import commitments, deliveries
 from db.commitments import CommitmentRequest
-from db.deliveries import Delivery, DeliveryState, Evidence, Lease
+from db.deliveries import Delivery, DeliveryState, Evidence
 from db.engine import reading, writing
 from node.backoff import Backoff
 from node.config import Destination, Peer
 from node.errors import PeerUnavailable
 from node.lanes import Lanes
+from node.leasing import Leasing
 from node.net.association import NothingAccepted
 from node.net.commitment import (
     INVALID_ARGUMENT,
@@ -33,9 +35,10 @@ from node.net.find import Series
 logger = logging.getLogger(__name__)
 
 BATCH = 200  # instances a request
-LEASE = timedelta(seconds=30)
 RESENDS_AT_ONCE = 2
 """So often an object that a destination lost is sent again at once; from then on with pauses."""
+UNANSWERED = 3
+"""So often a destination may be out of reach before C-FIND is tried in place of commitment."""
 MISSES = 3
 """So often C-FIND may miss an object, as a PACS needs a moment, before it is sent again."""
 DAY = timedelta(days=1)
@@ -84,7 +87,7 @@ class Confirmation:
     ) -> None:
         self._engine = engine
         self._destinations = destinations
-        self._node = node
+        self._leasing = Leasing(node)
         self._network = network
         self._pace = pace
         self._new_uid = new_uid
@@ -100,10 +103,8 @@ class Confirmation:
         self._forget(now)
         with reading(self._engine) as connection:
             names = deliveries.due_destinations(connection, DeliveryState.SENT, now=now)
-        busy = self._lanes.busy()
-        if busy:
-            with writing(self._engine) as connection:
-                deliveries.renew(connection, DeliveryState.SENT, busy, lease=self._lease(now))
+        renew = partial(deliveries.renew, state=DeliveryState.SENT)
+        self._leasing.renew(self._engine, self._lanes.busy(), renew, now)
         return self._lanes.run(names, lambda name: self._confirm_with(name, now))
 
     def heard(self, report: Report, *, ae_title: str, now: datetime) -> int:
@@ -114,7 +115,7 @@ class Confirmation:
         """
         with writing(self._engine) as connection:
             request = commitments.find(connection, report.transaction_uid)
-            if request is None or request.ae_title != ae_title:
+            if request is None or request.ae_title != ae_title.strip():
                 logger.warning(
                     "refused a report of %s: transaction %s was not asked of it",
                     ae_title,
@@ -141,13 +142,10 @@ class Confirmation:
             with writing(self._engine) as connection:
                 commitments.forget(connection, before=now - REMEMBERED)
 
-    def _lease(self, now: datetime) -> Lease:
-        return Lease(node=self._node, now=now, until=now + LEASE)
-
     def _confirm_with(self, name: str, now: datetime) -> int:
         with writing(self._engine) as connection:
             claimed = deliveries.claim(
-                connection, name, DeliveryState.SENT, lease=self._lease(now), limit=BATCH
+                connection, name, DeliveryState.SENT, lease=self._leasing.at(now), limit=BATCH
             )
         sent = sorted(claimed, key=lambda one: one.id)  # as reports go through them, too
         if not sent:  # another node was faster
@@ -165,8 +163,10 @@ class Confirmation:
             return 0
 
     def _inquire(self, destination: Destination, sent: Sequence[Delivery], now: datetime) -> int:
-        first = [one for one in sent if one.asks == 0]
-        again = [one for one in sent if one.asks > 0]
+        with reading(self._engine) as connection:
+            asked = commitments.asked_about(connection, sent)
+        again = [one for one in sent if one.id in asked or one.asks >= UNANSWERED]
+        first = [one for one in sent if one not in again]
         settled = self._inquire_first(destination, first, now) if first else 0
         return settled + (self._inquire_again(destination, again, now) if again else 0)
 
@@ -210,6 +210,8 @@ class Confirmation:
             )
         finally:
             del self._lingering[uid]
+        with writing(self._engine) as connection:
+            commitments.asked(connection, uid, now=now)
         if status in NOT_SUPPORTED:
             raise NothingAccepted(f"{to.ae_title} refuses N-ACTION: status 0x{status:04X}")
         if status != SUCCESS:
@@ -217,7 +219,6 @@ class Confirmation:
             return 0
         due_at = now + self._pace.timeout
         with writing(self._engine) as connection:
-            commitments.asked(connection, uid, now=now)
             waiting = [deliveries.wait(connection, one, due_at=due_at, error=None) for one in sent]
         return waiting.count(False)  # the report was faster
 
@@ -235,7 +236,7 @@ class Confirmation:
                 CommitmentRequest(
                     transaction_uid=request.transaction_uid,
                     destination=sent[0].destination,
-                    ae_title=to.ae_title,
+                    ae_title=to.ae_title.strip(),
                     created_at=now,
                 ),
                 sent,

@@ -2,27 +2,26 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 
 from sqlalchemy import Engine
 
 from db import deliveries
-from db.deliveries import Delivery, DeliveryState, Lease
+from db.deliveries import Delivery, DeliveryState
 from db.engine import reading, writing
 from node.backoff import Backoff
 from node.config import Peer
 from node.errors import PeerUnavailable
 from node.instance import Outgoing
 from node.lanes import Lanes
+from node.leasing import Leasing
 from node.net.scu import Sent
 from node.store import Store
 
 logger = logging.getLogger(__name__)
 
 BATCH = 50  # objects an association; what is left follows at the next call
-LEASE = timedelta(seconds=30)
-"""So long after a node died another sends what it held; a living one keeps it by each round."""
-
 Send = Callable[[Peer, Sequence[Outgoing]], list[Sent]]
 """Sends over one association, an answer for each; raises PeerUnavailable where there is none."""
 
@@ -48,7 +47,7 @@ class Outbox:
         self._engine = engine
         self._store = store
         self._destinations = destinations
-        self._node = node
+        self._leasing = Leasing(node)
         self._send = send
         self._backoff = backoff
         self._lanes = Lanes("delivery")
@@ -59,7 +58,8 @@ class Outbox:
         The destinations are served side by side. A slow one goes on after the call has returned,
         and is left alone until it is done: the others never wait for it. Call it from one thread.
         """
-        self._keep_claims(now)
+        renew = partial(deliveries.renew, state=DeliveryState.OWED)
+        self._leasing.renew(self._engine, self._lanes.busy(), renew, now)
         with reading(self._engine) as connection:
             names = deliveries.due_destinations(connection, DeliveryState.OWED, now=now)
         return self._lanes.run(names, lambda name: self._deliver_to(name, now))
@@ -68,19 +68,10 @@ class Outbox:
         """Send nothing more; what is under way is finished first."""
         self._lanes.close()
 
-    def _keep_claims(self, now: datetime) -> None:
-        busy = self._lanes.busy()
-        if busy:
-            with writing(self._engine) as connection:
-                deliveries.renew(connection, DeliveryState.OWED, busy, lease=self._lease(now))
-
-    def _lease(self, now: datetime) -> Lease:
-        return Lease(node=self._node, now=now, until=now + LEASE)
-
     def _deliver_to(self, name: str, now: datetime) -> int:
         with writing(self._engine) as connection:
             owed = deliveries.claim(
-                connection, name, DeliveryState.OWED, lease=self._lease(now), limit=BATCH
+                connection, name, DeliveryState.OWED, lease=self._leasing.at(now), limit=BATCH
             )
         if not owed:  # another node was faster
             return 0

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Engine
 
 from db import instances, pledges, results, retention
-from db.deliveries import Lease
 from db.engine import reading, writing
 from db.pledges import Pledge, PledgeState, Wish
 from node.backoff import Backoff
 from node.config import Peer
 from node.errors import PeerUnavailable
 from node.lanes import Lanes
+from node.leasing import Leasing
 from node.net.commitment import (
     RESOURCE_LIMITATION,
     SUCCESS,
@@ -28,7 +28,6 @@ from node.store import Store
 
 logger = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=30)
 GIVE_UP = timedelta(days=3)
 """A peer that cannot be told for so long is told no more; it asks again if it wants to know."""
 DAY = timedelta(days=1)
@@ -77,6 +76,7 @@ class Pledges:
         self._store = store
         self._peers = peers
         self._node = node
+        self._leasing = Leasing(node)
         self._channels = channels
         self._backoff = backoff
         self._lanes = Lanes("pledges")
@@ -95,7 +95,7 @@ class Pledges:
                 logger.warning("refused a request of %s: too many wait already", ae_title)
                 return RESOURCE_LIMITATION
             pledges.take_down(
-                connection, wish, duplicate=DUPLICATE_TRANSACTION_UID, lease=self._lease(now)
+                connection, wish, duplicate=DUPLICATE_TRANSACTION_UID, lease=self._leasing.at(now)
             )
         return SUCCESS
 
@@ -105,10 +105,7 @@ class Pledges:
         Call it from one thread.
         """
         self._forget(now)
-        busy = self._lanes.busy()
-        if busy:
-            with writing(self._engine) as connection:
-                pledges.renew(connection, busy, lease=self._lease(now))
+        self._leasing.renew(self._engine, self._lanes.busy(), pledges.renew, now)
         with reading(self._engine) as connection:
             titles = pledges.due_titles(connection, node=self._node, now=now)
         return self._lanes.run(titles, lambda title: self._keep_for(title, now))
@@ -124,12 +121,9 @@ class Pledges:
             with writing(self._engine) as connection:
                 pledges.forget(connection, before=now - REMEMBERED)
 
-    def _lease(self, now: datetime) -> Lease:
-        return Lease(node=self._node, now=now, until=now + LEASE)
-
     def _keep_for(self, title: str, now: datetime) -> bool:
         with writing(self._engine) as connection:
-            pledge = pledges.claim(connection, title, lease=self._lease(now))
+            pledge = pledges.claim(connection, title, lease=self._leasing.at(now))
         if pledge is None:  # another node was faster
             return False
         reasons = pledge.reasons

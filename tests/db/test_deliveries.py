@@ -124,7 +124,7 @@ def test_a_node_that_lives_keeps_what_it_holds(engine, owe, claim, now):
 
     with writing(engine) as connection:
         lease = Lease(node="slow", now=now + MINUTE, until=now + 2 * MINUTE)
-        deliveries.renew(connection, DeliveryState.OWED, ["pacs"], lease=lease)
+        deliveries.renew(connection, ["pacs"], lease, state=DeliveryState.OWED)
 
     assert claim("other", at=now + 2 * MINUTE) == []
 

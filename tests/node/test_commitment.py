@@ -416,6 +416,65 @@ def test_a_pacs_that_is_down_is_asked_again_with_pauses(node, pacs, owe, standin
     assert standing()["2.25.1"].commitment_error is None
 
 
+def test_a_pacs_that_was_down_for_a_moment_is_asked_for_more_than_c_find(node, pacs, owe, standing):
+    owe("2.25.1")
+    pacs.has_find = True
+    here = node()
+
+    def is_down(_request, _heard):
+        raise PeerUnavailable("PACS is down")
+
+    pacs.on_ask = is_down
+    here.turn()
+    pacs.on_ask = lambda request, heard: heard(all_of(request))
+    here.turn(5)
+
+    assert pacs.finds == 0
+    assert state(standing()["2.25.1"]) == COMMITTED
+
+
+def test_a_pacs_that_never_answers_a_request_is_asked_by_c_find_the_fourth_time(
+    node, pacs, owe, standing
+):
+    """At 0, 5, 15 and 35 s."""
+    owe("2.25.1")
+    pacs.has_find = True
+    here = node()
+
+    def hangs(_request, _heard):
+        raise PeerUnavailable("PACS gave no answer to N-ACTION")
+
+    pacs.on_ask = hangs
+    for seconds in (0, 5, 10):
+        here.turn(seconds)
+        assert pacs.finds == 0
+    here.turn(20)
+
+    assert state(standing()["2.25.1"]) == FOUND
+
+
+def test_a_pacs_that_refuses_requests_is_asked_by_c_find_the_second_time(node, pacs, owe, standing):
+    owe("2.25.1")
+    pacs.has_find = True
+    pacs.status = 0x0110
+    here = node()
+    here.turn()
+    assert state(standing()["2.25.1"]) == WAITING
+
+    here.turn(5)
+
+    assert state(standing()["2.25.1"]) == FOUND
+
+
+def test_the_spaces_around_an_ae_title_mean_nothing(node, pacs, owe, standing):
+    """PS3.5 6.2: leading and trailing spaces of VR AE are not significant."""
+    owe("2.25.1")
+    here = node()
+    here.turn()
+
+    assert here.hear(all_of(pacs.requests[0]), ae_title="PACS ") == SUCCESS
+
+
 def test_a_request_that_is_refused_is_made_again_with_pauses(node, pacs, owe, standing):
     owe("2.25.1")
     pacs.status = 0x0110
