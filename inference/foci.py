@@ -5,16 +5,15 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from inference import itk
 from inference.geometry import Grid
 from inference.resample import Box, bounding_box, crop, region_onto
 from inference.thorax import Thorax
 from inference.volume import Mask, Region, Volume, Voxels
 
-_itk: Any = sitk  # SimpleITK ships without types
 Index: TypeAlias = tuple[int, int, int]
 Labels: TypeAlias = NDArray[np.int64]
 
@@ -204,13 +203,13 @@ def _basins(scene: _Scene, floor: float) -> tuple[Labels, list[_Basin]]:
     whole thousandths there: much faster, and finer than any noise.
     """
     logarithm = (-1000 * np.log(np.maximum(scene.suv, floor))).astype(np.int16)
-    flooded = _itk.MorphologicalWatershed(
-        _itk.GetImageFromArray(logarithm),
+    flooded = itk.MorphologicalWatershed(
+        itk.GetImageFromArray(logarithm),
         level=round(-1000 * float(np.log(SADDLE))),
         markWatershedLine=False,
         fullyConnected=False,
     )
-    labels: Labels = _itk.GetArrayFromImage(flooded).astype(np.int64)
+    labels: Labels = itk.GetArrayFromImage(flooded).astype(np.int64)
     labels[scene.suv < floor] = 0
     labels[~np.isin(labels, _hottest(scene.suv, labels))] = 0
     basins = []

@@ -5,15 +5,16 @@ SimpleITK orders axes (column, row, slice). This is the only module that reverse
 
 from dataclasses import replace
 from itertools import product
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import SimpleITK as sitk
 
+from inference import itk
 from inference.geometry import Grid, Points
 from inference.volume import Mask, Region, Volume, Voxels
 
-_itk: Any = sitk  # SimpleITK ships without types
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 Box: TypeAlias = tuple[slice, slice, slice]
 
@@ -136,9 +137,9 @@ def _corners(grid: Grid) -> Points:
     return grid.to_patient(list(product(*ends)))
 
 
-def _image(voxels: Voxels, grid: Grid) -> sitk.Image:
+def _image(voxels: Voxels, grid: Grid) -> "sitk.Image":
     """Return a SimpleITK image: axes reversed, direction cosines in columns."""
-    image = _itk.GetImageFromArray(voxels)
+    image = itk.GetImageFromArray(voxels)
     image.SetSpacing(grid.spacing[::-1])
     image.SetOrigin(grid.origin)
     image.SetDirection(_columns(grid))
@@ -152,16 +153,16 @@ def _columns(grid: Grid) -> list[float]:
     return cosines
 
 
-def _resample(source: sitk.Image, grid: Grid, fill: float) -> Voxels:
-    sampler = _itk.ResampleImageFilter()
-    sampler.SetInterpolator(_itk.sitkLinear)
+def _resample(source: "sitk.Image", grid: Grid, fill: float) -> Voxels:
+    sampler = itk.ResampleImageFilter()
+    sampler.SetInterpolator(itk.sitkLinear)
     sampler.SetDefaultPixelValue(fill)
-    sampler.SetOutputPixelType(_itk.sitkFloat32)
+    sampler.SetOutputPixelType(itk.sitkFloat32)
     sampler.SetSize(grid.shape[::-1])
     sampler.SetOutputSpacing(grid.spacing[::-1])
     sampler.SetOutputOrigin(grid.origin)
     sampler.SetOutputDirection(_columns(grid))
-    voxels: Voxels = _itk.GetArrayFromImage(sampler.Execute(source))
+    voxels: Voxels = itk.GetArrayFromImage(sampler.Execute(source))
     return voxels
 
 
