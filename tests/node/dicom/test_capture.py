@@ -33,6 +33,7 @@ from tests.node.dicom.pictures import (
 )
 
 WHITE = (255, 255, 255)
+MUTED = (165, 170, 178)
 # Below a projection of 294 by 294 pixels.
 SCALE_LEFT, SCALE_WIDTH = 778, 222
 PET_SCALE, FUSION_SCALE_ON_WHITE = 379, 401
@@ -162,6 +163,16 @@ def test_the_colours_of_the_suv_scale_are_those_of_the_panels():
     assert image[PET_SCALE, column].tolist() == pet.tolist()
     assert image[FUSION_SCALE_ON_WHITE, column] == pytest.approx(fusion, abs=2)
     assert np.ptp(fusion.astype(int)) > 40
+
+
+def test_the_ticks_of_the_suv_scale_stand_below_their_colours(plain):
+    """0, 2, ... 10 of a ramp of 222 pixels."""
+    image, _, _ = plain
+
+    row = np.all(image[FUSION_SCALE_ON_WHITE + 6, 770:1010] == MUTED, axis=-1)
+
+    expected = [SCALE_LEFT - 770 + round(n / 5 * (SCALE_WIDTH - 1)) for n in range(6)]
+    assert np.flatnonzero(row).tolist() == expected
 
 
 def test_a_tumour_in_the_lung_is_shown_in_the_lung_window():
