@@ -18,7 +18,7 @@ from threading import Event
 from rich.console import Console
 
 from tests.bench.process import ROOT
-from tests.torture import destinations, kills, power, report, senders
+from tests.torture import destinations, full, kills, power, report, senders
 from tests.torture.claims import Claim, Part, Trial
 
 Run = Callable[[Trial], Iterator[Claim]]
@@ -27,6 +27,7 @@ PARTS: dict[str, tuple[Run, int]] = {
     "power": (power.run, 200),
     "destinations": (destinations.run, 1),
     "senders": (senders.run, 118),
+    "disk": (full.run, 100),
 }
 """Each part and how often it strikes unless --count says otherwise."""
 

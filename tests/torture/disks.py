@@ -60,10 +60,11 @@ def cut(mount_points: Sequence[Path]) -> None:
         os.close(descriptor)
 
 
-def mount_tmpfs(mount_point: Path, *, size_bytes: int) -> None:
-    """Mount a file system in memory that is full at so many bytes."""
+def mount_tmpfs(mount_point: Path, *, size_bytes: int, inodes: int) -> None:
+    """Mount a file system in memory that is full at so many bytes or files."""
     mount_point.mkdir(parents=True, exist_ok=True)
-    _run("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", str(mount_point))
+    limits = f"size={size_bytes},nr_inodes={inodes}"
+    _run("mount", "-t", "tmpfs", "-o", limits, "tmpfs", str(mount_point))
 
 
 def unmount(mount_point: Path) -> None:

@@ -1,0 +1,118 @@
+"""Disks that are full at any moment: of the files, of the database, by bytes and by inodes.
+
+They fill and empty while senders push and the node receives, analyses and delivers, so that every
+write of it fails at some time: of a part file, a folder, a result, a row, the write-ahead log.
+"""
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from tests.torture import disks
+from tests.torture.claims import Claim, Trial
+from tests.torture.kills import campaign
+
+FILES_MIB, ROWS_MIB = 400, 64
+ROOM_BYTES = 1 << 20
+"""What a full disk leaves free at most: some images still fit, then no more."""
+PAGE = 4096
+INODES = 20_000
+FULL_S, EMPTY_S = (0.2, 1.5), (0.5, 2.0)
+REFUSED = "Refused: OutOfResources"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ballast:
+    """One file system and how it is filled: with one file, or with many that hold nothing."""
+
+    name: str
+    mount_point: Path
+    by_inodes: bool = False
+
+    def fill(self, leave_bytes: int) -> None:
+        """Leave so much room, or no inode."""
+        folder = self.mount_point / "ballast"
+        folder.mkdir(exist_ok=True)
+        with suppress(OSError):  # the node writes, too, and may have taken the room
+            if self.by_inodes:
+                for number in count():
+                    (folder / str(number)).touch()
+            free = os.statvfs(self.mount_point)
+            with (folder / "bytes").open("wb") as file:
+                size = max(1, free.f_bavail * free.f_frsize - leave_bytes)
+                os.posix_fallocate(file.fileno(), 0, size)
+
+    def empty(self) -> None:
+        """Give the room back."""
+        for file in (self.mount_point / "ballast").iterdir():
+            file.unlink()
+
+
+def run(trial: Trial) -> Iterator[Claim]:
+    """Fill disks ``trial.count`` times, let the node come to rest, and compare."""
+    name = f"a disk full {trial.count} times while storescu pushes studies; nothing is restarted"
+    if reason := disks.unavailable(mkfs=False):
+        yield Claim(trial=name, claim="full disks", found=f"not run: {reason}", holds=True)
+        return
+    with ExitStack() as stack:
+        files, rows = stack.enter_context(_mounted(trial.folder))
+        ballasts = [
+            Ballast(name="files", mount_point=files),
+            Ballast(name="files by inodes", mount_point=files, by_inodes=True),
+            Ballast(name="database", mount_point=rows),
+            Ballast(name="database", mount_point=rows),
+        ]
+        node, sending = stack.enter_context(
+            campaign(
+                trial,
+                store={"root": str(files / "store"), "free_bytes_min": 0},
+                database={"url": f"sqlite:///{rows / 'node.sqlite3'}"},
+            )
+        )
+        node.start()
+        filled = _fill(trial, ballasts)
+        node.look()
+        sending.come_to_rest()
+        told = ", ".join(f"{what} {times}" for what, times in sorted(filled.items()))
+        yield Claim(trial=name, claim="fillings", found=told, holds=filled.total() >= trial.count)
+        refused = sending.refused
+        yield Claim(
+            trial=name,
+            claim="what did not fit was answered with 0xA700, and nothing otherwise",
+            found=f"{dict(refused)}",
+            holds=set(refused) == {REFUSED},
+        )
+        yield from sending.claims(name)
+
+
+def _fill(trial: Trial, ballasts: Sequence[Ballast]) -> Counter[str]:
+    """Fill one disk after another for a moment each, by turns, and empty it again."""
+    chance = random.Random(trial.seed)
+    filled: Counter[str] = Counter()
+    for number in range(trial.count):
+        if trial.stop.is_set():
+            break
+        ballast = ballasts[number % len(ballasts)]
+        time.sleep(chance.uniform(*EMPTY_S))
+        # As often as not nothing at all is left, else some pages.
+        ballast.fill(chance.choice((0, PAGE * chance.randrange(ROOM_BYTES // PAGE))))
+        time.sleep(chance.uniform(*FULL_S))
+        ballast.empty()
+        filled[ballast.name] += 1
+    return filled
+
+
+@contextmanager
+def _mounted(folder: Path) -> Iterator[tuple[Path, Path]]:
+    with ExitStack() as stack:
+        places = folder / "files", folder / "rows"
+        for place, mib in zip(places, (FILES_MIB, ROWS_MIB), strict=True):
+            disks.mount_tmpfs(place, size_bytes=mib * disks.MIB, inodes=INODES)
+            stack.callback(disks.unmount, place)
+        yield places
