@@ -13,6 +13,8 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr.coding import Code
 
+from node.dicom.file_header import FileHeader
+
 # A received value is judged here, not by pydicom, whose warnings would print the value.
 config.settings.reading_validation_mode = config.IGNORE
 
@@ -96,6 +98,15 @@ def value(source: Attributes, keyword: str) -> Any:  # noqa: ANN401  (as its VR 
 
 def texts(source: Attributes, keyword: str) -> tuple[str, ...]:
     """Return all values of an attribute as stripped text."""
+    if isinstance(source, FileHeader):
+        return source.derived(keyword, _texts)
+    return _texts(source, keyword)
+
+
+def _texts(source: Attributes, keyword: str) -> tuple[str, ...]:
+    plain = source.plain(keyword) if isinstance(source, FileHeader) else None
+    if plain is not None:
+        return plain
     found = value(source, keyword)
     if found is None or isinstance(found, bytes | Dataset):
         return ()
@@ -110,6 +121,12 @@ def text(source: Attributes, keyword: str) -> str:
 
 def numbers(source: Attributes, keyword: str) -> tuple[float, ...]:
     """Return all values as finite numbers; none at all where one of them is not a number."""
+    if isinstance(source, FileHeader):
+        return source.derived(keyword, _numbers)
+    return _numbers(source, keyword)
+
+
+def _numbers(source: Attributes, keyword: str) -> tuple[float, ...]:
     try:
         found = tuple(float(v) for v in texts(source, keyword))
     except ValueError:

@@ -1,7 +1,7 @@
 """A study on disk as values: which series there are, and which PET and CT belong together."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.findings import Reason
@@ -22,6 +22,7 @@ from node.dicom.candidates import (
     role_of,
     why_not_with,
 )
+from node.dicom.file_header import FileHeader
 from node.dicom.headers import identify_file
 from node.dicom.identity import Identity
 from node.dicom.reasons import unusable, warning
@@ -43,6 +44,8 @@ class Plane:
     """Frame number from 1 in a multi-frame instance, else None."""
     position: Vector
     """Image Position (Patient): centre of the first voxel, LPS mm."""
+    header: FileHeader | None = field(default=None, repr=False, compare=False)
+    """What the file said when the series was chosen, where pydicom was not needed to tell."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,6 +158,7 @@ def _image_series(candidate: Candidate) -> ImageSeries:
                 sop_instance_uid=plane.sop_instance_uid,
                 frame=plane.frame,
                 position=plane.geometry.position,
+                header=plane.header.full if isinstance(plane.header, FileHeader) else None,
             )
             for plane in candidate.planes
             if plane.geometry is not None

@@ -1,0 +1,277 @@
+"""Where the top-level elements of a Part 10 file lie, told from its bytes without a data set.
+
+Only what is certain is told. A file in another encoding than little endian, with an element out of
+order, a Value Representation nobody knows or a length that does not fit is left to pydicom.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from struct import Struct
+from typing import Final, NamedTuple
+
+from pydicom.datadict import dictionary_VR
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+    RLELossless,
+)
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
+
+PIXEL_DATA: Final = 0x7FE00010
+_PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_UNDEFINED: Final = 0xFFFFFFFF
+_NESTED_MOST: Final = 16
+_FIRST_BYTES: Final = 16 * 2**10
+_MOST_BYTES: Final = 2**20
+"""What is longer up to its pixels has frames by the hundred, or a document in it."""
+_LONG: Final = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_32)
+_SHORT: Final = frozenset(vr.encode() for vr in VR if len(vr) == 2) - _LONG
+_EXPLICIT: Final = frozenset(
+    {
+        ExplicitVRLittleEndian,
+        RLELossless,
+        *JPEGTransferSyntaxes,
+        *JPEGLSTransferSyntaxes,
+        *JPEG2000TransferSyntaxes,
+    }
+)
+_EXPLICIT_HEAD: Final = Struct("<HH2sH").unpack_from
+_IMPLICIT_HEAD: Final = Struct("<HHL").unpack_from
+_LENGTH: Final = Struct("<L").unpack_from
+
+
+class Element(NamedTuple):
+    """One element: where its tag, its value and what follows it begin, counted from the file's."""
+
+    vr: bytes
+    """``b""`` in implicit VR."""
+    head: int
+    start: int
+    end: int
+
+
+class Stamp(NamedTuple):
+    """What changes when a file is written again."""
+
+    inode: int
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, descriptor: int) -> "Stamp":
+        """Return the stamp of an open file."""
+        status = os.fstat(descriptor)
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Elements:
+    """The top-level elements of one file up to its pixels."""
+
+    transfer_syntax_uid: str
+    implicit: bool
+    data: bytes
+    """The file up to its pixels."""
+    start: int
+    """Where the data set begins."""
+    by_tag: Mapping[int, Element]
+    pixels: Element | None
+    """Pixel Data where it has a length."""
+    stamp: Stamp
+
+
+class _UnsureError(Exception):
+    """The bytes are such that pydicom shall read them."""
+
+
+class _TooFewError(Exception):
+    """The pixels lie beyond the bytes that were read."""
+
+
+def find(path: Path) -> Elements | None:
+    """Find the elements of a file; None where only pydicom can tell, or nobody."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            stamp = Stamp.of(file.fileno())
+            data = file.read(_FIRST_BYTES)
+            try:
+                return _Walk(data, stamp).elements()
+            except _TooFewError:
+                data += file.read(_MOST_BYTES)
+                return _Walk(data, stamp).elements()
+    except (OSError, _UnsureError, _TooFewError):
+        return None
+
+
+class _Walk:
+    """Goes from element to element; what is unsure ends it."""
+
+    def __init__(self, data: bytes, stamp: Stamp) -> None:
+        self._data, self._stamp = data, stamp
+        self._known = len(data)
+
+    def elements(self) -> Elements:
+        data = self._data
+        if data[128:132] != b"DICM":
+            raise _UnsureError
+        meta, start = self._file_meta()
+        stated = meta.get(0x00020010)
+        uid = (
+            ""
+            if stated is None
+            else data[stated.start : stated.end].rstrip(b"\0").decode("latin-1")
+        )
+        implicit = uid == ImplicitVRLittleEndian
+        if not implicit and uid not in _EXPLICIT:
+            raise _UnsureError
+        if implicit and start + 6 <= self._known and data[start + 4 : start + 6].isupper():
+            raise _UnsureError  # pydicom would take it for explicit VR
+        by_tag = self._top_implicit(start) if implicit else self._top_explicit(start)
+        last = by_tag[next(reversed(by_tag))] if by_tag else None
+        pixels = None
+        end = start if last is None else last.end
+        for tag in _PIXELS & by_tag.keys():
+            found = by_tag.pop(tag)
+            end = found.head
+            pixels = found if tag == PIXEL_DATA and found.end >= found.start else None
+        return Elements(
+            transfer_syntax_uid=uid,
+            implicit=implicit,
+            data=data[:end],
+            start=start,
+            by_tag=by_tag,
+            pixels=pixels,
+            stamp=self._stamp,
+        )
+
+    def _file_meta(self) -> tuple[dict[int, Element], int]:
+        """Return the elements of group 2, always explicit VR, and where the data set begins."""
+        found: dict[int, Element] = {}
+        at, before = 132, 0
+        while True:
+            self._need(at + 8)
+            if self._data[at : at + 2] != b"\x02\x00":
+                return found, at
+            tag, element = self._explicit(at)
+            if tag <= before or element.end > self._known:
+                raise _UnsureError
+            found[tag], before, at = element, tag, element.end
+
+    def _top_explicit(self, at: int) -> dict[int, Element]:
+        found: dict[int, Element] = {}
+        data, known = self._data, self._known
+        before = 0x0002FFFF
+        while at + 12 <= known:
+            group, number, vr, length = _EXPLICIT_HEAD(data, at)
+            tag = group << 16 | number
+            start = at + 8
+            if vr in _LONG:
+                (length,) = _LENGTH(data, start)
+                start += 4
+            elif vr not in _SHORT:
+                raise _UnsureError
+            if tag <= before:
+                raise _UnsureError
+            before = tag
+            if tag in _PIXELS:
+                found[tag] = Element(vr, at, start, -1 if length == _UNDEFINED else start + length)
+                return found
+            end = start + length if length != _UNDEFINED else self._sequence(start, vr, tag)
+            found[tag] = Element(vr, at, start, end)
+            at = end
+        self._ended(at)
+        return found
+
+    def _top_implicit(self, at: int) -> dict[int, Element]:
+        found: dict[int, Element] = {}
+        data, known = self._data, self._known
+        before = 0x0002FFFF
+        while at + 8 <= known:
+            group, number, length = _IMPLICIT_HEAD(data, at)
+            tag = group << 16 | number
+            start = at + 8
+            if tag <= before:
+                raise _UnsureError
+            before = tag
+            if tag in _PIXELS:
+                found[tag] = Element(b"", at, start, -1 if length == _UNDEFINED else start + length)
+                return found
+            end = start + length if length != _UNDEFINED else self._sequence(start, b"", tag)
+            found[tag] = Element(b"", at, start, end)
+            at = end
+        self._ended(at)
+        return found
+
+    def _ended(self, at: int) -> None:
+        """Accept the end of the walk where it is the end of the file, and nowhere else."""
+        if self._known < self._stamp.size:
+            raise _TooFewError
+        if at != self._known:
+            raise _UnsureError
+
+    def _explicit(self, at: int) -> tuple[int, Element]:
+        """Return an element of defined length."""
+        self._need(at + 8)
+        group, number, vr, length = _EXPLICIT_HEAD(self._data, at)
+        start = at + 8
+        if vr in _LONG:
+            self._need(at + 12)
+            (length,) = _LENGTH(self._data, start)
+            start += 4
+        elif vr not in _SHORT:
+            raise _UnsureError
+        return group << 16 | number, Element(vr, at, start, start + length)
+
+    def _sequence(self, at: int, vr: bytes, tag: int, depth: int = 0) -> int:
+        """Return where a sequence of undefined length ends, having seen every element in it."""
+        if depth == _NESTED_MOST or not _is_sequence(vr, tag):
+            raise _UnsureError
+        implicit = not vr
+        while True:
+            self._need(at + 8)
+            group, number, length = _IMPLICIT_HEAD(self._data, at)
+            at += 8
+            opened = group << 16 | number
+            if opened == _SEQUENCE_END and length == 0:
+                return at
+            if opened != _ITEM:
+                raise _UnsureError
+            end = None if length == _UNDEFINED else at + length
+            at = self._item(at, end, implicit=implicit, depth=depth)
+
+    def _item(self, at: int, end: int | None, *, implicit: bool, depth: int) -> int:
+        while end is None or at < end:
+            self._need(at + 8)
+            group, number, length = _IMPLICIT_HEAD(self._data, at)
+            tag, vr, start = group << 16 | number, b"", at + 8
+            if tag == _ITEM_END and end is None and length == 0:
+                return start
+            if group == 0xFFFE:
+                raise _UnsureError
+            if not implicit:
+                tag, element = self._explicit(at)
+                vr, start, length = element.vr, element.start, element.end - element.start
+            undefined = length == _UNDEFINED
+            at = self._sequence(start, vr, tag, depth + 1) if undefined else start + length
+        if at != end:
+            raise _UnsureError
+        return at
+
+    def _need(self, count: int) -> None:
+        if count > self._known:
+            raise _TooFewError if self._known < self._stamp.size else _UnsureError
+
+
+def _is_sequence(vr: bytes, tag: int) -> bool:
+    if vr:
+        return vr == b"SQ"
+    try:
+        return dictionary_VR(tag) == "SQ"
+    except KeyError:
+        return False
