@@ -43,6 +43,12 @@ def newest() -> str:
     return str(ScriptDirectory.from_config(_config()).get_current_head())
 
 
+def revisions() -> frozenset[str]:
+    """Return the revisions that this version of the node knows."""
+    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    return frozenset(script.revision for script in scripts)
+
+
 def current(url: str) -> str | None:
     """Return the revision that a database is at, or None where it holds no tables of ours."""
     engine = connect(url)
@@ -55,8 +61,7 @@ def current(url: str) -> str | None:
 
 def _refuse_newer(connection: Connection) -> None:
     found = _current(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found is not None and found not in known:
+    if found is not None and found not in revisions():
         raise DatabaseTooNew(
             f"the database is at revision {found}, which this version of the node does not know "
             f"(its own is {newest()}): install the newer version, or restore the backup"

@@ -150,6 +150,14 @@ class Store:
         except OSError as error:
             raise OutOfResources(f"{self._root} cannot be written: {error.strerror}") from error
 
+    def clock_s(self) -> float:
+        """Return the present time by the clock of the disk, in seconds since the epoch."""
+        try:
+            with self._part(b"") as part:
+                return part.stat().st_mtime
+        except OSError as error:
+            raise OutOfResources(f"{self._root} cannot be written: {error.strerror}") from error
+
     def remove(self, stored: Sequence[str]) -> list[str]:
         """Take files away, as far as the disk lets us; return those that are gone for good."""
         gone = [name for name in stored if _unlink(self.path(name))]

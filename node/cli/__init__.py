@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
+from db.migrate import DatabaseTooNew
 from inference.errors import InferenceError
 from node import bootstrap, config
 from node.cli import check, demo, export, operate, process, retain, samples
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace, Console], int] = options.run
     try:
         return run(options, console)
-    except (ConfigError, InferenceError, NodeError) as error:
+    except (ConfigError, DatabaseTooNew, InferenceError, NodeError) as error:
         said = str(error)
     except (OSError, SQLAlchemyError, ImportError) as error:
         said = reason(error)
@@ -74,6 +75,7 @@ def _offline(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     checked = _command(commands, "check", "check configuration, disk, database and peers", _check)
     checked.add_argument("--quick", action="store_true", help="do not call peers or load the model")
+    checked.add_argument("--json", action="store_true", dest="as_json")
     _takes_config(checked)
     kept = _command(commands, "retain", "delete what the rules of retention let go", _retain)
     kept.add_argument("--dry-run", action="store_true", help="only list what would go, and why")
@@ -151,7 +153,8 @@ def _samples(options: argparse.Namespace, console: Console) -> int:
 
 
 def _check(options: argparse.Namespace, console: Console) -> int:
-    return check.check(_settings(options), console, quick=options.quick)
+    settings = _settings(options)
+    return check.check(settings, console, quick=options.quick, as_json=options.as_json)
 
 
 def _retain(options: argparse.Namespace, console: Console) -> int:

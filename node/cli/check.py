@@ -1,63 +1,106 @@
 """``petct-node check``: whether this installation can work, one line for each thing it needs."""
 
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
 from functools import partial
-from pathlib import Path
 
 from rich.console import Console
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from rich.markup import escape
 
-from db.engine import reading
-from inference.errors import InferenceError
-from node import bootstrap
-from node.access import ListenerTls
-from node.cli.plain import reason
-from node.config import Peer, Settings
-from node.errors import OutOfResources, PeerUnavailable, TlsUnusable
-from node.net import scu, tls
+from node.cli import ground, peers
+from node.cli.ground import CheckFailed, CheckWarned
+from node.config import Settings
 
-ECHO_TIMEOUT_S = 5
+
+class Level(IntEnum):
+    """How a check ended; the worst is the exit status, as monitors know it."""
+
+    OK = 0
+    WARNING = 1
+    FAILED = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """What one check found."""
+
+    name: str
+    level: Level
+    message: str
+
+
+SHOWN = {
+    Level.OK: "[green]ok[/]    ",
+    Level.WARNING: "[yellow]warning[/]",
+    Level.FAILED: "[red]failed[/]",
+}
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+CONFIGURATION = Line(
+    name="configuration", level=Level.OK, message="every key is known and every value fits"
+)
 
 
-class CheckFailed(Exception):
-    """One thing does not work; the message says what and what to do."""
+def check(settings: Settings, console: Console, *, quick: bool, as_json: bool = False) -> int:
+    """Check everything and return 0, 1 where something is to be looked at, 2 where one fails.
 
-
-def check(settings: Settings, console: Console, *, quick: bool) -> int:
-    """Check everything and return 0, or 1 where anything fails.
-
-    ``quick`` leaves out what asks others (peers) or takes seconds (the model).
+    ``quick`` leaves out what asks others (peers) or takes seconds (the model), and returns 0 for
+    warnings, too: it is the health check of a container, which restarts what it finds unwell.
     """
-    failures = 0
-    console.print("[green]ok[/]     configuration: every key is known and every value fits")
-    for name, run in _checks(settings, quick=quick).items():
-        try:
-            console.print(f"[green]ok[/]     {name}: {run()}")
-        except CheckFailed as failed:
-            failures += 1
-            console.print(f"[red]failed[/] {name}: {failed}")
-    for note in _notes(settings):
-        console.print(f"[yellow]note[/]   {note}")
-    return 1 if failures else 0
+    lines = [CONFIGURATION]
+    lines += [_line(name, run) for name, run in _checks(settings, quick=quick).items()]
+    notes = list(_notes(settings))
+    worst = max(line.level for line in lines)
+    if as_json:
+        console.file.write(json.dumps(_document(lines, notes, worst), indent=2) + "\n")
+    else:
+        for line in lines:
+            console.print(f"{SHOWN[line.level]} {line.name}: {escape(line.message)}")
+        for note in notes:
+            console.print(f"[yellow]note[/]   {note}")
+    return Level.OK if quick and worst is Level.WARNING else worst
 
 
 def _checks(settings: Settings, *, quick: bool) -> dict[str, Callable[[], str]]:
     checks: dict[str, Callable[[], str]] = {
-        "store": partial(_store, settings),
-        "database": partial(_database, settings),
+        "store": partial(ground.store, settings),
+        "disk": partial(ground.disk, settings),
+        "database": partial(ground.database, settings),
+        "durability": partial(ground.durability, settings),
+        "clock": partial(ground.clock, settings),
     }
     if settings.listener.tls is not None:
-        checks["tls"] = partial(_tls, settings.listener.tls)
+        checks["tls"] = partial(peers.tls, settings.listener.tls)
     if settings.audit.file is not None:
-        checks["audit"] = partial(_audit, settings.audit.file)
+        checks["audit"] = partial(ground.audit, settings.audit.file)
     if not quick:
-        checks["model"] = partial(_model, settings)
-        peers = {**settings.assembly.sources, **settings.destinations}
-        for name, peer in peers.items():
-            checks[f"peer {name}"] = partial(_peer, peer, settings)
+        checks["model"] = partial(ground.model, settings)
+        for name, peer in settings.assembly.sources.items():
+            checks[f"source {name}"] = partial(peers.verify, peer, settings)
+        for name, destination in settings.destinations.items():
+            checks[f"destination {name}"] = partial(peers.keeps_results, destination, settings)
     return checks
+
+
+def _line(name: str, run: Callable[[], str]) -> Line:
+    try:
+        return Line(name=name, level=Level.OK, message=run())
+    except CheckWarned as warned:
+        return Line(name=name, level=Level.WARNING, message=str(warned))
+    except CheckFailed as failed:
+        return Line(name=name, level=Level.FAILED, message=str(failed))
+
+
+def _document(lines: list[Line], notes: list[str], worst: Level) -> dict[str, object]:
+    return {
+        "status": worst.name.lower(),
+        "checks": [
+            {"name": one.name, "status": one.level.name.lower(), "message": one.message}
+            for one in lines
+        ],
+        "notes": notes,
+    }
 
 
 def _notes(settings: Settings) -> Iterator[str]:
@@ -73,69 +116,3 @@ def _notes(settings: Settings) -> Iterator[str]:
         yield "everybody who reaches the listener is taken: see listener.peers"
     if listener.tls is None:
         yield "associations are not encrypted: see listener.tls"
-
-
-def _tls(settings: ListenerTls) -> str:
-    try:
-        tls.accepting(settings)
-    except TlsUnusable as error:
-        raise CheckFailed(str(error)) from error
-    return f"profile {settings.profile}, certificates of callers {settings.client_certificate}"
-
-
-def _audit(path: Path) -> str:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab"):
-            pass
-    except OSError as error:
-        raise CheckFailed(f"{path} cannot be written: {error.strerror}") from error
-    return f"{path} takes messages"
-
-
-def _store(settings: Settings) -> str:
-    root = settings.store.root
-    store = bootstrap.open_store(settings)
-    try:
-        store.probe()
-    except OutOfResources as error:
-        raise CheckFailed(str(error)) from error
-    free = store.free_bytes()
-    least = settings.store.free_bytes_min
-    if free < least:
-        raise CheckFailed(
-            f"{free / 1e9:.1f} GB free at {root}, the watermark is {least / 1e9:.1f} GB: "
-            "every C-STORE is answered 0xA700 until there is room"
-        )
-    return f"{root} takes synced writes, {free / 1e9:.1f} GB free"
-
-
-def _database(settings: Settings) -> str:
-    try:
-        engine = bootstrap.open_database(settings)
-        with reading(engine) as connection:
-            revision = connection.execute(text("select version_num from alembic_version")).scalar()
-        name = engine.dialect.name
-        engine.dispose()
-    except (SQLAlchemyError, OSError, ImportError) as error:
-        raise CheckFailed(f"{settings.database.shown} cannot be opened: {reason(error)}") from error
-    return f"{name}, revision {revision}"
-
-
-def _model(settings: Settings) -> str:
-    try:
-        model = bootstrap.build_model(settings)
-    except InferenceError as error:
-        raise CheckFailed(str(error)) from error
-    identity = model.bundle.identity
-    engine = next(iter(model.engines.values()))
-    return f"{identity.name} {identity.version} {identity.digest[:19]} on {engine.name}"
-
-
-def _peer(peer: Peer, settings: Settings) -> str:
-    where = f"{peer.ae_title} at {peer.host}:{peer.port}"
-    try:
-        scu.echo(peer, calling_ae_title=settings.listener.ae_title, timeout_s=ECHO_TIMEOUT_S)
-    except PeerUnavailable as error:
-        raise CheckFailed(f"{where} does not answer C-ECHO: {error}") from error
-    return f"{where} answers C-ECHO"

@@ -104,7 +104,7 @@ def test_check_looks_at_the_files_of_tls_and_of_the_audit_trail(settings_of, aut
     (tmp_path / "audit").mkdir()
     settings = settings_of(listener={"tls": files}, audit={"file": tmp_path / "audit"})
 
-    assert check(settings, Console(file=screen, width=400), quick=True) == 1
+    assert check(settings, Console(file=screen, width=400), quick=True) == 2
 
     assert "failed tls: " in screen.getvalue()
     assert "node.pem and the key in it: " in screen.getvalue()

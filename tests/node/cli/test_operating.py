@@ -88,7 +88,7 @@ def test_check_passes_where_everything_works(settings_of, screen):
 def test_check_fails_for_a_full_disk_and_says_what_peers_get(settings_of, tmp_path, screen):
     settings = settings_of(store={"root": str(tmp_path / "store"), "free_bytes_min": 10**18})
 
-    assert check(settings, screen.console, quick=True) == 1
+    assert check(settings, screen.console, quick=True) == 2
 
     assert "0xA700" in screen.read()
 
@@ -96,7 +96,7 @@ def test_check_fails_for_a_full_disk_and_says_what_peers_get(settings_of, tmp_pa
 def test_check_fails_for_a_peer_that_does_not_answer(settings_of, free_port, screen):
     peer = {"ae_title": "PACS", "host": "127.0.0.1", "port": free_port}
 
-    assert check(settings_of(destinations={"pacs": peer}), screen.console, quick=False) == 1
+    assert check(settings_of(destinations={"pacs": peer}), screen.console, quick=False) == 2
 
     assert "PACS at 127.0.0.1" in screen.read()
 
