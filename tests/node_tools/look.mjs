@@ -106,6 +106,32 @@ const KINDS = {
     return {};
   },
 
+  // The map comes into a volume viewport, over the PET that it was made on; the slice through its
+  // greatest number is brought into view.
+  async map(page) {
+    const overlaid = () => {
+      const { viewport } = window.cornerstone.getEnabledElements()[0] ?? {};
+      const ids = (viewport?.getActors?.() ?? []).map((actor) => actor.referencedId);
+      return ids.length === 2 && ids.every((id) => window.cornerstone.cache.getVolume(id));
+    };
+    await page.waitForFunction(overlaid);
+    await page.waitForTimeout(1500);
+    const greatest = await page.evaluate(async () => {
+      const { cornerstone } = window;
+      const { viewport } = cornerstone.getEnabledElements()[0];
+      const volume = cornerstone.cache.getVolume(viewport.getActors()[1].referencedId);
+      const data = volume.voxelManager.getCompleteScalarDataArray();
+      const best = data.reduce((at, value, index) => (value > data[at] ? index : at), 0);
+      const [columns, rows, slices] = volume.dimensions;
+      const slice = Math.floor(best / (columns * rows));
+      await cornerstone.utilities.jumpToSlice(viewport.element, { imageIndex: slices - 1 - slice });
+      const index = [best % columns, Math.floor(best / columns) % rows, slice];
+      return { dimensions: volume.dimensions, at: Array.from(volume.imageData.indexToWorld(index)) };
+    });
+    await page.waitForTimeout(1500);
+    return { greatest };
+  },
+
   async segmentation(page, look) {
     const prompt = await agree(page);
     await page.waitForFunction(

@@ -67,6 +67,7 @@ def _looks(analyzed: Mapping[str, Analyzed]) -> list[dict[str, Any]]:
         *_in_place("positive", positive),
         _look("positive-axes", "editable", positive, ResultKind.EDITABLE),
         _look("positive-key-image", "image", positive, ResultKind.KEY_IMAGE),
+        _look("positive-map", "map", positive, ResultKind.SALIENCY),
         *_in_place("oblique", analyzed["oblique"]),
         {
             **_look("negative-report", "text", analyzed["negative"], ResultKind.REPORT),
