@@ -14,9 +14,15 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from tests.torture import disks
+from pydicom import dcmread
+
+from tests.torture import disks, sender
 from tests.torture.claims import Claim, Trial
 from tests.torture.kills import campaign
+from tests.torture.rig import Node
+from tests.torture.sending import Sending
+from tests.torture.steps import LISTENER
+from tests.torture.verdict import Holding
 
 FILES_MIB, ROWS_MIB = 400, 64
 ROOM_BYTES = 1 << 20
@@ -24,6 +30,7 @@ ROOM_BYTES = 1 << 20
 PAGE = 4096
 INODES = 20_000
 FULL_S, EMPTY_S = (0.2, 1.5), (0.5, 2.0)
+ANSWER_WITHIN_S = 30
 REFUSED = "Refused: OutOfResources"
 
 
@@ -85,10 +92,51 @@ def run(trial: Trial) -> Iterator[Claim]:
         yield Claim(
             trial=name,
             claim="what did not fit was answered with 0xA700, and nothing otherwise",
-            found=f"{dict(refused)}",
+            found=", ".join(f"{times} times {what}" for what, times in sorted(refused.items())),
             holds=set(refused) == {REFUSED},
         )
         yield from sending.claims(name)
+        yield _conflict(trial, node, sending, ballasts[0])
+
+
+def _conflict(trial: Trial, node: Node, sending: Sending, ballast: Ballast) -> Claim:
+    """Send other bytes under a known UID while there is no room to keep them aside, and again."""
+    uid, file = next(iter(sending.acknowledged.items()))
+    other = trial.folder / "other.dcm"
+    changed = dcmread(file)
+    changed.PatientComments = "other bytes"
+    changed.save_as(other)
+    port = node.settings.listener.port
+    holding = Holding(node.settings)
+    node.start(LISTENER)
+    known = _answer(file, port)
+    ballast.fill(0)
+    refused = _answer(other, port)
+    ballast.empty()
+    aside = _answer(other, port)
+    node.stop()
+    kept = len(holding.quarantined())
+    return Claim(
+        trial="other bytes under a known UID, with the disk full and not",
+        claim="the same bytes are taken; others refused, and kept aside once there is room",
+        found=f"{known}; {refused}; {aside}; {kept} kept aside",
+        holds=known == "Success"
+        and refused == REFUSED
+        and aside not in {"Success", REFUSED}
+        and kept == 1
+        and not holding.lost({uid: file}),
+    )
+
+
+def _answer(file: Path, port: int) -> str:
+    """Send one file as soon as the node listens; return the answer."""
+    end = time.monotonic() + ANSWER_WITHIN_S
+    while time.monotonic() < end:
+        pushed = sender.push([file], port)
+        if pushed.acknowledged or pushed.other_answers:
+            return "Success" if pushed.acknowledged else pushed.other_answers[0]
+        time.sleep(0.1)
+    return "none"
 
 
 def _fill(trial: Trial, ballasts: Sequence[Ballast]) -> Counter[str]:

@@ -35,15 +35,16 @@ class Death:
 
 
 def plan(count: int, chance: random.Random, *, is_whole: bool = False) -> list[Death]:
-    """Draw ``count`` deaths: each step up to 20 times, at most half of all, then random moments.
+    """Draw ``count`` deaths: half at steps, each of them up to 20 times, the rest at any moment.
 
     ``is_whole``: always of the whole node.
     """
     at_each = min(AT_EACH_STEP, count // (2 * len(STEPS)))
     steps: list[Step | None] = [step for step in STEPS for _ in range(at_each)]
-    deaths = [
-        _drawn(step, chance, is_whole=is_whole) for step in steps + [None] * (count - len(steps))
-    ]
+    if not steps:
+        steps = [*chance.sample(STEPS, count // 2)]
+    steps += [None] * (count - len(steps))
+    deaths = [_drawn(step, chance, is_whole=is_whole) for step in steps]
     chance.shuffle(deaths)
     return deaths
 

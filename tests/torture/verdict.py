@@ -49,12 +49,16 @@ class Holding:
                 for table in (instances_table, results_table)
                 for one in connection.execute(select(table.c.path, table.c.sha256))
             ]
-            aside = [one.path for one in connection.execute(select(quarantine.c.path))]
         named = {path for path, _ in rows}
         root = self._settings.store.root
         files = {str(path.relative_to(root)) for path in root.rglob("*.dcm")}
         wrong = [path for path, digest in rows if not self._is_whole(path, digest)]
-        return [*wrong, *sorted(files - named), *aside]
+        return [*wrong, *sorted(files - named), *self.quarantined()]
+
+    def quarantined(self) -> list[str]:
+        """Return what was kept aside because its UID was known."""
+        with self._reading() as connection:
+            return [one.path for one in connection.execute(select(quarantine.c.path))]
 
     def outcomes(self) -> int:
         """Return how many studies have their outcome."""
