@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
@@ -21,6 +20,7 @@ from node.dicom.foreign_sr import Group
 from node.dicom.graphics import Graphic
 from node.dicom.naming import Rank, Wanted, best_rank, in_thorax
 from node.dicom.provenance import Equipment
+from node.dicom.reading import read
 from node.dicom.reasons import warning
 from node.dicom.series import Choice, Document
 
@@ -137,7 +137,7 @@ def _reports(documents: Sequence[Document]) -> tuple[list[_Report], list[Reason]
         if document.modality != "SR":
             continue
         try:
-            dataset = dcmread(document.path, force=True)
+            dataset = read(document.path)
             found.append(
                 _Report(
                     document=document,
@@ -160,9 +160,9 @@ def _matches(
 ) -> Iterator[_Match | Reason | _Unwanted]:
     try:
         if document.modality == "RTSTRUCT":
-            yield from _from_rtstruct(document, dcmread(document.path, force=True), images, wanted)
+            yield from _from_rtstruct(document, read(document.path), images, wanted)
         elif document.modality == "SEG":
-            dataset = dcmread(document.path, force=True)
+            dataset = read(document.path)
             yield from _from_seg(document, dataset, reports, images, wanted)
         else:
             for report in reports:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -19,8 +20,17 @@ STEP_TOLERANCE = 0.1
 """How far a step may differ from the usual one: bed joins differ by less than 1 %."""
 DRIFT_TOLERANCE_MM = 1.0
 """How far planes may shift sideways over the whole stack; more is a tilted gantry."""
+FARTHEST_MM = 1e5
+"""No plane lies farther from the origin of its frame of reference."""
+SPACING_MM = (1e-3, 1e3)
+"""Of pixels and of planes; what lies outside is no number of mm."""
+LONGEST_MM = 5000.0
+"""Twice the tallest patient, in any direction."""
+VOXELS_MOST = 2**30
+"""Four thousand planes of 512 x 512: 4 GiB as the numbers that we count with."""
 _DUPLICATE_MM = 0.01
 _COSINE_TOLERANCE = 1e-3
+_SIDE_MOST = 65535  # Rows and Columns have VR US
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +71,7 @@ def plane_geometry(header: Attributes) -> PlaneGeometry | None:
     if (len(position), len(cosines), len(spacing)) != (3, 6, 2) or not (rows and columns):
         return None
     axes = _orthonormal(cosines)
-    if axes is None or min(spacing) <= 0:
+    if axes is None or not _are_of_this_world(position, spacing, (rows, columns)):
         return None
     return PlaneGeometry(
         position=(position[0], position[1], position[2]),
@@ -73,8 +83,22 @@ def plane_geometry(header: Attributes) -> PlaneGeometry | None:
     )
 
 
+def _are_of_this_world(
+    position: Sequence[float], spacing: Sequence[float], shape: Sequence[float]
+) -> bool:
+    """Tell whether numbers can be a plane's: a text of digits may say anything."""
+    low, high = SPACING_MM
+    return (
+        max(map(abs, position)) <= FARTHEST_MM
+        and low <= min(spacing) <= max(spacing) <= high
+        and 1 <= min(shape) <= max(shape) <= _SIDE_MOST
+    )
+
+
 def _orthonormal(cosines: Sequence[float]) -> tuple[Vector, Vector] | None:
     """Return both axes of length one and square to each other, if they nearly are."""
+    if max(map(abs, cosines)) > 2:
+        return None
     first, second = np.asarray(cosines[:3]), np.asarray(cosines[3:])
     lengths = np.linalg.norm(first), np.linalg.norm(second)
     if abs(lengths[0] - 1) > 0.01 or abs(lengths[1] - 1) > 0.01 or abs(first @ second) > 0.01:
@@ -108,7 +132,8 @@ def lattice(planes: Sequence[PlaneGeometry]) -> Grid:
 
     The slice axis points along the normal (column axis times row axis), so that the axes in the
     order column, row, slice are right-handed. The spacing between slices is the mean step. Raises
-    UnusableStudy where planes are too few, differ, coincide, are missing or unevenly spaced.
+    UnusableStudy where planes are too few, differ, coincide, are missing or unevenly spaced, and
+    where they make a volume that no patient fills and no memory holds.
     """
     if len(planes) < 2:
         raise unusable("SLICES_TOO_FEW", f"{len(planes)} plane")
@@ -120,6 +145,7 @@ def lattice(planes: Sequence[PlaneGeometry]) -> Grid:
         raise unusable("SLICES_DUPLICATE", f"{len(duplicates(places))} times")
     step = _even_step(places)
     _refuse_tilt(planes)
+    _refuse_giants((len(planes), *first.shape), (step, *first.spacing))
     return Grid(
         shape=(len(planes), *first.shape),
         spacing=(step, *first.spacing),
@@ -159,6 +185,13 @@ def _refuse_tilt(planes: Sequence[PlaneGeometry]) -> None:
     drift = float(np.linalg.norm(offset - (offset @ normal) * normal))
     if drift > DRIFT_TOLERANCE_MM:
         raise unusable("SLICES_IRREGULAR", f"the stack leans by {drift:.1f} mm: a tilted gantry?")
+
+
+def _refuse_giants(shape: Sequence[int], spacing: Sequence[float]) -> None:
+    extents = [count * step for count, step in zip(shape, spacing, strict=True)]
+    if prod(shape) > VOXELS_MOST or max(extents) > LONGEST_MM:
+        sizes = " x ".join(f"{size:.0f}" for size in extents)
+        raise unusable("SIZE_IMPLAUSIBLE", f"{prod(shape)} voxels in {sizes} mm")
 
 
 def is_axial(normal: Vector) -> bool:

@@ -1,14 +1,13 @@
 """What identifies an instance, read from the top of its bytes."""
 
 import re
-import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from pydicom.dataset import Dataset
-from pydicom.filereader import dcmread, read_dataset, read_partial
+from pydicom.filereader import read_dataset, read_partial
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -18,6 +17,7 @@ from pydicom.uid import (
 )
 
 from node.dicom.attributes import UNREADABLE, text
+from node.dicom.reading import inflated, read_headers, transfer_syntax_uid
 from node.errors import NotUnderstood
 
 # PS3.5 9.1 forbids leading zeros in a component; devices in the field write them and they are
@@ -78,7 +78,7 @@ def patient_id(path: Path) -> str:
     For the audit trail alone, where the settings ask for it.
     """
     try:
-        dataset = dcmread(path, specific_tags=["PatientID"], stop_before_pixels=True, force=True)
+        dataset = read_headers(path, ["PatientID"])
     except UNREADABLE as error:
         raise NotUnderstood(f"cannot read the file: {type(error).__name__}") from error
     except OSError as error:
@@ -106,7 +106,7 @@ def _identify(file: BinaryIO) -> Identifiers:
 def _top(file: BinaryIO) -> tuple[Dataset, str]:
     """Read the data set up to Series Instance UID, and the transfer syntax it is written in."""
     try:
-        stated = _transfer_syntax_uid(file)
+        stated = transfer_syntax_uid(file)
         if stated == DeflatedExplicitVRLittleEndian:
             return _inflated_top(file), stated
         file.seek(0)
@@ -117,22 +117,10 @@ def _top(file: BinaryIO) -> tuple[Dataset, str]:
     return dataset, stated or _syntax(implicit=bool(implicit), little=bool(little))
 
 
-def _transfer_syntax_uid(file: BinaryIO) -> str:
-    """Return what the File Meta Information states, ``""`` where it is absent.
-
-    The file is left at the first byte after the File Meta Information.
-    """
-    if file.read(132)[128:] != b"DICM":
-        return ""
-    meta = read_dataset(file, False, True, stop_when=_past_file_meta)  # noqa: FBT003 (its API)
-    return text(meta, "TransferSyntaxUID")
-
-
 def _inflated_top(file: BinaryIO) -> Dataset:
     """Read the top of a deflated data set; the rest stays deflated, however large it would be."""
-    top = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(_TOP_BYTES), _TOP_BYTES)
     return read_dataset(
-        BytesIO(top),
+        BytesIO(b"".join(inflated(file, _TOP_BYTES))),
         False,  # noqa: FBT003  (explicit VR: PS3.5 A.5)
         True,  # noqa: FBT003  (little endian)
         stop_when=_past_identifiers,
@@ -148,7 +136,3 @@ def _syntax(*, implicit: bool, little: bool) -> str:
 
 def _past_identifiers(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return int(tag) > _SERIES_INSTANCE_UID
-
-
-def _past_file_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return int(tag.group) != 2

@@ -21,7 +21,6 @@ from highdicom.sr import (
     TimeContentItem,
     UIDRefContentItem,
 )
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
@@ -31,6 +30,7 @@ from inference.petct import PetFacts
 from node.dicom import attributes, clock
 from node.dicom import codes as ours
 from node.dicom.attributes import UNREADABLE, Attributes
+from node.dicom.reading import read_headers
 from node.dicom.series import ImageSeries, Plane
 
 Cited: TypeAlias = frozenset[tuple[str, int | None]]
@@ -223,7 +223,7 @@ def _moment(header: Attributes, name: str, date_name: Code, time_name: Code) -> 
 def _header(plane: Plane) -> Attributes:
     """Return what one plane's file says; nothing where it cannot be read again."""
     try:
-        dataset = dcmread(plane.path, stop_before_pixels=True, force=True, specific_tags=[*_TAGS])
+        dataset = read_headers(plane.path, [*_TAGS])
         return attributes.frame_headers(dataset)[(plane.frame or 1) - 1]
     except UNREADABLE:
         return Dataset()

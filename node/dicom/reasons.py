@@ -28,6 +28,7 @@ REFUSALS: Mapping[str, str] = MappingProxyType(
         "SLICES_MISSING": "Planes are missing from the series",
         "SLICES_DUPLICATE": "Different planes lie at the same position",
         "SLICES_IRREGULAR": "The planes are not evenly spaced",
+        "SIZE_IMPLAUSIBLE": "Planes, pixels or spacing make no volume of a patient",
         "SLICES_DIFFER": "The planes differ in size, orientation or spacing",
         "SUV_UNITS": "The PET's units cannot be turned into SUVbw",
         "SUV_NOT_BW": "The PET holds an SUV that is not by body weight",

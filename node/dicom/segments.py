@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels.utils import pixel_array
 from pydicom.sr.coding import Code
 
 from inference.geometry import Grid
 from inference.volume import Mask, Region
 from node.dicom.attributes import Attributes, codes, frame_headers, items, number, text
-from node.dicom.geometry import PlaneGeometry, Positions, heights, plane_geometry
+from node.dicom.geometry import VOXELS_MOST, PlaneGeometry, Positions, heights, plane_geometry
+from node.dicom.reading import stored_pixels
 from node.dicom.rtstruct import References
 
 HALF = 0.5
@@ -67,7 +68,7 @@ def region(dataset: Dataset, segment: Segment, *, image_step_mm: float | None = 
     planes are apart is told by the first of these that fits the frames: Spacing Between Slices,
     ``image_step_mm`` of the images that were segmented, Slice Thickness, the smallest gap.
     """
-    pixels: NDArray[np.generic] = pixel_array(dataset)
+    pixels: NDArray[np.generic] = stored_pixels(dataset)
     if pixels.ndim == 2:
         pixels = pixels[None]
     kind = text(dataset, "SegmentationType").upper()
@@ -115,7 +116,10 @@ def _stacked(
     if step_mm is None:
         raise ValueError("the frames of the Segmentation are not evenly spaced")
     indices = np.rint((places - places.min()) / step_mm).astype(int)
-    mask: Mask = np.zeros((int(indices.max()) + 1, *first.shape), np.bool_)
+    shape = (int(indices.max()) + 1, *first.shape)
+    if prod(shape) > VOXELS_MOST:
+        raise ValueError("the frames of the Segmentation lie too far apart")
+    mask: Mask = np.zeros(shape, np.bool_)
     for index, member in zip(indices, masks, strict=True):
         mask[index] |= member
     grid = Grid(

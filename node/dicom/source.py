@@ -9,14 +9,12 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Final
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 
+from node.dicom.attributes import UNREADABLE
+from node.dicom.reading import read_headers
 from node.dicom.series import ImageSeries
-
-_MALFORMED: Final = (ValueError, TypeError, KeyError, AttributeError, OverflowError, IndexError)
 
 
 def _plain(value: object) -> str:
@@ -103,9 +101,8 @@ def read_header(path: Path) -> Dataset | None:
     keywords = [*_IDENTITY, *_PATIENT, *_EQUIPMENT]
     try:
         with tolerant():
-            raw = dcmread(path, stop_before_pixels=True, force=True, specific_tags=[*keywords])
-            return _cleaned(raw)
-    except (OSError, EOFError, InvalidDicomError, *_MALFORMED):
+            return _cleaned(read_headers(path, keywords))
+    except UNREADABLE:
         return None
 
 
@@ -189,5 +186,5 @@ def _cleaned(raw: Dataset) -> Dataset:
 def _value(raw: Dataset, keyword: str) -> object:
     try:
         return raw.get(keyword)
-    except _MALFORMED:
+    except UNREADABLE:
         return None

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.pixels.utils import pixel_array
 from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from inference.geometry import Grid
@@ -17,6 +15,7 @@ from inference.petct import CtFacts, PetCt
 from inference.volume import Quantity, Volume, Voxels
 from node.dicom import contours, geometry, pet, philips
 from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, items, number, text
+from node.dicom.reading import read, stored_pixels
 from node.dicom.reasons import unusable, warning
 from node.dicom.series import Choice, ImageSeries, Plane
 
@@ -103,7 +102,7 @@ def _read(series: ImageSeries) -> _Stack:
     first: Dataset | None = None
     for path, planes in groupby(series.planes, key=lambda plane: plane.path):
         try:
-            dataset = dcmread(path)
+            dataset = read(path, force=False)
             frames = _decoded(dataset)
         except UNREADABLE as error:
             raise unusable("PIXELS_BAD", f"{series.modality}, {type(error).__name__}") from error
@@ -130,7 +129,7 @@ def _is_lossy(dataset: Dataset) -> bool:
 
 def _decoded(dataset: Dataset) -> NDArray[np.generic]:
     """Return the stored values, always with an axis of frames, and let the bytes go."""
-    pixels: NDArray[np.generic] = pixel_array(dataset)
+    pixels: NDArray[np.generic] = stored_pixels(dataset)
     for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"):
         if keyword in dataset:
             delattr(dataset, keyword)
