@@ -38,12 +38,19 @@ def test_a_password_file_that_is_not_there_is_named_by_its_key(tmp_path):
 
 
 def test_settings_do_not_show_a_password_and_still_pass_it_to_the_workers():
-    settings = settings_from({"database": {"url": "postgresql://node:hush@db/petct"}})
+    settings = settings_from(
+        {
+            "database": {"url": "postgresql://node:hush@db/petct"},
+            "listener": {"peers": [{"ae_title": "PACS", "addresses": ["10.0.0.0/8", "::1"]}]},
+        }
+    )
 
     assert "hush" not in repr(settings)
     assert "hush" not in str(settings)
     assert "hush" not in settings.database.shown
-    assert pickle.loads(pickle.dumps(settings)).database.opened({}).count("hush") == 1
+    passed = pickle.loads(pickle.dumps(settings))
+    assert passed == settings
+    assert passed.database.opened({}).count("hush") == 1
 
 
 def test_a_wrong_url_is_refused_without_repeating_it():
