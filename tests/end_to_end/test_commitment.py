@@ -1,8 +1,8 @@
 """Storage commitment against a real PACS, both ways; no study is analysed for it."""
 
 import json
+import socket
 import time
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -26,7 +26,6 @@ from tests.end_to_end import orthanc
 CT = "1.2.840.10008.5.1.4.1.1.2"
 SR = "1.2.840.10008.5.1.4.1.1.88.34"
 EXPLICIT = "1.2.840.10008.1.2.1"
-STUDY = "2.25.100"
 WITHIN_S = 60
 
 pytestmark = [
@@ -36,40 +35,42 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def world(tmp_path, free_ports):
-    """A PACS and a node whose destination it is; the node listens, and nobody analyses."""
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """A PACS and a node; nobody analyses. The PACS is a destination twice: asked in two ways."""
+    folder = tmp_path_factory.mktemp("commitment")
+    node_port = free_port()
+    pacs = orthanc.Orthanc(
+        folder / "orthanc", http_port=free_port(), dicom_port=free_port(), node_port=node_port
+    )
+    peer = {"ae_title": "TESTPACS", "host": "127.0.0.1", "port": pacs.dicom_port}
+    settings = settings_from(
+        {
+            "listener": {"port": node_port, "calling_ae_titles": ["TESTPACS"]},
+            "store": {"root": str(folder / "store"), "free_bytes_min": 0},
+            "database": {"url": f"sqlite:///{folder / 'node.sqlite3'}"},
+            "workers": {"processes": 0},
+            "destinations": {
+                "commits": {**peer, "commitment": "required"},
+                "finds": {**peer, "commitment": "find"},
+            },
+            "delivery": {"retry_first_s": 0.5},
+        }
+    )
+    pacs.start()
+    try:
+        with running_node(settings):
+            engine = connect(settings.database.url)
+            yield World(pacs, engine, Store(settings.store.root, free_bytes_min=0))
+            engine.dispose()
+    finally:
+        pacs.stop()
 
-    @contextmanager
-    def run(commitment, **delivery):
-        node_port = free_ports()
-        pacs = orthanc.Orthanc(
-            tmp_path / "orthanc",
-            http_port=free_ports(),
-            dicom_port=free_ports(),
-            node_port=node_port,
-        )
-        peer = {"ae_title": "TESTPACS", "host": "127.0.0.1", "port": pacs.dicom_port}
-        settings = settings_from(
-            {
-                "listener": {"port": node_port, "calling_ae_titles": ["TESTPACS"]},
-                "store": {"root": str(tmp_path / "store"), "free_bytes_min": 0},
-                "database": {"url": f"sqlite:///{tmp_path / 'node.sqlite3'}"},
-                "workers": {"processes": 0},
-                "destinations": {"pacs": {**peer, "commitment": commitment}},
-                "delivery": {"retry_first_s": 0.5, **delivery},
-            }
-        )
-        pacs.start()
-        try:
-            with running_node(settings):
-                engine = connect(settings.database.url)
-                yield World(pacs, engine, Store(settings.store.root, free_bytes_min=0))
-                engine.dispose()
-        finally:
-            pacs.stop()
 
-    return run
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class World:
@@ -78,22 +79,19 @@ class World:
     def __init__(self, pacs, engine, store):
         self.pacs, self.engine, self._store = pacs, engine, store
 
-    def send(self, *uids):
+    def send(self, study, *uids):
         """Have the PACS send CT images to the node."""
-        sent = []
-        for uid in uids:
-            answer = self.pacs.post("/instances", image(uid))
-            sent.append(answer["ID"])
+        sent = [self.pacs.post("/instances", image(study, uid))["ID"] for uid in uids]
         order = {"Resources": sent, "Synchronous": True}
         self.pacs.post("/modalities/node/store", json.dumps(order).encode())
 
-    def owe(self, *uids, sent_and_lost=False):
+    def owe(self, study, *uids, destination, sent_and_lost=False):
         """Owe results of a study that came; those lost were sent, and the PACS has them not."""
         with writing(self.engine) as connection:
             job_id = jobs.enqueue(
                 connection,
-                studies.find(connection, STUDY),
-                instances.to_analyze(connection, STUDY),
+                studies.find(connection, study),
+                instances.to_analyze(connection, study),
                 bundle_digest="sha256:b",
                 readiness=Readiness(why_ready="QUIET"),
                 now=now(),
@@ -101,21 +99,21 @@ class World:
             job = jobs.claim(connection, worker="w", now=now(), lease=timedelta(minutes=1))
             outcome = Outcome(
                 state=JobState.DONE,
-                results=[self._kept(uid, job_id) for uid in uids],
-                destinations=["pacs"],
+                results=[self._kept(study, uid, job_id) for uid in uids],
+                destinations=[destination],
             )
             assert jobs.conclude(connection, job, outcome, now=now())
             if sent_and_lost:
                 lease = Lease(node="n", now=now(), until=now())
                 taken = deliveries.claim(
-                    connection, "pacs", DeliveryState.OWED, lease=lease, limit=9
+                    connection, destination, DeliveryState.OWED, lease=lease, limit=9
                 )
                 assert all(deliveries.sent(connection, one, now=now()) for one in taken)
 
-    def _kept(self, uid, job_id):
+    def _kept(self, study, uid, job_id):
         kind = {"sop_class_uid": SR, "sop_instance_uid": uid, "transfer_syntax_uid": EXPLICIT}
-        of = {"series_instance_uid": f"{STUDY}.8", "study_instance_uid": STUDY}
-        content = part10(data_set(uid, SR, "SR", f"{STUDY}.8"), **kind)
+        of = {"series_instance_uid": f"{study}.8", "study_instance_uid": study}
+        content = part10(data_set(study, uid, SR, "SR"), **kind)
         stored = self._store.put_result(
             ResultObject(kind=ResultKind.REPORT, part10=content, **kind, **of)
         )
@@ -123,9 +121,13 @@ class World:
             job_id=job_id, kind="SR", path=stored.path, sha256=stored.sha256, **kind, **of
         )
 
-    def deliveries(self):
+    def deliveries(self, study):
         with reading(self.engine) as connection:
-            return deliveries.of_study(connection, STUDY)
+            return deliveries.of_study(connection, study)
+
+    def until_delivered(self, study):
+        self.until(lambda: all(one.delivered for one in self.deliveries(study)))
+        return self.deliveries(study)
 
     def until(self, condition):
         end = time.monotonic() + WITHIN_S
@@ -134,83 +136,80 @@ class World:
             time.sleep(0.1)
 
 
-def data_set(uid, kind, modality, series):
+def data_set(study, uid, kind, modality):
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = kind, uid
     dataset.Modality = modality
     dataset.PatientID = "PHANTOM"
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = STUDY, series
+    dataset.StudyInstanceUID = study
+    dataset.SeriesInstanceUID = f"{study}.{1 if modality == 'CT' else 8}"
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
     write_dataset(buffer, dataset)
     return buffer.getvalue()
 
 
-def image(uid):
+def image(study, uid):
     kind = {"sop_class_uid": CT, "sop_instance_uid": uid, "transfer_syntax_uid": EXPLICIT}
-    return part10(data_set(uid, CT, "CT", f"{STUDY}.1"), **kind)
+    return part10(data_set(study, uid, CT, "CT"), **kind)
 
 
-def test_results_are_delivered_when_orthanc_commits_to_them(world):
-    with world("required") as here:
-        here.send("2.25.1")
-        here.owe("2.25.2", "2.25.3")
-
-        here.until(lambda: all(one.delivered for one in here.deliveries()))
-
-        assert {(one.state, one.evidence) for one in here.deliveries()} == {
-            ("committed", "commitment")
-        }
-        modalities = sorted(one["modality"] for one in here.pacs.instances(STUDY))
-        assert modalities == ["CT", "SR", "SR"]
-        with reading(here.engine) as connection:
-            assert commitments.unanswered(connection) == []
+def modalities(here, study):
+    return sorted(one["modality"] for one in here.pacs.instances(study))
 
 
-def test_orthanc_is_asked_by_c_find_where_that_is_to_decide(world):
-    with world("find") as here:
-        here.send("2.25.1")
-        here.owe("2.25.2", "2.25.3")
+def test_results_are_delivered_when_orthanc_commits_to_them(here):
+    here.send("2.25.10", "2.25.11")
+    here.owe("2.25.10", "2.25.12", "2.25.13", destination="commits")
 
-        here.until(lambda: all(one.delivered for one in here.deliveries()))
+    over = here.until_delivered("2.25.10")
 
-        assert {(one.state, one.evidence) for one in here.deliveries()} == {("committed", "find")}
+    assert {(one.state, one.evidence) for one in over} == {("committed", "commitment")}
+    assert modalities(here, "2.25.10") == ["CT", "SR", "SR"]
+    with reading(here.engine) as connection:
+        assert commitments.unanswered(connection) == []
 
 
-def test_orthanc_asks_us_to_commit_and_hears_what_is_safe_and_what_is_not(world):
-    with world("none") as here:
-        here.send("2.25.1", "2.25.2")
-        asked = {"DicomInstances": [[CT, "2.25.1"], [CT, "2.25.2"], [CT, "2.25.9"], [SR, "2.25.1"]]}
+def test_orthanc_is_asked_by_c_find_where_that_is_to_decide(here):
+    here.send("2.25.20", "2.25.21")
+    here.owe("2.25.20", "2.25.22", "2.25.23", destination="finds")
 
-        answer = here.pacs.post("/modalities/node/storage-commitment", json.dumps(asked).encode())
-        here.until(lambda: here.pacs.get(answer["Path"])["Status"] != "Pending")
+    over = here.until_delivered("2.25.20")
 
-        told = here.pacs.get(answer["Path"])
-        assert told["Status"] == "Failure"
-        committed = [(one["SOPClassUID"], one["SOPInstanceUID"]) for one in told["Success"]]
-        assert committed == [(CT, "2.25.1"), (CT, "2.25.2")]
-        failed = {
-            (one["SOPClassUID"], one["SOPInstanceUID"]): one["FailureReason"]
-            for one in told["Failures"]
-        }
-        assert failed == {(CT, "2.25.9"): 0x0112, (SR, "2.25.1"): 0x0119}
-        here.until(lambda: state_of_pledge(here) is PledgeState.REPORTED)
+    assert {(one.state, one.evidence) for one in over} == {("committed", "find")}
+
+
+def test_what_orthanc_lost_is_sent_again_until_it_commits(here):
+    here.send("2.25.30", "2.25.31")
+    here.owe("2.25.30", "2.25.32", destination="commits", sent_and_lost=True)
+
+    (delivery,) = here.until_delivered("2.25.30")
+
+    assert (delivery.evidence, delivery.rejections, delivery.attempts) == ("commitment", 1, 2)
+    assert modalities(here, "2.25.30") == ["CT", "SR"]
+
+
+def test_orthanc_asks_us_to_commit_and_hears_what_is_safe_and_what_is_not(here):
+    here.send("2.25.40", "2.25.41", "2.25.42")
+    named = [[CT, "2.25.41"], [CT, "2.25.42"], [CT, "2.25.49"], [SR, "2.25.41"]]
+    asked = json.dumps({"DicomInstances": named}).encode()
+
+    answer = here.pacs.post("/modalities/node/storage-commitment", asked)
+    here.until(lambda: here.pacs.get(answer["Path"])["Status"] != "Pending")
+
+    told = here.pacs.get(answer["Path"])
+    assert told["Status"] == "Failure"
+    committed = [[one["SOPClassUID"], one["SOPInstanceUID"]] for one in told["Success"]]
+    assert committed == named[:2]
+    failed = {
+        (one["SOPClassUID"], one["SOPInstanceUID"]): one["FailureReason"]
+        for one in told["Failures"]
+    }
+    assert failed == {(CT, "2.25.49"): 0x0112, (SR, "2.25.41"): 0x0119}
+    here.until(lambda: state_of_pledge(here) is PledgeState.REPORTED)
 
 
 def state_of_pledge(here):
     with reading(here.engine) as connection:
         (pledge,) = of_peer(connection, "TESTPACS")
         return pledge.state
-
-
-def test_what_orthanc_lost_is_sent_again_until_it_commits(world):
-    with world("required") as here:
-        here.send("2.25.1")
-        here.owe("2.25.2", sent_and_lost=True)
-
-        here.until(lambda: here.deliveries()[0].delivered)
-
-        (delivery,) = here.deliveries()
-        assert (delivery.evidence, delivery.rejections, delivery.attempts) == ("commitment", 1, 2)
-        modalities = sorted(one["modality"] for one in here.pacs.instances(STUDY))
-        assert modalities == ["CT", "SR"]

@@ -489,11 +489,13 @@ def test_an_association_that_has_ended_carries_no_report(node):
     assert node.listener.report("another", REPORT) is None
 
 
-def test_we_report_on_an_association_of_our_own_as_scp(free_port):
+@pytest.mark.parametrize("accepts", [{"scu_role": False, "scp_role": True}, {}])
+def test_we_report_on_an_association_of_our_own_as_scp(free_port, accepts):
+    """A peer that knows nothing of roles gets its report, too."""
     told = Told()
     roles = []
     ae = AE(ae_title="PACS")
-    ae.add_supported_context(PUSH_MODEL, scu_role=False, scp_role=True)
+    ae.add_supported_context(PUSH_MODEL, **accepts)
     handlers = [
         (evt.EVT_N_EVENT_REPORT, told),
         (evt.EVT_REQUESTED, lambda event: roles.append(event.assoc.requestor.role_selection)),
