@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, text
+from node.dicom.elements import find
+from node.dicom.file_header import FileHeader, Memo
 from node.dicom.geometry import PlaneGeometry, plane_geometry
 from node.dicom.headers import is_uid
+from node.dicom.reading import read_headers
 from node.errors import NotUnderstood
 
 # What is needed to choose series; all else, and every private element, is passed over unread.
@@ -52,6 +54,8 @@ _TAGS = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]
+_ONLY = frozenset(_TAGS)
+_FUNCTIONAL_GROUPS = frozenset({0x52009229, 0x52009230})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -86,10 +90,17 @@ class ScannedSeries:
         return frozenset(plane.sop_class_uid for plane in self.planes)
 
 
-def read(path: Path) -> Dataset:
-    """Read a file's headers; raise NotUnderstood where the file is not DICOM."""
+def read(path: Path, memo: Memo) -> FileHeader | Dataset:
+    """Read a file's headers; raise NotUnderstood where the file is not DICOM.
+
+    They come as a FileHeader where that is certain to tell what pydicom would; of an instance with
+    functional groups, and of all else, as a data set.
+    """
+    elements = find(path)
+    if elements is not None and elements.by_tag.keys().isdisjoint(_FUNCTIONAL_GROUPS):
+        return FileHeader(elements=elements, only=_ONLY, memo=memo)
     try:
-        return dcmread(path, stop_before_pixels=True, force=True, specific_tags=_TAGS)
+        return read_headers(path, _TAGS)
     except UNREADABLE as error:
         raise NotUnderstood(f"cannot read the file: {type(error).__name__}") from error
 
@@ -98,16 +109,17 @@ def scan(paths: Sequence[Path]) -> tuple[ScannedSeries, ...]:
     """Sort files into series, in the order of their UIDs; what is no DICOM is left out."""
     found: dict[tuple[str, str], list[ScannedPlane]] = {}
     modalities: dict[tuple[str, str], str] = {}
+    memo: Memo = {}
     for path in sorted(set(paths)):
         try:
-            dataset = read(path)
+            header = read(path, memo)
         except NotUnderstood:
             continue
-        key = text(dataset, "StudyInstanceUID"), text(dataset, "SeriesInstanceUID")
-        if not all(is_uid(uid) for uid in (*key, text(dataset, "SOPInstanceUID"))):
+        key = text(header, "StudyInstanceUID"), text(header, "SeriesInstanceUID")
+        if not all(is_uid(uid) for uid in (*key, text(header, "SOPInstanceUID"))):
             continue
-        modalities.setdefault(key, text(dataset, "Modality").upper())
-        found.setdefault(key, []).extend(_planes(path, dataset))
+        modalities.setdefault(key, text(header, "Modality").upper())
+        found.setdefault(key, []).extend(_planes(path, header))
     return tuple(
         ScannedSeries(
             study_instance_uid=key[0],
@@ -119,17 +131,23 @@ def scan(paths: Sequence[Path]) -> tuple[ScannedSeries, ...]:
     )
 
 
-def _planes(path: Path, dataset: Dataset) -> list[ScannedPlane]:
-    frames = frame_headers(dataset)
-    multi_frame = len(frames) > 1 or "PerFrameFunctionalGroupsSequence" in dataset
+def _planes(path: Path, header: FileHeader | Dataset) -> list[ScannedPlane]:
+    if isinstance(header, FileHeader):
+        return [_plane(path, header, header, None)]
+    frames = frame_headers(header)
+    multi_frame = len(frames) > 1 or "PerFrameFunctionalGroupsSequence" in header
     return [
-        ScannedPlane(
-            path=path,
-            sop_class_uid=text(dataset, "SOPClassUID"),
-            sop_instance_uid=text(dataset, "SOPInstanceUID"),
-            frame=number if multi_frame else None,
-            header=header,
-            geometry=plane_geometry(header),
-        )
-        for number, header in enumerate(frames, start=1)
+        _plane(path, header, frame, number if multi_frame else None)
+        for number, frame in enumerate(frames, start=1)
     ]
+
+
+def _plane(path: Path, top: Attributes, header: Attributes, frame: int | None) -> ScannedPlane:
+    return ScannedPlane(
+        path=path,
+        sop_class_uid=text(top, "SOPClassUID"),
+        sop_instance_uid=text(top, "SOPInstanceUID"),
+        frame=frame,
+        header=header,
+        geometry=plane_geometry(header),
+    )
