@@ -190,7 +190,7 @@ class Workers(Section):
     processes: int = Field(default=1, ge=0, le=64)
     lease_s: Annotated[float, Field(ge=1)] = 60
     attempts: int = Field(default=3, ge=1)
-    timeout_s: Annotated[float, Field(ge=1)] | None = 3600
+    timeout_s: Annotated[float, Field(ge=30)] | None = 3600
     memory_bytes_max: Annotated[int, Field(ge=100_000_000)] | None = None
     studies_max: Annotated[int, Field(ge=1)] | None = None
 

@@ -1,6 +1,7 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Thread
 
 import pytest
 
@@ -164,6 +165,87 @@ def test_a_job_that_kills_its_workers_fails_visibly(engine, enqueue, claim, now)
     assert "no worker came back" in failed.error
     with reading(engine) as connection:
         assert studies.find(connection, "1.1").state is StudyState.FAILED
+
+
+REASON = {"code": "TIMEOUT", "meaning": "the analysis was stopped after 60 s"}
+
+
+def take_back(engine, worker, now, *, attempts=3):
+    with writing(engine) as connection:
+        return jobs.take_back(
+            connection,
+            worker,
+            reason=REASON,
+            attempts=attempts,
+            due_at=now + timedelta(seconds=10),
+            now=now,
+        )
+
+
+def test_the_job_of_a_worker_that_is_gone_is_due_again_long_before_its_lease_ends(
+    engine, enqueue, claim, now
+):
+    enqueue("1.1", "1.1.1")
+    job = claim("gone")
+
+    assert take_back(engine, "gone", now).id == job.id
+    assert claim("next", at=now + timedelta(seconds=9)) is None
+    again = claim("next", at=now + timedelta(seconds=10))
+    assert (again.id, again.attempts, again.error) == (job.id, 2, REASON["meaning"])
+    assert not conclude(engine, job, now, state=JobState.DONE)
+
+
+def test_the_last_attempt_of_a_worker_that_is_gone_fails_with_its_reason(
+    engine, enqueue, claim, now
+):
+    enqueue("1.1", "1.1.1")
+    claim("gone")
+
+    take_back(engine, "gone", now, attempts=1)
+
+    with reading(engine) as connection:
+        (job,) = jobs.of_study(connection, "1.1")
+        study = studies.find(connection, "1.1")
+    assert (job.state, job.reasons) == (JobState.FAILED, (REASON,))
+    assert (study.state, study.reasons) == (StudyState.FAILED, (REASON,))
+
+
+def test_a_worker_without_a_job_leaves_nothing_to_take_back(engine, enqueue, claim, now):
+    enqueue("1.1", "1.1.1")
+    conclude(engine, claim("done"), now, state=JobState.DONE)
+
+    assert take_back(engine, "done", now) is None
+
+
+def test_an_outcome_is_not_lost_on_a_study_that_is_queued_again_meanwhile(
+    engine, enqueue, claim, instance, now
+):
+    """On PostgreSQL the one that ends waits for the one that queues, and sees what it made."""
+    enqueue("1.1", "1.1.1")
+    first = claim()
+    ended = []
+    with writing(engine) as connection:
+        studies.touch(connection, "1.1", now=now)
+        study = studies.find(connection, "1.1")
+        studies.lock(connection, "1.1")
+        studies.settle(connection, study, state=StudyState.QUEUED)
+        thread = Thread(
+            target=lambda: ended.append(conclude(engine, first, now, state=JobState.DONE))
+        )
+        thread.start()
+        jobs.enqueue(
+            connection,
+            study,
+            [instance("1.1.1", study="1.1")],
+            bundle_digest="sha256:c",
+            readiness=Readiness(why_ready="QUIET"),
+            now=now,
+        )
+    thread.join()
+
+    assert ended == [True]
+    with reading(engine) as connection:
+        assert studies.find(connection, "1.1").state is StudyState.QUEUED
 
 
 def test_a_job_put_back_is_due_again_when_it_was_put_back_to(engine, enqueue, claim, now):

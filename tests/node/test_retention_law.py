@@ -52,7 +52,7 @@ class Keeping(RuleBasedStateMachine):
         intake = Intake(self.engine, self.store, identify, self.clock)
         self.house = House(self.engine, self.store, intake, self.arrival, self.clock)
         self.running = []
-        self.undecided = set()  # studies with images that no job was made of
+        self.undecided = {}  # study: images that came and that no job was made of
         self.busy = {}  # study: jobs that wait or run
         self.owed = {}  # study: results that no destination is known to keep
         self.ended = set()  # studies that came to an outcome
@@ -63,7 +63,7 @@ class Keeping(RuleBasedStateMachine):
         known = self._row(uid)
         self.house.receive(study, uid)
         if known is None or known.deleted_at or known.deleting_at:
-            self.undecided.add(study)
+            self.undecided.setdefault(study, set()).add(uid)
 
     @rule(study=st.sampled_from(STUDIES), bundle=st.sampled_from(["sha256:a", "sha256:b"]))
     def it_is_decided(self, study, bundle):
@@ -72,7 +72,7 @@ class Keeping(RuleBasedStateMachine):
         if self.house.queue(study, bundle) is not None:
             # What waited before is superseded by the new one.
             self.busy[study] = {"waits"} | (self.busy.get(study, set()) & {"runs"})
-            self.undecided.discard(study)
+            del self.undecided[study]
 
     @rule()
     def a_worker_takes_a_job(self):
@@ -146,7 +146,8 @@ class Keeping(RuleBasedStateMachine):
     @invariant()
     def what_somebody_needs_is_here(self):
         for row in self._rows(instances):
-            if self._is_needed(row.study_instance_uid):
+            fresh = self.undecided.get(row.study_instance_uid, ())
+            if self._is_needed(row.study_instance_uid) or row.sop_instance_uid in fresh:
                 self._is_here(row)
         for row in self._rows(results):
             if row.sop_instance_uid in self.owed.get(row.study_instance_uid, ()):
@@ -195,5 +196,5 @@ def test_nothing_undelivered_is_ever_deleted(arrival, tmp_path_factory):
     Keeping.folders = tmp_path_factory
 
     run_state_machine_as_test(
-        Keeping, settings=settings(max_examples=25, stateful_step_count=30, deadline=None)
+        Keeping, settings=settings(max_examples=12, stateful_step_count=30, deadline=None)
     )
