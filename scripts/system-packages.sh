@@ -3,7 +3,7 @@
 # Usage: system-packages.sh [viewers], the second for the tests that open a browser
 set -eu
 case "${1:-}" in
-  "") packages="orthanc dcmtk dicom3tools libpixelmed-java default-jre-headless" ;;
+  "") packages="orthanc dcmtk dicom3tools libpixelmed-java default-jre-headless postgresql" ;;
   viewers) packages="orthanc orthanc-dicomweb nginx-light chromium" ;;
   *) echo "usage: $0 [viewers]" >&2; exit 2 ;;
 esac
@@ -11,8 +11,11 @@ missing=""
 for package in $packages; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $package"
 done
-# Any Java will do for PixelMed, any nginx for the viewers.
+# Any Java will do for PixelMed, any PostgreSQL server for the database, any nginx for the viewers.
 if command -v java >/dev/null 2>&1; then missing=$(printf '%s' "$missing" | sed 's/ default-jre-headless//'); fi
+for server in /usr/lib/postgresql/*/bin/initdb; do
+  if [ -x "$server" ]; then missing=$(printf '%s' "$missing" | sed 's/ postgresql//'); fi
+done
 if [ -x /usr/sbin/nginx ]; then missing=$(printf '%s' "$missing" | sed 's/ nginx-light//'); fi
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
