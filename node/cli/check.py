@@ -70,6 +70,8 @@ def _checks(settings: Settings, *, quick: bool) -> dict[str, Callable[[], str]]:
         "durability": partial(ground.durability, settings),
         "clock": partial(ground.clock, settings),
     }
+    if settings.store.bytes_max is not None:
+        checks["quota"] = partial(ground.quota, settings, settings.store.bytes_max)
     if settings.listener.tls is not None:
         checks["tls"] = partial(peers.tls, settings.listener.tls)
     if settings.audit.file is not None:

@@ -18,10 +18,14 @@ def export(study_uid: str, out: Path, settings: Settings, console: Console) -> i
     engine = bootstrap.open_database(settings)
     store = bootstrap.open_store(settings)
     with reading(engine) as connection:
-        paths = [store.path(one.path) for one in instances.to_analyze(connection, study_uid)]
+        chosen = instances.to_analyze(connection, study_uid)
     engine.dispose()
+    paths = [store.path(one.path) for one in chosen if one.is_here]
     if not paths:
         console.print(f"no image of study {study_uid} is in the store")
+        return 1
+    if len(paths) < len(chosen):
+        console.print(f"images of study {study_uid} were deleted by retention: send it again")
         return 1
     try:
         with console.status(f"reading {len(paths)} files"):

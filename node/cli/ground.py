@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from db import migrate
+from db import migrate, retention
 from db.engine import connect, reading
 from inference.errors import InferenceError
 from node import bootstrap
@@ -28,6 +28,7 @@ DISTANT = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "fuse.glusterfs", 
 PROBES = 5
 SLOW_MS = 100
 """An instance costs two or three synced writes; a series of 300 then takes over a minute."""
+QUOTA_WARNED = 0.9
 SKEW_WARNED_S = 2
 SKEW_FAILED_S = 30
 """Half of a lease: jobs that are being done would be given to others."""
@@ -57,6 +58,21 @@ def store(settings: Settings) -> str:
             "every C-STORE is answered 0xA700 until there is room"
         )
     return f"{root} takes synced writes, {free / 1e9:.1f} GB free"
+
+
+def quota(settings: Settings, bytes_max: int) -> str:
+    """Check that the store may take more."""
+    try:
+        with _asking(settings) as connection:
+            held = retention.stored_bytes(connection)
+    except SQLAlchemyError as error:
+        raise CheckFailed(f"the database cannot be asked: {reason(error)}") from error
+    told = f"{held / 1e9:.1f} of {bytes_max / 1e9:.1f} GB are held"
+    if held >= bytes_max:
+        raise CheckFailed(f"{told}: every C-STORE is answered 0xA700 until something is deleted")
+    if held > QUOTA_WARNED * bytes_max:
+        raise CheckWarned(f"{told}: raise store.bytes_max, or see retention")
+    return told
 
 
 def disk(settings: Settings) -> str:

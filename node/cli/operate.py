@@ -211,6 +211,8 @@ def _outcome(job: Job) -> dict[str, Any]:
 def _print_arrival(connection: Connection, study: Study, console: Console) -> None:
     console.rule(f"study {study.study_instance_uid}")
     console.print(f"first image {study.first_at:%Y-%m-%d %H:%M:%S}, last {study.last_at:%H:%M:%S}")
+    if study.deleted_at:
+        console.print(f"  images deleted {study.deleted_at:%Y-%m-%d %H:%M:%S} by retention")
     for series in studies.series_here(connection, study.study_instance_uid):
         console.print(f"  {series.count} {series.modality} in series {series.series_instance_uid}")
     for sender in studies.senders(connection, study.study_instance_uid):

@@ -237,6 +237,18 @@ def test_a_destination_that_does_not_commit_fails_where_it_is_required_to(
     assert ("storage commitment" in said["destination pacs"][1]) == (commitment != "none")
 
 
+@pytest.mark.parametrize(
+    ("held", "level"), [(89, "ok"), (91, "warning"), (100, "failed"), (101, "failed")]
+)
+def test_a_quota_that_is_nearly_used_up_is_told_of(settings_of, mounted, monkeypatch, held, level):
+    monkeypatch.setattr(ground.retention, "stored_bytes", lambda _: held)
+    store = settings_of().store.model_dump()
+
+    _, said = run(settings_of(store={**store, "bytes_max": 100}))
+
+    assert said["quota"][0] == level
+
+
 def test_the_longest_mount_above_a_path_is_the_one_it_lies_on(tmp_path):
     file = tmp_path / "mountinfo"
     file.write_text(MOUNTINFO.format(root="ext4"))

@@ -16,6 +16,8 @@ from node import bootstrap
 from node.cli import operate
 from node.cli.check import check
 from node.cli.export import export
+from node.cli.retain import retain
+from node.config import settings_from
 from node.dicom import headers
 from node.instance import Arrival
 from node.intake import Intake
@@ -157,3 +159,24 @@ def test_export_writes_a_case_that_training_reads(failed_study, phantom_petct, t
     assert export(uid, tmp_path / "case", settings, screen.console) == 0
 
     assert case.read(tmp_path / "case").pet.grid.shape == phantom_petct.pet.grid.shape
+
+
+def test_what_retention_deleted_is_told_and_neither_exported_nor_retried(
+    failed_study, screen, tmp_path
+):
+    settings, uid = failed_study
+    config = settings.model_dump()
+    config["retention"] = {"failed_days": 1}
+    keeping = settings_from(config)
+
+    assert retain(keeping, screen.console, dry_run=True) == 0
+    assert "would be deleted" in screen.read()
+    assert list(settings.store.root.rglob("instances/**/*.dcm")) != []
+    assert retain(keeping, screen.console, dry_run=False) == 0
+
+    assert list(settings.store.root.rglob("instances/**/*.dcm")) == []
+    assert "it was failed, and nothing has come since 2026-01-02" in screen.read()
+    assert operate.retry(uid, settings, screen.console) == 1
+    assert export(uid, tmp_path / "case", settings, screen.console) == 1
+    operate.explain(uid, settings, screen.console)
+    assert "by retention" in screen.read()
