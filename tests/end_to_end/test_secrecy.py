@@ -125,7 +125,7 @@ class Node:
             "listener": {"port": port},
             "store": {"root": str(folder / "store"), "free_bytes_min": 0},
             "database": {"url": self.url},
-            "assembly": {"quiet_s": 0.5, "association_quiet_s": 0.2},
+            "assembly": {"quiet_s": 0.5, "association_quiet_s": 0.2, "counterpart_s": 2},
             "destinations": {"pacs": {"ae_title": "PACS", "host": "127.0.0.1", "port": pacs_port}},
             "delivery": {"retry_first_s": 1, "retry_longest_s": 1},
             "audit": {"file": str(self.audit)},
