@@ -77,6 +77,8 @@ def _checks(settings: Settings, *, quick: bool) -> dict[str, Callable[[], str]]:
     if settings.audit.file is not None:
         checks["audit"] = partial(ground.audit, settings.audit.file)
     if not quick:
+        if settings.database.file is not None and settings.database.file.exists():
+            checks["integrity"] = partial(ground.integrity, settings)
         checks["model"] = partial(ground.model, settings)
         for name, peer in settings.assembly.sources.items():
             checks[f"source {name}"] = partial(peers.verify, peer, settings)

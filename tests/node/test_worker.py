@@ -134,7 +134,6 @@ def test_without_a_due_job_there_is_nothing_to_do(bench):
     assert bench.worker.work() is None
 
 
-@on_both
 def test_a_study_becomes_findings_and_objects_owed_to_the_destination(bench, phantom_files):
     bench.take_in(phantom_files)
 
