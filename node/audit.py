@@ -89,7 +89,7 @@ class Event:
     node_requested: bool = False
     study: Study | None = None
     alerted: str = ""
-    """What a security alert is about: an address or a digest."""
+    """The address that a security alert is about."""
 
 
 Record = Callable[[Event], None]
@@ -141,7 +141,6 @@ def settings_changed(before: str, after: str) -> Event:
         type=SOFTWARE_CONFIGURATION,
         action="E",
         description=f"settings {before} became {after}",
-        alerted=after,
     )
 
 
