@@ -1,5 +1,7 @@
 """Retention deletes what is delivered and old, and nothing that anybody still needs."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,10 +15,13 @@ from db.studies import StudyState
 from node.assembly import Assembler
 from node.census import Census
 from node.completeness import Patience
-from node.errors import Conflicting
+from node.dicom.headers import identify
+from node.errors import Conflicting, OutOfResources
 from node.instance import ResultKind, ResultObject
 from node.intake import Intake
+from node.net import scu
 from node.retention import Retention, Rules
+from node.store import Quota, Store
 from tests.postgresql import BOTH
 
 DAY = timedelta(days=1)
@@ -390,3 +395,68 @@ def test_new_images_of_a_deleted_study_wait_for_the_others(house, engine, clock)
     house.intake.receive(house.arrival("1.2.3", study="1.2", modality="PT"))
     assert len(assembler.assemble(clock.forward(300))) == 1
     assembler.close()
+
+
+@pytest.mark.associations
+def test_a_full_quota_is_answered_with_out_of_resources_until_retention_made_room(
+    house, engine, clock, listening, parcel, data_set
+):
+    house.delivered("1.2")
+    seconds = [0.0]
+
+    def held():
+        with reading(engine) as connection:
+            return retention.stored_bytes(connection)
+
+    quota = Quota(held(), held, clock=lambda: seconds[0])
+    full = Store(house.store.root, free_bytes_min=0, quota=quota)
+    peer = listening(Intake(engine, full, identify, clock).receive)
+    one = parcel(data_set("1.3.1", study="1.3"), "1.3.1")
+
+    (refused,) = scu.send(peer, [one], calling_ae_title="PACS")
+    clock.forward(OLD)
+    house.retain(instances=DAY)
+    seconds[0] += 1
+    (taken,) = scu.send(peer, [one], calling_ae_title="PACS")
+
+    assert (refused.status, taken.status) == (0xA700, 0x0000)
+    assert house.is_here("1.3.1")
+
+
+def test_two_nodes_that_retain_at_once_delete_once(house, engine):
+    for study in range(20):
+        house.delivered(f"1.{study + 2}")
+    house.clock.forward(OLD)
+
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(lambda _: house.retain(instances=DAY), range(4)))
+
+    assert sorted(one for run in runs for one in run) == sorted(
+        (f"1.{study + 2}", "instances") for study in range(20)
+    )
+    assert sum(count for _, count, _ in house.told) == 40
+    assert house.files() == 0
+
+
+def test_an_image_that_comes_again_while_it_is_deleted_is_never_said_to_be_here_without_its_file(
+    house, engine
+):
+    """Senders and two deletions at once: at the end every row and every file agree."""
+    uids = [f"1.2.{number}" for number in range(8)]
+    house.delivered("1.2", *uids)
+    house.clock.forward(OLD)
+
+    def again(uid):
+        for _ in range(3):
+            with suppress(OutOfResources):
+                house.intake.receive(house.arrival(uid, study="1.2"))
+
+    with ThreadPoolExecutor(10) as pool:
+        runs = [pool.submit(house.retain, instances=DAY) for _ in range(2)]
+        list(pool.map(again, uids))
+        for run in runs:
+            run.result()
+
+    with reading(engine) as connection:
+        rows = [instances.find(connection, uid) for uid in uids]
+    assert [one.is_here for one in rows] == [house.store.path(one.path).exists() for one in rows]
