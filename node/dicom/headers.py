@@ -18,11 +18,13 @@ from pydicom.uid import (
 
 from node.dicom.attributes import UNREADABLE, text
 from node.dicom.reading import inflated, read_headers, transfer_syntax_uid
+from node.dicom.top import UnsureError, values
 from node.errors import NotUnderstood
 
 # PS3.5 9.1 forbids leading zeros in a component; devices in the field write them and they are
 # harmless, so they are taken as they are. All else holds: digits, dots, at most 64 characters.
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)+", re.ASCII)
+_UID_LENGTH = 64
 _SERIES_INSTANCE_UID = 0x0020000E
 _KEYWORDS = (
     "SOPClassUID",
@@ -32,6 +34,10 @@ _KEYWORDS = (
     "SeriesInstanceUID",
 )
 _TAGS: list[BaseTag | int] = [Tag(keyword) for keyword in _KEYWORDS]
+_VRS = {int(Tag(keyword)): b"CS" if keyword == "Modality" else b"UI" for keyword in _KEYWORDS}
+# Values that are what their bytes say; whatever else there is, pydicom reads.
+_PLAIN_UID = re.compile(rb"([0-9]+(?:\.[0-9]+)+)\0?")
+_PLAIN_MODALITY = re.compile(rb"([A-Z0-9_]{0,16}) ?")
 _TOP_BYTES = 4 * 2**20
 """How much of a deflated data set is inflated to find the UIDs."""
 
@@ -51,7 +57,7 @@ class Identifiers:
 
 def is_uid(candidate: str) -> bool:
     """Tell whether a text is a UID that can be filed: never a path, never over 64 characters."""
-    return len(candidate) <= 64 and _UID.fullmatch(candidate) is not None
+    return len(candidate) <= _UID_LENGTH and _UID.fullmatch(candidate) is not None
 
 
 def identify(part10: bytes) -> Identifiers:
@@ -60,7 +66,7 @@ def identify(part10: bytes) -> Identifiers:
     A missing preamble or File Meta Information is tolerated. Nothing after Series Instance UID is
     read, so that a bad element further down does not matter.
     """
-    return _identify(BytesIO(part10))
+    return _at_sight(part10) or _identify(BytesIO(part10))
 
 
 def identify_file(path: Path) -> Identifiers:
@@ -84,6 +90,32 @@ def patient_id(path: Path) -> str:
     except OSError as error:
         raise NotUnderstood(f"cannot read the file: {error.strerror}") from error
     return text(dataset, "PatientID")
+
+
+def _at_sight(part10: bytes) -> Identifiers | None:
+    """Read plain values without pydicom, in a fifth of its time; None where it might differ."""
+    try:
+        transfer_syntax_uid, found = values(part10, _VRS)
+        plain = [_plain(tag, found) for tag in _VRS]
+    except UnsureError:
+        return None
+    sop_class_uid, sop_instance_uid, modality, study_instance_uid, series_instance_uid = plain
+    return Identifiers(
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=sop_instance_uid,
+        study_instance_uid=study_instance_uid,
+        series_instance_uid=series_instance_uid,
+        modality=modality,
+        transfer_syntax_uid=transfer_syntax_uid,
+    )
+
+
+def _plain(tag: int, found: dict[int, bytes]) -> str:
+    must_be_uid = _VRS[tag] == b"UI"
+    plain = (_PLAIN_UID if must_be_uid else _PLAIN_MODALITY).fullmatch(found.get(tag, b""))
+    if plain is None or (must_be_uid and len(plain[1]) > _UID_LENGTH):
+        raise UnsureError
+    return plain[1].decode("ascii")
 
 
 def _identify(file: BinaryIO) -> Identifiers:
