@@ -108,7 +108,7 @@ def _texts(source: Attributes, keyword: str) -> tuple[str, ...]:
     if plain is not None:
         return plain
     found = value(source, keyword)
-    if found is None or isinstance(found, bytes | Dataset):
+    if found is None or isinstance(found, bytes | Dataset | DicomSequence):
         return ()
     values = [found] if isinstance(found, str) or not isinstance(found, Sequence) else found
     return tuple(str(v).strip(" \0\t\r\n") for v in values)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from pydicom.datadict import dictionary_VR
 from pydicom.uid import (
@@ -46,14 +46,9 @@ _IMPLICIT_HEAD: Final = Struct("<HHL").unpack_from
 _LENGTH: Final = Struct("<L").unpack_from
 
 
-class Element(NamedTuple):
-    """One element: where its tag, its value and what follows it begin, counted from the file's."""
-
-    vr: bytes
-    """``b""`` in implicit VR."""
-    head: int
-    start: int
-    end: int
+Element: TypeAlias = tuple[bytes, int, int, int]
+"""The Value Representation of an element, ``b""`` in implicit VR, and where its tag, its value and
+what follows it begin, counted from the start of the file. There are many of them."""
 
 
 class Stamp(NamedTuple):
@@ -81,8 +76,8 @@ class Elements:
     start: int
     """Where the data set begins."""
     by_tag: Mapping[int, Element]
-    pixels: Element | None
-    """Pixel Data where it has a length."""
+    pixels: tuple[int, int] | None
+    """Where the value of Pixel Data begins and ends, where it has a length."""
     stamp: Stamp
 
 
@@ -122,11 +117,7 @@ class _Walk:
             raise _UnsureError
         meta, start = self._file_meta()
         stated = meta.get(0x00020010)
-        uid = (
-            ""
-            if stated is None
-            else data[stated.start : stated.end].rstrip(b"\0").decode("latin-1")
-        )
+        uid = "" if stated is None else data[stated[2] : stated[3]].rstrip(b"\0").decode("latin-1")
         implicit = uid == ImplicitVRLittleEndian
         if not implicit and uid not in _EXPLICIT:
             raise _UnsureError
@@ -135,11 +126,11 @@ class _Walk:
         by_tag = self._top_implicit(start) if implicit else self._top_explicit(start)
         last = by_tag[next(reversed(by_tag))] if by_tag else None
         pixels = None
-        end = start if last is None else last.end
+        end = start if last is None else last[3]
         for tag in _PIXELS & by_tag.keys():
             found = by_tag.pop(tag)
-            end = found.head
-            pixels = found if tag == PIXEL_DATA and found.end >= found.start else None
+            _, end, begin, behind = found
+            pixels = (begin, behind) if tag == PIXEL_DATA and behind >= begin else None
         return Elements(
             transfer_syntax_uid=uid,
             implicit=implicit,
@@ -159,9 +150,9 @@ class _Walk:
             if self._data[at : at + 2] != b"\x02\x00":
                 return found, at
             tag, element = self._explicit(at)
-            if tag <= before or element.end > self._known:
+            if tag <= before or element[3] > self._known:
                 raise _UnsureError
-            found[tag], before, at = element, tag, element.end
+            found[tag], before, at = element, tag, element[3]
 
     def _top_explicit(self, at: int) -> dict[int, Element]:
         found: dict[int, Element] = {}
@@ -180,10 +171,10 @@ class _Walk:
                 raise _UnsureError
             before = tag
             if tag in _PIXELS:
-                found[tag] = Element(vr, at, start, -1 if length == _UNDEFINED else start + length)
+                found[tag] = (vr, at, start, -1 if length == _UNDEFINED else start + length)
                 return found
             end = start + length if length != _UNDEFINED else self._sequence(start, vr, tag)
-            found[tag] = Element(vr, at, start, end)
+            found[tag] = (vr, at, start, end)
             at = end
         self._ended(at)
         return found
@@ -200,10 +191,10 @@ class _Walk:
                 raise _UnsureError
             before = tag
             if tag in _PIXELS:
-                found[tag] = Element(b"", at, start, -1 if length == _UNDEFINED else start + length)
+                found[tag] = (b"", at, start, -1 if length == _UNDEFINED else start + length)
                 return found
             end = start + length if length != _UNDEFINED else self._sequence(start, b"", tag)
-            found[tag] = Element(b"", at, start, end)
+            found[tag] = (b"", at, start, end)
             at = end
         self._ended(at)
         return found
@@ -226,7 +217,7 @@ class _Walk:
             start += 4
         elif vr not in _SHORT:
             raise _UnsureError
-        return group << 16 | number, Element(vr, at, start, start + length)
+        return group << 16 | number, (vr, at, start, start + length)
 
     def _sequence(self, at: int, vr: bytes, tag: int, depth: int = 0) -> int:
         """Return where a sequence of undefined length ends, having seen every element in it."""
@@ -255,8 +246,8 @@ class _Walk:
             if group == 0xFFFE:
                 raise _UnsureError
             if not implicit:
-                tag, element = self._explicit(at)
-                vr, start, length = element.vr, element.start, element.end - element.start
+                tag, (vr, _, start, behind) = self._explicit(at)
+                length = behind - start
             undefined = length == _UNDEFINED
             at = self._sequence(start, vr, tag, depth + 1) if undefined else start + length
         if at != end:

@@ -1,7 +1,7 @@
 """What the header of one file says, decoded by pydicom once for all the files that say the same."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from io import BytesIO
@@ -37,6 +37,31 @@ _PLAIN: Final = {
 }
 
 
+class _Tags(dict[str, int]):
+    """Tags by keyword, looked up once; -1 for what is no keyword."""
+
+    def __missing__(self, keyword: str) -> int:
+        tag = tag_for_keyword(keyword)
+        self[keyword] = -1 if tag is None else tag
+        return self[keyword]
+
+
+class _Only(dict[str, int]):
+    """The tags of some keywords, -1 for all others."""
+
+    def __missing__(self, keyword: str) -> int:
+        return -1
+
+
+ALL: Final[Mapping[str, int]] = _Tags()
+"""Every keyword has its tag."""
+
+
+def only(keywords: Iterable[str]) -> Mapping[str, int]:
+    """Return the tags of these keywords alone; all others are told to be absent."""
+    return _Only({keyword: ALL[keyword] for keyword in keywords})
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FileHeader:
     """Yields values of the top level of a file by keyword, as its pydicom data set would.
@@ -46,8 +71,8 @@ class FileHeader:
     """
 
     elements: Elements
-    only: frozenset[str] | None = None
-    """Keywords that are told; all others are absent. None: every one is told."""
+    tags: Mapping[str, int] = field(default_factory=lambda: ALL, repr=False)
+    """The tags of the keywords that are told; see ``only``."""
     memo: Memo = field(repr=False)
 
     def get(self, keyword: str, /) -> Any:  # noqa: ANN401  (a value has the type that its VR says)
@@ -56,11 +81,11 @@ class FileHeader:
 
     def derived(self, keyword: str, read: Callable[["FileHeader", str], _T]) -> _T:
         """Return ``read(self, keyword)``, called once for all files with the same bytes there."""
-        element = self.element(keyword)
+        element = self.elements.by_tag.get(self.tags[keyword])
         key: Any = (read, None)
         if element is not None:
-            written = self.elements.data[element.start : element.end]
-            key = (read, keyword, element.vr, written)
+            vr, _, start, end = element
+            key = (read, keyword, vr, self.elements.data[start:end])
         try:
             found: _T = self._known[key]
         except KeyError:
@@ -72,17 +97,16 @@ class FileHeader:
         element = self.element(keyword)
         if element is None:
             return None
-        pattern = _PLAIN.get(element.vr.decode() or _dictionary_vr(_tag(keyword)))
-        written = self.elements.data[element.start : element.end]
+        vr, _, start, end = element
+        pattern = _PLAIN.get(vr.decode() or _dictionary_vr(self.tags[keyword]))
+        written = self.elements.data[start:end]
         if pattern is None or pattern.fullmatch(written) is None:
             return None
         return tuple(part.strip(" \0") for part in written.decode().split("\\"))
 
     def element(self, keyword: str) -> Element | None:
         """Return where an attribute is written, or None."""
-        if self.only is not None and keyword not in self.only:
-            return None
-        return self.elements.by_tag.get(_tag(keyword))
+        return self.elements.by_tag.get(self.tags[keyword])
 
     @property
     def full(self) -> "FileHeader":
@@ -95,10 +119,9 @@ class FileHeader:
 
     def value_of(self, tag: int) -> Any:  # noqa: ANN401  (a value has the type that its VR says)
         """Return a value that is there, decoded together with what it depends on."""
-        element = self.elements.by_tag[tag]
-        implicit = self.elements.implicit
+        _, _, start, end = self.elements.by_tag[tag]
         ambiguous = " or " in _dictionary_vr(tag) and tag not in _OF_PIXEL_REPRESENTATION
-        if ambiguous or (implicit and element.end - element.start >= _LOOKS_EXPLICIT):
+        if ambiguous or (self.elements.implicit and end - start >= _LOOKS_EXPLICIT):
             return self.data_set()[tag].value
         tags = sorted({tag, *(t for t in _CONTEXT if t in self.elements.by_tag)})
         return self._read(b"".join(map(self._written, tags)))[tag].value
@@ -111,22 +134,15 @@ class FileHeader:
         return known
 
     def _written(self, tag: int) -> bytes:
-        element = self.elements.by_tag[tag]
-        return self.elements.data[element.head : element.end]
+        _, head, _, end = self.elements.by_tag[tag]
+        return self.elements.data[head:end]
 
     def _read(self, data: bytes) -> Dataset:
         return read_dataset(BytesIO(data), self.elements.implicit, True)  # noqa: FBT003  (its API)
 
 
 def _value(header: FileHeader, keyword: str) -> Any:  # noqa: ANN401  (as its VR says)
-    return None if header.element(keyword) is None else header.value_of(_tag(keyword))
-
-
-@cache
-def _tag(keyword: str) -> int:
-    """Return the tag of a keyword, -1 for what is none."""
-    tag = tag_for_keyword(keyword)
-    return -1 if tag is None else tag
+    return None if header.element(keyword) is None else header.value_of(header.tags[keyword])
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import TypeAlias
 
@@ -57,8 +58,8 @@ class PlaneGeometry:
         """Tell whether both planes have the same axes, voxel size and count."""
         mine = (*self.row_axis, *self.column_axis, *self.spacing)
         others = (*other.row_axis, *other.column_axis, *other.spacing)
-        return self.shape == other.shape and bool(
-            np.allclose(mine, others, rtol=0, atol=_COSINE_TOLERANCE)
+        return self.shape == other.shape and (
+            mine == others or bool(np.allclose(mine, others, rtol=0, atol=_COSINE_TOLERANCE))
         )
 
 
@@ -95,7 +96,8 @@ def _are_of_this_world(
     )
 
 
-def _orthonormal(cosines: Sequence[float]) -> tuple[Vector, Vector] | None:
+@lru_cache(maxsize=256)  # the planes of a series share theirs
+def _orthonormal(cosines: tuple[float, ...]) -> tuple[Vector, Vector] | None:
     """Return both axes of length one and square to each other, if they nearly are."""
     if max(map(abs, cosines)) > 2:
         return None

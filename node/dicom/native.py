@@ -38,13 +38,14 @@ class NativePixels:
         place = header.elements.pixels
         if place is None or header.elements.transfer_syntax_uid not in _SYNTAXES:
             return None
-        if place.end != header.elements.stamp.size:
+        start, end = place
+        if end != header.elements.stamp.size:
             return None  # something follows
         rows, columns = _count(header, "Rows"), _count(header, "Columns")
         bits, sign = _count(header, "BitsStored"), _count(header, "PixelRepresentation")
         if not _is_plain(header) or not 1 <= bits <= _BITS or sign not in (0, 1):
             return None
-        if min(rows, columns) < 1 or place.end - place.start != rows * columns * _BITS // 8:
+        if min(rows, columns) < 1 or end - start != rows * columns * _BITS // 8:
             return None
         return cls(
             path=path,
@@ -52,24 +53,41 @@ class NativePixels:
             shape=(rows, columns),
             stored_type=_TYPES[sign],
             unused_bits=_BITS - bits,
-            start=place.start,
+            start=start,
         )
 
-    def read(self) -> Stored | None:
-        """Return the stored values; None where the file is no longer the one that was scanned."""
-        stored: NDArray[Any] = np.empty(self.shape, self.stored_type)
+    def room(self) -> Stored:
+        """Return an array that ``read`` can fill."""
+        return np.empty(self.shape, self.stored_type)
+
+    def read(self, room: Stored) -> tuple[int, int] | None:
+        """Fill ``room`` with the stored values, and return the least and the greatest of them.
+
+        None where the file is no longer the one whose header was read.
+        """
         try:
             with self.path.open("rb", buffering=0) as file:
                 if Stamp.of(file.fileno()) != self.header.elements.stamp:
                     return None
-                if os.preadv(file.fileno(), [stored.data], self.start) != stored.nbytes:
+                if os.preadv(file.fileno(), [room.data], self.start) != room.nbytes:
                     return None
         except OSError:
             return None
-        if self.unused_bits:  # what stands in them is not part of the value (PS3.5 8.1.1)
-            np.left_shift(stored, self.unused_bits, out=stored)
-            np.right_shift(stored, self.unused_bits, out=stored)
-        return stored
+        least, most = int(room.min()), int(room.max())
+        low, high = self._range
+        if low <= least and most <= high:
+            return least, most
+        values: NDArray[Any] = room  # other bits than the stored ones are set (PS3.5 8.1.1)
+        np.left_shift(values, self.unused_bits, out=values)
+        np.right_shift(values, self.unused_bits, out=values)
+        return int(values.min()), int(values.max())
+
+    @property
+    def _range(self) -> tuple[int, int]:
+        """What the stored bits can say; other bits only repeat the sign where values are within."""
+        most = 1 << _BITS - self.unused_bits
+        signed = self.stored_type == _TYPES[1]
+        return (-most // 2, most // 2 - 1) if signed else (0, most - 1)
 
 
 def _is_plain(header: FileHeader) -> bool:

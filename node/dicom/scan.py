@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, text
 from node.dicom.elements import find
-from node.dicom.file_header import FileHeader, Memo
+from node.dicom.file_header import FileHeader, Memo, only
 from node.dicom.geometry import PlaneGeometry, plane_geometry
 from node.dicom.headers import is_uid
 from node.dicom.reading import read_headers
@@ -54,7 +54,7 @@ _TAGS = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]
-_ONLY = frozenset(_TAGS)
+_ONLY = only(_TAGS)
 _FUNCTIONAL_GROUPS = frozenset({0x52009229, 0x52009230})
 
 
@@ -98,7 +98,7 @@ def read(path: Path, memo: Memo) -> FileHeader | Dataset:
     """
     elements = find(path)
     if elements is not None and elements.by_tag.keys().isdisjoint(_FUNCTIONAL_GROUPS):
-        return FileHeader(elements=elements, only=_ONLY, memo=memo)
+        return FileHeader(elements=elements, tags=_ONLY, memo=memo)
     try:
         return read_headers(path, _TAGS)
     except UNREADABLE as error:

@@ -1,31 +1,28 @@
 """One series as a stack of calibrated planes, with the headers that came with them."""
 
-import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from inference.geometry import Grid
 from inference.volume import Voxels
-from node.dicom import geometry
+from node.dicom import geometry, rescale
 from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, number, text
 from node.dicom.native import NativePixels, Stored
 from node.dicom.reading import read, stored_pixels
 from node.dicom.reasons import unusable
 from node.dicom.series import ImageSeries, Plane
 
-AIR_HU = -1024.0
-"""What stands outside a CT's field of view; nothing is less dense."""
 _LOSSY: Final = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless})
 _THREADS_MOST: Final = 4
 """More of them wait for memory."""
@@ -140,10 +137,8 @@ def _filled(files: list[_File], count: int, modality: str) -> tuple[Voxels, list
     chunks = _chunks(rest)
     pool = ThreadPoolExecutor(threads())
 
-    def fill(chunk: list[_File]) -> list[_Part]:
-        return [_fill(file, modality, voxels) for file in chunk]
-
     try:
+        fill = partial(_fill, modality=modality, voxels=voxels)
         waiting = [pool.submit(fill, c) if c[0].native is not None else None for c in chunks]
         for chunk, filling in zip(chunks, waiting, strict=True):
             parts += fill(chunk) if filling is None else filling.result()
@@ -174,23 +169,31 @@ def _decoded(path: Path, modality: str) -> _Decoded:
     return _Decoded(dataset=dataset, frames=frames)
 
 
-def _fill(file: _File, modality: str, voxels: Voxels) -> _Part:
-    """Put the planes of one file into the volume, read from their place where they lie in one."""
+def _fill(chunk: list[_File], modality: str, voxels: Voxels) -> list[_Part]:
+    room = None if chunk[0].native is None else chunk[0].native.room()
+    parts = []
+    for file in chunk:
+        part = None if room is None else _fill_native(file, modality, voxels, room)
+        if part is None:
+            part = _fill_decoded(file, _decoded(file.path, modality), modality, voxels)
+        parts.append(part)
+    return parts
+
+
+def _fill_native(file: _File, modality: str, voxels: Voxels, room: Stored) -> _Part | None:
+    """Fill in what lies as it is in a file; None where the file has changed."""
     native = file.native
-    if native is not None:
-        if native.shape != voxels.shape[1:]:
-            raise unusable("SLICES_DIFFER")
-        stored = native.read()
-        if stored is not None:
-            low, high = _rescale(stored, native.header, modality=modality, out=voxels[file.index])
-            return _Part(
-                dataset=None,
-                headers=(native.header,),
-                lossy=_says_lossy(native.header),
-                low=low,
-                high=high,
-            )
-    return _fill_decoded(file, _decoded(file.path, modality), modality, voxels)
+    assert native is not None  # as its chunk's first is not
+    if native.shape != voxels.shape[1:]:
+        raise unusable("SLICES_DIFFER")
+    stored = room.view(native.stored_type)
+    ends = native.read(stored)
+    if ends is None:
+        return None
+    header = native.header
+    rule = rescale.rule(header, modality)
+    low, high = rescale.apply(rule, stored, ends, out=voxels[file.index])
+    return _Part(dataset=None, headers=(header,), lossy=_says_lossy(header), low=low, high=high)
 
 
 def _fill_decoded(file: _File, decoded: _Decoded, modality: str, voxels: Voxels) -> _Part:
@@ -200,7 +203,12 @@ def _fill_decoded(file: _File, decoded: _Decoded, modality: str, voxels: Voxels)
     every = frame_headers(dataset)
     numbers = [(plane.frame or 1) - 1 for plane in file.planes]
     ranges = [
-        _rescale(frames[n], every[n], modality=modality, out=voxels[file.index + i])
+        rescale.apply(
+            rescale.rule(every[n], modality),
+            frames[n],
+            (frames[n].min(), frames[n].max()),
+            out=voxels[file.index + i],
+        )
         for i, n in enumerate(numbers)
     ]
     return _Part(
@@ -214,47 +222,3 @@ def _fill_decoded(file: _File, decoded: _Decoded, modality: str, voxels: Voxels)
 
 def _says_lossy(header: Attributes) -> bool:
     return text(header, "LossyImageCompression") == "01"
-
-
-def _rescale(
-    stored: Stored, header: Attributes, *, modality: str, out: Voxels
-) -> tuple[float, float]:
-    """Apply the plane's own slope and intercept, and return the least and the greatest value.
-
-    Padding becomes air, and no activity in a PET. In a CT nothing stays below air; the least value
-    is told as it was before.
-    """
-    slope, intercept = number(header, "RescaleSlope"), number(header, "RescaleIntercept")
-    if not slope or slope < 0:
-        told = "no rescale slope" if not slope else f"rescale slope {slope:g}"
-        raise unusable("SUV_UNITS" if modality == "PT" else "CT_NOT_HU", told)
-    with np.errstate(over="ignore", invalid="ignore"):
-        np.multiply(stored, np.float32(slope), out=out, casting="unsafe")
-        out += np.float32(intercept or 0.0)
-    _replace_padding(stored, header, out=out, value=AIR_HU if modality == "CT" else 0.0)
-    low, high = float(out.min()), float(out.max())
-    if modality == "CT" and not low >= AIR_HU:  # what is no number is below as well
-        np.maximum(out, np.float32(AIR_HU), out=out)
-    return low, high
-
-
-def _replace_padding(stored: Stored, header: Attributes, *, out: Voxels, value: float) -> None:
-    """Replace the stored values that stand for no value (PS3.3 C.7.5.1.1.2)."""
-    stated = number(header, "PixelPaddingValue")
-    if stated is None:
-        return
-    limit = number(header, "PixelPaddingRangeLimit")
-    ends = [_as_stored(stated, header), _as_stored(stated if limit is None else limit, header)]
-    low, high = min(ends), max(ends)
-    if stored.dtype.kind in "iu":  # compared with whole numbers they need not become others
-        low, high = math.ceil(low), math.floor(high)
-    values: NDArray[Any] = stored
-    np.putmask(out, values == low if low == high else (values >= low) & (values <= high), value)
-
-
-def _as_stored(value: float, header: Attributes) -> float:
-    """Return a value with the sign of the pixels: some write 63536 for -2000."""
-    signed = number(header, "PixelRepresentation") == 1
-    if signed and value > 0x7FFF:
-        return value - 0x10000
-    return value + 0x10000 if not signed and value < 0 else value
