@@ -1,0 +1,153 @@
+"""Maps scores to probabilities: chosen on validation, then frozen.
+
+* J. C. Platt. Advances in Large Margin Classifiers. 1999:61-74.
+* B. Zadrozny, C. Elkan. KDD 2002:694-699 (isotonic).
+* M. Saerens, P. Latinne, C. Decaestecker. Neural Computation 2002;14:21-41 (prior shift, eq. 2.4).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression, minimize
+from scipy.special import expit
+
+from inference.card import Calibration
+from training.statistics.values import Floats, Labels, UnusableScores, logit, require_scores
+
+
+Recalibration: TypeAlias = Callable[[Floats], Floats]
+"""Maps scores to probabilities."""
+
+
+def platt(labels: Labels, margins: Floats) -> Calibration:
+    """Fit sigmoid(slope * margin + intercept) by greatest likelihood.
+
+    The slope is kept above 0.01, so that calibration never turns the order over.
+    """
+    signs = np.where(labels, 1.0, -1.0)
+
+    def loss(parameters: Floats) -> float:
+        score = parameters[0] * margins + parameters[1]
+        return float(np.logaddexp(0.0, -signs * score).mean())
+
+    found = minimize(loss, np.array([1.0, 0.0]), bounds=[(0.01, 100.0), (-50.0, 50.0)])
+    slope, intercept = (round(float(value), 6) for value in found.x)
+    return Calibration(slope=slope, intercept=intercept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Isotonic:
+    """A rising curve from scores to probabilities, straight between its knots."""
+
+    scores: tuple[float, ...]
+    probabilities: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.scores) != len(self.probabilities) or not self.scores:
+            raise ValueError("an isotonic curve needs a probability for each of its scores")
+        if np.any(np.diff(self.scores) <= 0) or np.any(np.diff(self.probabilities) < 0):
+            raise ValueError("an isotonic curve must rise")
+
+    def probability(self, scores: Floats) -> Floats:
+        """Read off probabilities; beyond the ends the curve is level."""
+        found: Floats = np.interp(scores, self.scores, self.probabilities)
+        return found
+
+
+def isotonic(labels: Labels, scores: Floats) -> Isotonic:
+    """Fit the rising curve with the least squares (pool adjacent violators); ties share one knot.
+
+    It needs some hundred cases: with few it learns their noise, and ends at exactly 0 and 1.
+    """
+    require_scores(labels, scores)
+    knots, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    shares = np.bincount(place, weights=labels) / counts
+    fitted = np.clip(isotonic_regression(shares, weights=counts).x, 0.0, 1.0)
+    return Isotonic(
+        scores=tuple(float(knot) for knot in knots),
+        probabilities=tuple(float(value) for value in fitted),
+    )
+
+
+def prior_shift(probabilities: Floats, *, seen: float, true: float) -> Floats:
+    """Bring probabilities from the prevalence of training to the true one.
+
+    ``seen`` is the share of positives that the network was shown, after oversampling: each odds is
+    multiplied by the ratio of the two prevalences' odds. It is right where oversampling alone
+    shifted the scores, not where the network is overconfident as well.
+    """
+    for prevalence in (seen, true):
+        if not 0 < prevalence < 1:
+            raise UnusableScores(f"a prevalence lies between 0 and 1, got {prevalence:g}")
+    by = logit(np.array([true])) - logit(np.array([seen]))
+    shifted: Floats = expit(logit(probabilities) + by)
+    return shifted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The way to probabilities that did best, and the Brier score of each by cross-validation."""
+
+    method: str
+    brier: dict[str, float]
+    probability: Recalibration
+
+
+def chosen(
+    labels: Labels, scores: Floats, *, seen: float | None = None, folds: int = 5, seed: int = 0
+) -> Choice:
+    """Choose among Platt, isotonic and (with ``seen``, see ``prior_shift``) a shift of the prior.
+
+    Each is fitted on some folds of the validation cases and judged on the others; the one with the
+    least Brier score is then fitted on all. A shift needs scores that are probabilities.
+    """
+    require_scores(labels, scores, each=folds)
+    fits = _fits(scores, seen)
+    place = _folds(labels, folds, np.random.default_rng(seed))
+    errors = {}
+    for name, fit in fits.items():
+        apart = np.empty(len(labels))
+        for fold in range(folds):
+            out = place == fold
+            probability = fit(labels[~out], scores[~out])
+            apart[out] = probability(scores[out]) - labels[out]
+        errors[name] = float(np.mean(apart**2))
+    best = min(errors, key=lambda name: errors[name])
+    return Choice(method=best, brier=errors, probability=fits[best](labels, scores))
+
+
+def _fits(
+    scores: Floats, seen: float | None
+) -> dict[str, Callable[[Labels, Floats], Recalibration]]:
+    """Return each way to fit; Platt scales log odds where scores are probabilities."""
+    bounded = bool(scores.min() >= 0 and scores.max() <= 1)
+
+    def by_platt(labels: Labels, some: Floats) -> Recalibration:
+        found = platt(labels, logit(some) if bounded else some)
+        return lambda new: expit(found.slope * (logit(new) if bounded else new) + found.intercept)
+
+    def by_isotonic(labels: Labels, some: Floats) -> Recalibration:
+        return isotonic(labels, some).probability
+
+    fits = {"platt": by_platt, "isotonic": by_isotonic}
+    if seen is None:
+        return fits
+    if not bounded:
+        raise UnusableScores("a shift of the prior needs scores between 0 and 1")
+
+    def by_shift(labels: Labels, _some: Floats) -> Recalibration:
+        true = float(labels.mean())
+        return lambda new: prior_shift(new, seen=seen, true=true)
+
+    return {**fits, "prior shift": by_shift}
+
+
+def _folds(labels: Labels, folds: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Deal the cases of each class to folds in turn, in an order drawn at random."""
+    place = np.empty(len(labels), dtype=np.intp)
+    for some in (np.flatnonzero(labels), np.flatnonzero(~labels)):
+        place[rng.permutation(some)] = np.arange(len(some)) % folds
+    return place
