@@ -25,6 +25,8 @@ from training.progress import Track
 from training.recipe import Recipe, RecipeUnusable
 from training.recipe import load as load_recipe
 from training.report import performance_table
+from training.statistics.command import add_statistics
+from training.statistics.values import UnusableScores
 
 DEFAULT_RECIPE = Path(__file__).parent / "recipes" / "dlnms-phantom.yaml"
 
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         given.run(given)
-    except (RecipeUnusable, InferenceError, ExportDiffers, OSError) as error:
+    except (RecipeUnusable, InferenceError, ExportDiffers, UnusableScores, OSError) as error:
         Console(stderr=True, soft_wrap=True).print(
             f"petct-train: {error}", style="red", markup=False
         )
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_show(commands)
     _add_cohort(commands)
+    add_statistics(commands)
     return parser
 
 

@@ -47,19 +47,15 @@ class Fit:
 
     ``slope`` is 1 and ``intercept`` 0 for perfect agreement: a slope below 1 tells of extremes
     that are too extreme, an intercept (at slope 1) above 0 of risks that are too low on the whole.
+    ``brier_skill`` is the share of the Brier score of always telling the prevalence that is saved.
     """
 
     slope: Interval
     intercept: Interval
     brier: float
-    brier_of_prevalence: float
+    brier_skill: float
     observed_to_expected: float
     curve: tuple[Group, ...]
-
-    @property
-    def brier_skill(self) -> float:
-        """Share of the Brier score of always telling the prevalence that is saved."""
-        return 1 - self.brier / self.brier_of_prevalence
 
 
 def calibration(
@@ -77,12 +73,12 @@ def calibration(
     if np.ptp(probabilities) == 0:
         raise UnusableScores("probabilities that are all equal have no calibration slope")
     margins = logit(probabilities)
-    prevalence = float(labels.mean())
+    prevalence, score = float(labels.mean()), brier(labels, probabilities)
     return Fit(
         slope=_slope(labels, margins, patients),
         intercept=_intercept(labels, margins, patients),
-        brier=brier(labels, probabilities),
-        brier_of_prevalence=prevalence * (1 - prevalence),
+        brier=score,
+        brier_skill=1 - score / (prevalence * (1 - prevalence)),
         observed_to_expected=prevalence / float(probabilities.mean()),
         curve=calibration_curve(labels, probabilities, groups=groups),
     )

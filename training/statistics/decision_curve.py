@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.statistics import weighted
-from training.statistics.bootstrap import Sample, bootstrap
+from training.statistics.bootstrap import Sample, Statistic, bootstrap
 from training.statistics.values import (
     Floats,
     Interval,
@@ -40,15 +40,23 @@ def decision_curve(
     """Return the net benefit at each threshold, with bootstrap intervals at this prevalence."""
     labels = sample.labels
     require_probabilities(labels, probabilities)
-    worth = np.stack([_worth(labels, probabilities > t, t) for t in _checked(thresholds)], axis=1)
+    statistic = net_benefit_statistic(labels, probabilities, _checked(thresholds))
     everyone = [float(_worth(labels, np.ones_like(labels), t).mean()) for t in thresholds]
-    found = bootstrap(weighted.means(worth), sample)
+    found = bootstrap(statistic, sample)
     return tuple(
         NetBenefit(
             threshold=t, model=model, call_all=call_all, advantage=_advantage(model, call_all)
         )
         for t, model, call_all in zip(thresholds, found, everyone, strict=True)
     )
+
+
+def net_benefit_statistic(
+    labels: Labels, probabilities: Floats, thresholds: Sequence[float]
+) -> Statistic:
+    """Net benefit at each threshold, of cases drawn again."""
+    worth = [_worth(labels, probabilities > threshold, threshold) for threshold in thresholds]
+    return weighted.means(np.stack(worth, axis=1))
 
 
 def net_benefit(labels: Labels, probabilities: Floats, threshold: float) -> float:

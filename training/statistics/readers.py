@@ -19,6 +19,7 @@ from training.statistics import weighted
 from training.statistics.bootstrap import Sample, bootstrap
 from training.statistics.discrimination import REACH, auroc_difference, auroc_interval
 from training.statistics.operating_point import Confusion, count
+from training.statistics.rates import rates_of
 from training.statistics.values import (
     Difference,
     Floats,
@@ -37,7 +38,8 @@ class ReaderComparison:
     advantage of its curve, so that sensitivity and specificity at the cut-off are told as well.
     """
 
-    confusion: Confusion
+    counts: Confusion
+    rates: dict[str, Interval]
     auroc: Interval
     auroc_of_model_minus_reader: Difference
     sensitivity_p: float | None
@@ -47,16 +49,20 @@ class ReaderComparison:
 def compare_reader(
     sample: Sample, calls: Labels, scores: Floats, *, cutoff: float | None
 ) -> ReaderComparison:
-    """Compare on the same cases; without a cut-off of the model only by AUROC."""
+    """Compare on the same cases; without a cut-off of the model only by AUROC.
+
+    Where a patient has several cases McNemar's p are absent: they would take them for independent.
+    """
     labels, patients = sample.labels, sample.clusters
     require_scores(labels, scores, each=2)
     read = calls.astype(np.float64)
     ps: list[float | None] = [None, None]
-    if cutoff is not None:
+    if cutoff is not None and patients is None:
         called = scores > cutoff
         ps = [mcnemar_p(called[some], calls[some]) for some in (labels, ~labels)]
     return ReaderComparison(
-        confusion=count(labels, calls),
+        counts=count(labels, calls),
+        rates=rates_of(sample, calls),
         auroc=auroc_interval(labels, read, patients),
         auroc_of_model_minus_reader=auroc_difference(labels, scores, read, patients),
         sensitivity_p=ps[0],

@@ -17,9 +17,10 @@ from scipy.special import expit
 from inference.card import Calibration
 from training.statistics.values import Floats, Labels, UnusableScores, logit, require_scores
 
-
 Recalibration: TypeAlias = Callable[[Floats], Floats]
 """Maps scores to probabilities."""
+Way: TypeAlias = Callable[[Labels, Floats], Recalibration]
+"""Fits one to validation cases."""
 
 
 def platt(labels: Labels, margins: Floats) -> Calibration:
@@ -119,9 +120,7 @@ def chosen(
     return Choice(method=best, brier=errors, probability=fits[best](labels, scores))
 
 
-def _fits(
-    scores: Floats, seen: float | None
-) -> dict[str, Callable[[Labels, Floats], Recalibration]]:
+def _fits(scores: Floats, seen: float | None) -> dict[str, Way]:
     """Return each way to fit; Platt scales log odds where scores are probabilities."""
     bounded = bool(scores.min() >= 0 and scores.max() <= 1)
 
@@ -132,7 +131,7 @@ def _fits(
     def by_isotonic(labels: Labels, some: Floats) -> Recalibration:
         return isotonic(labels, some).probability
 
-    fits = {"platt": by_platt, "isotonic": by_isotonic}
+    fits: dict[str, Way] = {"platt": by_platt, "isotonic": by_isotonic}
     if seen is None:
         return fits
     if not bounded:

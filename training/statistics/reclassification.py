@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import norm
 
 from training.statistics import weighted
-from training.statistics.bootstrap import Sample, bootstrap
+from training.statistics.bootstrap import Sample, Statistic, bootstrap
 from training.statistics.values import (
     Floats,
     Interval,
@@ -65,23 +65,20 @@ class Moves:
 
 @dataclass(frozen=True, kw_only=True)
 class Reclassification:
-    """A new model against an old one; intervals by bootstrap."""
+    """A new model against an old one; intervals by bootstrap, ``p`` as published (``Moves.z``)."""
 
     nri: Interval
     event_nri: Interval
     non_event_nri: Interval
     moves: Moves
+    p: float
 
 
 def categorical(
     sample: Sample, old: Floats, new: Floats, thresholds: Sequence[float]
 ) -> Reclassification:
-    """NRI by risk categories; a risk strictly above a threshold is in the category above it."""
-    if not thresholds or list(thresholds) != sorted(set(thresholds)):
-        raise UnusableScores(f"thresholds must ascend, got {list(thresholds)}")
-    edges = np.asarray(thresholds)
-    ranks = [np.searchsorted(edges, risks, side="left") for risks in (old, new)]
-    return _reclassified(sample, old, new, np.sign(ranks[1] - ranks[0]))
+    """NRI by risk categories, as ``between_categories`` has them."""
+    return _reclassified(sample, old, new, between_categories(old, new, thresholds))
 
 
 def continuous(sample: Sample, old: Floats, new: Floats) -> Reclassification:
@@ -92,8 +89,32 @@ def continuous(sample: Sample, old: Floats, new: Floats) -> Reclassification:
 def idi(sample: Sample, old: Floats, new: Floats) -> Interval:
     """Integrated discrimination improvement: mean rise of events minus that of non-events."""
     _require(sample.labels, old, new)
-    rise = _signed(sample.labels, new - old)
-    return bootstrap(weighted.class_means(sample.labels, rise[:, np.newaxis]), sample)[0]
+    return bootstrap(idi_statistic(sample.labels, old, new), sample)[0]
+
+
+def idi_statistic(labels: Labels, old: Floats, new: Floats) -> Statistic:
+    """IDI, one number, of cases drawn again."""
+    return weighted.class_means(labels, _signed(labels, new - old)[:, np.newaxis])
+
+
+def nri_statistic(labels: Labels, direction: Floats) -> Statistic:
+    """NRI, and what events and non-events bring to it, of cases drawn again."""
+    right = _signed(labels, direction)
+    columns = np.stack([right, np.where(labels, right, 0), np.where(labels, 0, right)], axis=1)
+    return weighted.class_means(labels, columns)
+
+
+def between_categories(old: Floats, new: Floats, thresholds: Sequence[float]) -> Floats:
+    """Return -1, 0 or 1: whether a risk fell into a lower category, stayed, or rose.
+
+    A risk strictly above a threshold is in the category above it.
+    """
+    if not thresholds or list(thresholds) != sorted(set(thresholds)):
+        raise UnusableScores(f"thresholds must ascend, got {list(thresholds)}")
+    edges = np.asarray(thresholds)
+    before, after = (np.searchsorted(edges, risks, side="left") for risks in (old, new))
+    direction: Floats = np.sign(after - before).astype(np.float64)
+    return direction
 
 
 def moves(labels: Labels, direction: Floats) -> Moves:
@@ -112,11 +133,10 @@ def moves(labels: Labels, direction: Floats) -> Moves:
 def _reclassified(sample: Sample, old: Floats, new: Floats, direction: Floats) -> Reclassification:
     labels = sample.labels
     _require(labels, old, new)
-    right = _signed(labels, direction)
-    columns = np.stack([right, np.where(labels, right, 0), np.where(labels, 0, right)], axis=1)
-    nri, event, non_event = bootstrap(weighted.class_means(labels, columns), sample)
+    nri, event, non_event = bootstrap(nri_statistic(labels, direction), sample)
+    moved = moves(labels, direction)
     return Reclassification(
-        nri=nri, event_nri=event, non_event_nri=non_event, moves=moves(labels, direction)
+        nri=nri, event_nri=event, non_event_nri=non_event, moves=moved, p=moved.p
     )
 
 

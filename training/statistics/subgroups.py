@@ -20,12 +20,17 @@ from training.statistics.values import (
 
 @dataclass(frozen=True, kw_only=True)
 class Subgroup:
-    """One part of the cases; ``auroc`` is absent where a class has fewer than two patients."""
+    """One part of the cases.
+
+    ``auroc`` is absent where a class has fewer than two patients, ``rates`` where a patient has
+    several cases: exact intervals would be too narrow.
+    """
 
     cases: int
     positives: int
     auroc: Interval | None
-    confusion: Confusion | None
+    counts: Confusion | None
+    rates: dict[str, Interval] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +66,7 @@ def subgroup_analysis(
 def _subgroup(
     labels: Labels, scores: Floats, patients: Patients | None, cutoff: float | None
 ) -> Subgroup:
+    counts = None if cutoff is None else confusion(labels, scores, cutoff)
     try:
         found = auroc_interval(labels, scores, patients)
     except UnusableScores:
@@ -69,7 +75,8 @@ def _subgroup(
         cases=len(labels),
         positives=int(labels.sum()),
         auroc=found,
-        confusion=None if cutoff is None else confusion(labels, scores, cutoff),
+        counts=counts,
+        rates=None if counts is None or patients is not None else counts.rates(),
     )
 
 
