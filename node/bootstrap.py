@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -47,6 +46,7 @@ from node.net.scp import Listener
 from node.presence import BEAT_S, Presence
 from node.reception import Reception
 from node.retention import Retention, Rules
+from node.stop import Stop
 from node.store import PART_AGE_S, Quota, Store
 from node.worker import Worker, describe, take_back
 
@@ -63,7 +63,7 @@ IDLE_S = 0.2
 """How long a worker without a job waits before it looks again."""
 DATABASE_PAUSE_S = 5
 WATCH_S = 0.25
-"""How often a worker that runs alone is looked after."""
+"""How often a process looks whether it is to end, and after a worker that runs alone."""
 
 
 def now() -> datetime:
@@ -232,10 +232,11 @@ def build_assembler(
 
 def serve(settings: Settings) -> int:
     """Run the whole node until SIGTERM or SIGINT; return the exit status."""
-    stop = _stop_on_signals()
+    stop = Stop()
     log.configure(settings.log_level)
     with running_node(settings):
-        stop.wait()
+        while not stop.wait(WATCH_S):
+            pass
         logger.info("stopping")
     return 0
 
@@ -298,7 +299,7 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
 
 def work_watched(settings: Settings) -> int:
     """Run one worker in a process that is watched, until SIGTERM or SIGINT."""
-    stop = _stop_on_signals()
+    stop = Stop()
     log.configure(settings.log_level)
     engine = open_database(settings)
     with build_crew(settings, engine, size=1) as crew:
@@ -310,7 +311,7 @@ def work_watched(settings: Settings) -> int:
 
 def work(settings: Settings) -> int:
     """Run one worker in this process until SIGTERM or SIGINT; nobody watches it."""
-    stop = _stop_on_signals()
+    stop = Stop()
     log.configure(settings.log_level)
     _work_until(settings, stop.is_set, node_name())
     return 0
@@ -371,10 +372,3 @@ def _work(
         if duty is not None:
             duty.end()
         time.sleep(pause)
-
-
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
