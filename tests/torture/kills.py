@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from tests.bench.process import free_port
-from tests.torture import pacs, rig
+from tests.torture import births, pacs, rig
 from tests.torture.claims import Claim, Trial
 from tests.torture.rig import Node, Prepare
 from tests.torture.sending import Sending
@@ -152,3 +152,4 @@ def run(trial: Trial) -> Iterator[Claim]:
         yield killing.claim(name, trial.count)
         yield from sending.claims(name)
         yield Claim.of(name, "answers to C-STORE but Success", list(sending.refused))
+    yield from births.run(trial)

@@ -1,29 +1,24 @@
 """Senders as they are: sixteen at once, with pauses, studies mixed, CT long before PET."""
 
 import re
-import socket
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-
-import yaml
 
 from db import jobs
 from db.engine import connect, reading
 from inference.scanner import SCANNERS
 from node.config import Settings, settings_from
 from tests.bench import process
-from tests.torture import calendar, pacs, rig, sender
+from tests.torture import calendar, pacs, rig, sender, served
 from tests.torture.claims import Claim, Trial
 from tests.torture.studies import Studies, Study
 
 SENDERS = 16
 STUDIES = 4
 MEMORY_MB = 300
-START_S, REST_S = 60, 60
+REST_S = 60
 SCANNER = SCANNERS["classic"]
 
 
@@ -50,7 +45,7 @@ def _crowd(trial: Trial) -> Iterator[Claim]:
         settings = rig.settings_for(
             trial.folder, port=port, assembly={"sources": {"pacs": archive.peer}}
         )
-        with _listener(settings, trial.folder) as pid:
+        with served.listener(settings, trial.folder) as pid:
             begun = time.monotonic()
             acknowledged = _push_at_once(studies, port)
             rate = len(acknowledged) / (time.monotonic() - begun)
@@ -71,31 +66,6 @@ def _crowd(trial: Trial) -> Iterator[Claim]:
             found=f"{memory:.0f} MB at most",
             holds=memory < MEMORY_MB,
         )
-
-
-@contextmanager
-def _listener(settings: dict[str, object], folder: Path) -> Iterator[int]:
-    """Run ``petct-node serve`` as it is installed, without a worker; give its process."""
-    config = folder / "config.yaml"
-    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    command = [sys.executable, "-m", "node", "serve", "--config", str(config)]
-    environment = process.environment(nodelay=True)
-    with process.running(command, folder / "serve.log", environment) as served:
-        end = time.monotonic() + START_S
-        port = settings_from(settings).listener.port
-        while not _listens(port):
-            if served.poll() is not None or time.monotonic() > end:
-                raise RuntimeError((folder / "serve.log").read_text(encoding="utf-8")[-2000:])
-            time.sleep(0.2)
-        yield served.pid
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 def _push_at_once(studies: Sequence[Study], port: int) -> set[Path]:
