@@ -1,0 +1,228 @@
+"""A series read in place holds the numbers that pydicom's own pixels give, bit for bit."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+
+from node.dicom import elements, rescale
+from node.dicom.file_header import FileHeader
+from node.dicom.native import NativePixels
+from node.dicom.series import choose
+from node.dicom.stack import read_stack
+from node.errors import UnusableStudy
+from tests.node.dicom.minimal import ct_plane, pet_plane, save, series
+
+
+def native(path) -> NativePixels | None:
+    known = elements.find(path)
+    return None if known is None else NativePixels.of(path, FileHeader(elements=known, memo={}))
+
+
+def without_headers(image_series):
+    """The same series, so that pydicom reads every file."""
+    planes = tuple(replace(plane, header=None) for plane in image_series.planes)
+    return replace(image_series, planes=planes)
+
+
+def chosen(folder, cts, pets=None):
+    return choose(save(folder, [*cts, *(pets or series(pet_plane, "1.2.3.2"))]))
+
+
+def assert_same_stack(image_series):
+    ours, theirs = read_stack(image_series), read_stack(without_headers(image_series))
+
+    assert all(plane.header is not None for plane in image_series.planes)
+    assert ours.voxels.tobytes() == theirs.voxels.tobytes()
+    assert (ours.low, ours.high, ours.lossy) == (theirs.low, theirs.high, theirs.lossy)
+    assert ours.grid == theirs.grid
+    assert ours.dataset == theirs.dataset
+
+
+@given(
+    bits=st.integers(1, 16),
+    sign=st.sampled_from([0, 1]),
+    syntax=st.sampled_from([ExplicitVRLittleEndian, ImplicitVRLittleEndian]),
+    seed=st.integers(0, 2**32 - 1),
+    clean=st.booleans(),
+)
+@settings(max_examples=60)
+def test_stored_values_are_pydicoms_whatever_stands_in_the_unused_bits(
+    tmp_path_factory, bits, sign, syntax, seed, clean
+):
+    words = np.random.default_rng(seed).integers(0, 1 << (bits if clean else 16), (8, 8))
+    dataset = ct_plane()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.PixelRepresentation, dataset.BitsStored, dataset.HighBit = sign, bits, bits - 1
+    dataset.PixelData = words.astype("<u2").tobytes()
+    path = tmp_path_factory.getbasetemp() / "words.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    pixels = native(path)
+    room = pixels.room()
+    ends = pixels.read(room)
+    theirs = dcmread(path).pixel_array
+
+    assert room.dtype == theirs.dtype
+    assert room.tolist() == theirs.tolist()
+    assert ends == (theirs.min(), theirs.max())
+
+
+LEFT_TO_PYDICOM = {
+    "compressed": lambda ds: ds.compress(RLELossless, generate_instance_uid=False),
+    "one byte for each pixel": lambda ds: ds.__setattr__("BitsAllocated", 8),
+    "colours": lambda ds: ds.__setattr__("SamplesPerPixel", 3),
+    "a palette": lambda ds: ds.__setattr__("PhotometricInterpretation", "PALETTE COLOR"),
+    "several frames": lambda ds: ds.__setattr__("NumberOfFrames", 2),
+    "no number of bits": lambda ds: ds.__delattr__("BitsStored"),
+    "no sign": lambda ds: ds.__delattr__("PixelRepresentation"),
+    "no rows": lambda ds: ds.__setattr__("Rows", 0),
+    "too few bytes": lambda ds: ds.__setattr__("Columns", 9),
+    "too many bytes": lambda ds: ds.__setattr__("Columns", 7),
+    "something behind them": lambda ds: ds.add_new(0xFFFCFFFC, "OB", b"\0\0"),
+    "no pixels": lambda ds: ds.__delattr__("PixelData"),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_TO_PYDICOM)
+def test_not_read_in_place(tmp_path, name):
+    dataset = ct_plane()
+    LEFT_TO_PYDICOM[name](dataset)
+    path = tmp_path / "odd.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+
+    assert native(path) is None
+
+
+def test_a_ct_with_padding_is_the_same_either_way(tmp_path):
+    """Padding from -2000 to -1990, in a plane that has none as well, is air."""
+    cts = series(ct_plane, "1.2.3.3", RescaleSlope=2, RescaleIntercept=-100)
+    for index, dataset in enumerate(cts):
+        words = np.arange(-32, 32, dtype=np.int16).reshape(8, 8) * 20
+        words[0, :4] = [-2000, -1995, -1990, -1989] if index else 0
+        dataset.PixelData = words.tobytes()
+        dataset.add_new("PixelPaddingValue", "SS", -2000)
+        dataset.add_new("PixelPaddingRangeLimit", "SS", -1990)
+    choice = chosen(tmp_path, cts)
+
+    assert_same_stack(choice.ct)
+    assert read_stack(choice.ct).voxels[1, 0, :4].tolist() == [-1024, -1024, -1024, -1024]
+    assert read_stack(choice.ct).low == 2 * -1989 - 100
+
+
+def test_a_pet_with_a_slope_for_each_plane_is_the_same_either_way(tmp_path):
+    pets = series(pet_plane, "1.2.3.2")
+    for index, dataset in enumerate(pets):
+        dataset.RescaleSlope = f"{0.1 + index / 3:.9f}"
+        dataset.add_new(0x70530010, "LO", "Philips PET Private Group")
+        dataset.add_new(0x70531000, "DS", "0.25")
+    choice = chosen(tmp_path, series(ct_plane, "1.2.3.3"), pets)
+
+    assert_same_stack(choice.pet)
+
+
+def test_a_series_that_is_compressed_in_part_is_read_in_the_order_of_its_planes(tmp_path):
+    cts = series(ct_plane, "1.2.3.3")
+    for dataset in cts[1:4:2]:
+        dataset.compress(RLELossless, generate_instance_uid=False)
+    choice = chosen(tmp_path, cts)
+
+    assert read_stack(choice.ct).voxels[:, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    assert_same_stack(choice.ct)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_comes_first_is_what_is_refused(tmp_path, first):
+    """Plane 1 cannot be decoded and plane 3 has no slope, or the other way round."""
+    cts = series(ct_plane, "1.2.3.3")
+    unscaled, cut = (3, 1) if first else (1, 3)
+    del cts[unscaled].RescaleSlope
+    cts[cut].PixelData = cts[cut].PixelData[:-2]
+    choice = chosen(tmp_path, cts)
+
+    with pytest.raises(UnusableStudy) as refusal:
+        read_stack(choice.ct)
+
+    assert refusal.value.reason.code == ("PIXELS_BAD" if first else "CT_NOT_HU")
+
+
+def test_a_file_that_was_written_again_is_read_again(tmp_path):
+    """What was told of the old file, its slope and where its pixels lie, is not used."""
+    choice = chosen(tmp_path, series(ct_plane, "1.2.3.3"))
+    path = choice.ct.planes[2].path
+    dataset = dcmread(path)
+    dataset.RescaleSlope, dataset.ImageComments = 100, "longer than before"
+    dataset.save_as(path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
+
+    assert read_stack(choice.ct).voxels[:, 0, 0].tolist() == [0, 1, 200, 3, 4]
+
+
+def test_a_file_that_is_gone_is_refused(tmp_path):
+    choice = chosen(tmp_path, series(ct_plane, "1.2.3.3"))
+    choice.ct.planes[2].path.unlink()
+
+    with pytest.raises(UnusableStudy) as refusal:
+        read_stack(choice.ct)
+
+    assert refusal.value.reason.code == "PIXELS_BAD"
+
+
+def test_planes_that_differ_are_refused_before_their_pixels_are_read(tmp_path):
+    choice = chosen(tmp_path, series(ct_plane, "1.2.3.3"))
+    odd = ct_plane(9)
+    odd.Rows, odd.PixelData = 4, odd.PixelData[:64]
+    path = tmp_path / "odd.dcm"
+    odd.save_as(path, enforce_file_format=True)
+    header = FileHeader(elements=elements.find(path), memo={})
+    planes = (*choice.ct.planes[:4], replace(choice.ct.planes[4], path=path, header=header))
+
+    with pytest.raises(UnusableStudy) as refusal:
+        read_stack(replace(choice.ct, planes=planes))
+
+    assert refusal.value.reason.code == "SLICES_DIFFER"
+
+
+def test_as_many_threads_as_cores_give_what_one_gives(tmp_path):
+    cts = series(ct_plane, "1.2.3.3", planes=40)
+    choice = chosen(tmp_path, cts)
+    allowed = os.sched_getaffinity(0)
+    many = read_stack(choice.ct)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        alone = read_stack(choice.ct)
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+    assert many.voxels.tobytes() == alone.voxels.tobytes()
+    assert many.voxels[:, 7, 7].tolist() == list(range(40))
+
+
+@given(
+    slope=st.floats(1e-6, 1e4),
+    intercept=st.floats(-1e5, 1e5),
+    padding=st.none() | st.tuples(st.integers(-99, 99), st.integers(-99, 99)).map(sorted),
+    kind=st.sampled_from([np.int8, np.uint8, np.int16, np.uint16, np.int32, np.float32]),
+    least=st.sampled_from([-1024.0, -np.inf]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_range_that_is_told_is_that_of_the_values(slope, intercept, padding, kind, least, seed):
+    """Written out: product and sum in float32, padding replaced, then what is below raised."""
+    assume(slope > 0)
+    drawn = np.random.default_rng(seed).integers(0, 120, (5, 7))
+    stored = (drawn - (60 if np.dtype(kind).kind != "u" else 0)).astype(kind)
+    rule = rescale.Rule(
+        slope=slope, intercept=intercept, padding=padding, stands_for=7.0, least=least
+    )
+    out = np.empty(stored.shape, np.float32)
+    ends = rescale.apply(rule, stored, (stored.min(), stored.max()), out=out)
+
+    expected = (stored * np.float32(slope)).astype(np.float32) + np.float32(intercept)
+    if padding is not None:
+        expected[(stored >= padding[0]) & (stored <= padding[1])] = 7.0
+    assert ends == (expected.min(), expected.max())
+    assert out.tolist() == np.maximum(expected, np.float32(least)).tolist()
