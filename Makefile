@@ -67,4 +67,4 @@ gpu: setup
 	$(BIN)/python -m pytest -q -m "gpu or tensorrt"
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache demo-output viewers-output build var tests/node_tools/node_modules
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache demo-output viewers-output torture-output build var tests/node_tools/node_modules
