@@ -75,8 +75,14 @@ def _rows(
         before = None
         for one in claims:
             trial = "" if one.trial == before else one.trial
-            yield "" if before else name, trial, one.claim, one.found, "yes" if one.holds else "NO"
+            yield "" if before else name, trial, one.claim, one.found, _verdict(one)
             before = one.trial
+
+
+def _verdict(claim: Claim) -> str:
+    if claim.found.startswith(NOT_RUN):
+        return ""
+    return "yes" if claim.holds else "NO"
 
 
 def _runs(parts: Sequence[tuple[Mapping[str, object], list[Claim]]]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from db.engine import connect, reading
 from inference.scanner import SCANNERS
 from node.config import Settings, settings_from
 from tests.bench import process
-from tests.torture import calendar, pacs, rig, sender, served
+from tests.torture import days, pacs, rig, sender, served
 from tests.torture.claims import Claim, Trial
 from tests.torture.studies import Studies, Study
 
@@ -25,7 +25,7 @@ SCANNER = SCANNERS["classic"]
 def run(trial: Trial) -> Iterator[Claim]:
     """Have sixteen senders at once, ``trial.count`` planes a series, then the simulated days."""
     yield from _crowd(trial)
-    yield from calendar.run(trial)
+    yield from days.run(trial)
 
 
 def _crowd(trial: Trial) -> Iterator[Claim]:
@@ -59,7 +59,7 @@ def _crowd(trial: Trial) -> Iterator[Claim]:
             found=f"{len(acknowledged)} of {sent}, {rate:.0f}/s",
             holds=len(acknowledged) == sent,
         )
-        yield calendar.one_job_each(name, checked, studies)
+        yield days.one_job_each(name, checked, studies)
         yield Claim(
             trial=name,
             claim=f"memory of the listener stays below {MEMORY_MB} MB",

@@ -65,7 +65,7 @@ STEPS = (
     Step(
         name="register: file safe, no row",
         role=LISTENER,
-        target="node.store:Store.put",
+        target="node.store:Store.settle",
         moment="after",
         calls=60,
     ),
