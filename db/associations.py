@@ -1,11 +1,11 @@
 """Associations that peers opened with us, so that a study can be told from a pause."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, update
 
-from db.engine import insert_new
+from db.engine import insert_or_update
 from db.tables import associations
 
 
@@ -20,25 +20,10 @@ class Association:
     """The run of the node that took it; see ``db.nodes``."""
 
 
-def opened(connection: Connection, association: Association, *, now: datetime) -> None:
-    """Remember an association that a peer opened."""
-    connection.execute(
-        insert_new(connection, associations).values(
-            association=association.association,
-            calling_ae_title=association.calling_ae_title,
-            peer=association.peer,
-            node=association.node,
-            opened_at=now,
-            last_at=now,
-        )
-    )
-
-
-def touch(connection: Connection, association: str, *, now: datetime) -> None:
-    """Note that the association brought something."""
-    connection.execute(
-        update(associations).where(associations.c.association == association).values(last_at=now)
-    )
+def brought(connection: Connection, association: Association, *, now: datetime) -> None:
+    """Note that the association brought something, for the first time or again."""
+    row = {**asdict(association), "opened_at": now, "last_at": now}
+    connection.execute(insert_or_update(connection, associations, row, {"last_at": now}))
 
 
 def closed(connection: Connection, association: str, *, now: datetime) -> None:

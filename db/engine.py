@@ -5,6 +5,7 @@ when its transaction begins, so that no transaction fails halfway because anothe
 PostgreSQL transactions read what is committed, and lock the rows that they decide on.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,20 @@ def insert_new(connection: Connection, table: Table) -> sqlite.Insert | postgres
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def insert_or_update(
+    connection: Connection, table: Table, row: Mapping[str, Any], changes: Mapping[str, Any]
+) -> sqlite.Insert | postgresql.Insert:
+    """Make an INSERT that makes ``changes`` where the primary key finds its row there already."""
+    key = list(table.primary_key)
+    if connection.dialect.name == "postgresql":
+        return (
+            postgresql.insert(table)
+            .values(row)
+            .on_conflict_do_update(index_elements=key, set_=changes)
+        )
+    return sqlite.insert(table).values(row).on_conflict_do_update(index_elements=key, set_=changes)
 
 
 def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:  # noqa: ANN401  a driver's own type

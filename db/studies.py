@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, RowMapping, case, func, select, update
 
-from db.engine import insert_new
+from db.engine import insert_or_update
 from db.instances import HERE
 from db.tables import associations, instances, studies
 
@@ -65,31 +65,28 @@ class Sender:
     released_at: datetime | None
 
 
-def touch(connection: Connection, study_instance_uid: str, *, now: datetime) -> None:
-    """Note that a new instance of the study came."""
-    connection.execute(
-        insert_new(connection, studies).values(
-            study_instance_uid=study_instance_uid,
-            state=StudyState.RECEIVING,
-            reasons=[],
-            revision=0,
-            settled_revision=0,
-            first_at=now,
-            last_at=now,
-        )
-    )
-    connection.execute(
-        update(studies)
-        .where(studies.c.study_instance_uid == study_instance_uid)
-        .values(
-            revision=studies.c.revision + 1,
-            last_at=now,
-            deleted_at=None,
-            state=case(
-                (studies.c.state == StudyState.IGNORED, StudyState.RECEIVING), else_=studies.c.state
-            ),
-        )
-    )
+def touch(
+    connection: Connection, study_instance_uid: str, *, now: datetime, count: int = 1
+) -> None:
+    """Note that so many new instances of the study came."""
+    row = {
+        "study_instance_uid": study_instance_uid,
+        "state": StudyState.RECEIVING,
+        "reasons": [],
+        "revision": count,
+        "settled_revision": 0,
+        "first_at": now,
+        "last_at": now,
+    }
+    changes = {
+        "revision": studies.c.revision + count,
+        "last_at": now,
+        "deleted_at": None,
+        "state": case(
+            (studies.c.state == StudyState.IGNORED, StudyState.RECEIVING), else_=studies.c.state
+        ),
+    }
+    connection.execute(insert_or_update(connection, studies, row, changes))
 
 
 def lock(connection: Connection, study_instance_uid: str) -> None:

@@ -2,20 +2,22 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from db import associations, instances, results, studies
 from db.associations import Association
 from db.engine import reading, writing
 from db.instances import Instance, Quarantined
 from node.dicom.headers import Identifiers
-from node.errors import Conflicting, NotUnderstood, OutOfResources
+from node.errors import Conflicting, NotUnderstood, OutOfResources, Refused
 from node.instance import Arrival, ReceivedInstance
 from node.store import Store, Stored
+from node.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +28,14 @@ Clock = Callable[[], datetime]
 
 Identify = Callable[[bytes], Identifiers]
 """Reads the identifiers of Part 10 bytes; raises NotUnderstood where there are none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _New:
+    """An instance whose bytes are safe and whose name and row are not."""
+
+    row: Instance
+    sender: Association
 
 
 class Intake:
@@ -45,6 +55,7 @@ class Intake:
         self._identify = identify
         self._clock = clock
         self._node = node
+        self._turns = Turns[_New, Refused | None](self._register_each)
 
     def receive(self, arrival: Arrival) -> str:
         """Return its study when the instance is on disk and its row committed; else raise Refused.
@@ -62,7 +73,7 @@ class Intake:
             raise
         except SQLAlchemyError as error:
             logger.exception("the database fails")
-            raise OutOfResources("the database fails") from error
+            raise _database_fails(error) from error
         return instance.study_instance_uid
 
     def closed(self, association: str) -> None:
@@ -89,19 +100,57 @@ class Intake:
         return stored.is_here
 
     def _keep(self, instance: ReceivedInstance, *, peer: str) -> None:
-        stored = self._store.put(instance)
-        row = _row(instance, stored)
+        row = _row(instance, self._store.put(instance))
+        refusal = self._turns.do(_New(row=row, sender=self._sender(instance, peer)))
+        if refusal is not None:
+            raise refusal
+
+    def _register_each(self, group: Sequence["_New"]) -> list[Refused | None]:
+        """Make names and rows of a group safe together; return what is refused, and why.
+
+        Where the group fails, and not the database, it was for one of them: then each is alone.
+        """
+        try:
+            return self._register(group)
+        except (OperationalError, InterfaceError):
+            raise
+        except (Refused, SQLAlchemyError) as error:
+            if len(group) == 1:
+                raise
+            logger.warning("%d instances are registered one by one: %s", len(group), type(error))
+        return [self._register_alone(one) for one in group]
+
+    def _register_alone(self, one: "_New") -> Refused | None:
+        try:
+            return self._register([one])[0]
+        except Refused as refusal:
+            return refusal
+        except SQLAlchemyError as error:
+            logger.exception("the database fails")
+            return _database_fails(error)
+
+    def _register(self, group: Sequence["_New"]) -> list[Refused | None]:
+        # In one order everywhere, so that groups of two nodes never wait for each other.
+        order = sorted(range(len(group)), key=lambda at: group[at].row.sop_instance_uid)
+        refusals: list[Refused | None] = [None] * len(group)
+        self._store.settle(one.row.path for one in group)
         with writing(self._engine) as connection:
-            if instances.register(connection, row) or instances.restore(connection, row):
-                # Who deletes files holds their rows: what is here now stays here.
-                if not self._store.path(stored.path).exists():
-                    raise OutOfResources(f"{stored.path} was deleted in this moment")
-                _note(connection, instance, self._sender(instance, peer))
-                return
-            first = instances.find(connection, instance.sop_instance_uid)
-        # Another association was quicker with the same UID.
-        if first is None or first.sha256 != stored.sha256:
-            raise Conflicting(f"{instance.sop_instance_uid} is stored with other bytes")
+            new: list[_New] = []
+            for at in order:
+                if self._is_new(connection, group[at].row):
+                    new.append(group[at])
+                else:
+                    refusals[at] = _conflict(connection, group[at].row)
+            _note(connection, new)
+        return refusals
+
+    def _is_new(self, connection: Connection, row: Instance) -> bool:
+        if not instances.register(connection, row) and not instances.restore(connection, row):
+            return False
+        # Who deletes files holds their rows: what is here now stays here.
+        if not self._store.holds(row.path):
+            raise OutOfResources(f"{row.path} was deleted in this moment")
+        return True
 
     def _sender(self, instance: ReceivedInstance, peer: str) -> Association:
         return Association(
@@ -168,8 +217,32 @@ def _row(instance: ReceivedInstance, stored: Stored) -> Instance:
     )
 
 
-def _note(connection: Connection, instance: ReceivedInstance, sender: Association) -> None:
-    now = instance.received_at
-    studies.touch(connection, instance.study_instance_uid, now=now)
-    associations.opened(connection, sender, now=now)
-    associations.touch(connection, instance.association, now=now)
+def _conflict(connection: Connection, row: Instance) -> Conflicting | None:
+    """Return what another association that was quicker with the same UID leaves to say."""
+    first = instances.find(connection, row.sop_instance_uid)
+    if first is None or first.sha256 != row.sha256:
+        return Conflicting(f"{row.sop_instance_uid} is stored with other bytes")
+    return None
+
+
+def _note(connection: Connection, new: Sequence[_New]) -> None:
+    """Tell what came to its studies and to the associations that brought it."""
+    for study, rows in _by(new, lambda one: one.row.study_instance_uid).items():
+        now = max(one.row.received_at for one in rows)
+        studies.touch(connection, study, now=now, count=len(rows))
+    for rows in _by(new, lambda one: one.sender.association).values():
+        now = max(one.row.received_at for one in rows)
+        associations.brought(connection, rows[0].sender, now=now)
+
+
+def _by(new: Sequence[_New], key: Callable[[_New], str]) -> dict[str, list[_New]]:
+    groups: dict[str, list[_New]] = {}
+    for one in sorted(new, key=key):
+        groups.setdefault(key(one), []).append(one)
+    return groups
+
+
+def _database_fails(error: SQLAlchemyError) -> OutOfResources:
+    refusal = OutOfResources("the database fails")
+    refusal.__cause__ = error
+    return refusal

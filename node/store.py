@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,14 +97,30 @@ class Store:
         return self._root
 
     def put(self, instance: ReceivedInstance) -> Stored:
-        """Keep a received instance; the same bytes again change nothing.
+        """Write a received instance, whose name is safe after ``settle``.
 
-        Raises OutOfResources where there is no room or the disk fails, Conflicting where other
-        bytes lie under its UIDs, and NotUnderstood where a UID is none.
+        The same bytes again change nothing. Raises OutOfResources where there is no room or the
+        disk fails, Conflicting where other bytes lie under its UIDs, and NotUnderstood where a UID
+        is none.
         """
         series = _series(instance.study_instance_uid, instance.series_instance_uid)
         name = f"instances/{series}/{_digest(instance.sop_instance_uid)}.dcm"
-        return self._keep(name, instance.part10, watermark=self._free_bytes_min)
+        return self._keep(name, instance.part10)
+
+    def settle(self, stored: Iterable[str]) -> None:
+        """Return when a power cut cannot take these names away; each folder is synced once.
+
+        Raises OutOfResources where the disk fails.
+        """
+        for folder in {name.rpartition("/")[0] for name in stored}:
+            try:
+                _sync_folder(f"{self._root}/{folder}")
+            except OSError as error:
+                raise OutOfResources(f"cannot sync {folder}: {error.strerror}") from error
+
+    def holds(self, stored: str) -> bool:
+        """Whether a file of that name lies here."""
+        return os.path.lexists(f"{self._root}/{stored}")
 
     def put_result(self, made: ResultObject) -> Stored:
         """Keep an object that we made, also beyond the watermark: it is small and was hard work.
@@ -127,9 +143,9 @@ class Store:
     def quarantine(self, part10: bytes) -> Stored:
         """Keep bytes aside that conflict with what is stored, named by their own digest."""
         digest = hashlib.sha256(part10).hexdigest()
-        return self._keep(
-            f"quarantine/{digest[:2]}/{digest}.dcm", part10, watermark=self._free_bytes_min
-        )
+        stored = self._keep(f"quarantine/{digest[:2]}/{digest}.dcm", part10)
+        self.settle([stored.path])
+        return stored
 
     def path(self, stored: str) -> Path:
         """Return where a stored file lies; ValueError if the name leads out of the root."""
@@ -182,33 +198,36 @@ class Store:
         self._root.mkdir(parents=True, exist_ok=True)
         return shutil.disk_usage(self._root).free
 
-    def _keep(self, name: str, content: bytes, *, watermark: int) -> Stored:
+    def _keep(self, name: str, content: bytes) -> Stored:
+        target = self._root / name
         stored = Stored(path=name, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
         try:
-            if self.free_bytes() - len(content) < watermark:
-                raise OutOfResources(f"fewer than {watermark} bytes would stay free")
-            if self._quota is not None:
-                self._quota.take(len(content))
-            is_new = self._write(self._root / name, content)
-            if not is_new and (self._root / name).read_bytes() != content:
+            self._make_room(len(content))
+            if not self._write(target, content) and target.read_bytes() != content:
                 raise Conflicting(f"other bytes lie at {name}")
         except OSError as error:
             raise OutOfResources(f"cannot store {name}: {error.strerror}") from error
         return stored
 
+    def _make_room(self, size: int) -> None:
+        self._folders.make(self._root)
+        if shutil.disk_usage(self._root).free - size < self._free_bytes_min:
+            raise OutOfResources(f"fewer than {self._free_bytes_min} bytes would stay free")
+        if self._quota is not None:
+            self._quota.take(size)
+
     def _write(self, target: Path, content: bytes) -> bool:
-        """Write a file that survives a power cut as a whole; False if there is one of that name."""
+        """Write a file whose bytes survive a power cut; False if there is one of that name."""
         self._folders.make(target.parent)
-        is_new = not target.exists()
-        if is_new:
-            with self._part(content) as part:
-                try:
-                    # Unlike a rename, a link fails where another association stored the same UID.
-                    target.hardlink_to(part)
-                except FileExistsError:
-                    is_new = False
-        _sync_folder(target.parent)
-        return is_new
+        if target.exists():
+            return False
+        with self._part(content) as part:
+            try:
+                # Unlike a rename, a link fails where another association stored the same UID.
+                target.hardlink_to(part)
+            except FileExistsError:
+                return False
+        return True
 
     @contextmanager
     def _part(self, content: bytes) -> Iterator[Path]:
@@ -216,9 +235,10 @@ class Store:
         self._folders.make(self._root / PARTS)
         part = self._root / PARTS / f"{uuid4().hex}.part"
         try:
-            with part.open("xb") as file:
-                file.write(content)
-                file.flush()
+            with part.open("xb", buffering=0) as file:
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[file.write(rest) :]
                 os.fsync(file.fileno())
             yield part
         finally:
@@ -268,7 +288,7 @@ def _changed_at(path: Path) -> float:
         return math.inf
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path | str) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

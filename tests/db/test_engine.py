@@ -27,7 +27,7 @@ def test_the_revisions_make_the_tables_that_the_code_knows(engine):
 
 def test_an_upgrade_of_a_new_database_changes_nothing_more(engine, database_url, now):
     with writing(engine) as connection:
-        associations.opened(connection, SENDER, now=now)
+        associations.brought(connection, SENDER, now=now)
 
     upgrade(database_url)
 
@@ -47,7 +47,7 @@ def test_a_moment_comes_back_in_utc_whatever_zone_it_was_given_in(engine):
     noon_in_berlin = datetime(2026, 3, 1, 12, tzinfo=timezone(timedelta(hours=1)))
 
     with writing(engine) as connection:
-        associations.opened(connection, SENDER, now=noon_in_berlin)
+        associations.brought(connection, SENDER, now=noon_in_berlin)
     with reading(engine) as connection:
         moment = connection.execute(select(table.c.opened_at)).scalar_one()
 
@@ -57,13 +57,13 @@ def test_a_moment_comes_back_in_utc_whatever_zone_it_was_given_in(engine):
 
 def test_a_time_without_a_zone_is_a_bug(engine):
     with writing(engine) as connection, pytest.raises(Exception, match="times are aware"):
-        associations.opened(connection, SENDER, now=datetime(2026, 3, 1))  # noqa: DTZ001  meant
+        associations.brought(connection, SENDER, now=datetime(2026, 3, 1))  # noqa: DTZ001  meant
 
 
 def test_a_block_that_fails_leaves_nothing_behind(engine, now):
     def opened_then_killed():
         with writing(engine) as connection:
-            associations.opened(connection, SENDER, now=now)
+            associations.brought(connection, SENDER, now=now)
             raise KeyError
 
     with pytest.raises(KeyError):

@@ -62,7 +62,7 @@ def test_a_study_counts_its_series_and_names_its_senders(engine, instance, now):
     with writing(engine) as connection:
         for name in ("a", "b"):
             sender = Association(association=name, calling_ae_title=name.upper(), peer="h:1")
-            associations.opened(connection, sender, now=now)
+            associations.brought(connection, sender, now=now)
         associations.closed(connection, "a", now=now)
         for uid, modality, name in (("1.1", "CT", "a"), ("1.2", "CT", "a"), ("1.3", "PT", "b")):
             instances.register(connection, instance(uid, modality=modality, association=name))

@@ -17,7 +17,7 @@ def opened(engine, instance, association, *, node, now):
         sender = Association(
             association=association, calling_ae_title="PACS", peer="h:1", node=node
         )
-        associations.opened(connection, sender, now=now)
+        associations.brought(connection, sender, now=now)
         instances.register(connection, instance(f"1.{association}", association=f"{association}"))
 
 

@@ -101,7 +101,9 @@ def test_the_file_and_every_folder_above_it_are_synced(store, monkeypatch):
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", record)
-    path = store.path(store.put(received()).path)
+    stored = store.put(received())
+    store.settle([stored.path])
+    path = store.path(stored.path)
 
     assert synced[-1] == str(path.parent)
     assert synced[-2].startswith(str(store.root / "parts"))  # the file, before it had its name
