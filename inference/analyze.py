@@ -60,6 +60,7 @@ def analyze(
         bundle=model.bundle.identity,
         engine=engine.name,
         device=engine.device,
+        precision=engine.precision,
         saliency=saliency,
         timings_s={"locate": located - started, "infer": clock() - located},
     )

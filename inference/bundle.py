@@ -67,7 +67,7 @@ def load(path: Path) -> Bundle:
     _check_listed(path, card.files)
     for name, digest in card.files.items():
         _check_digest(path / name, digest)
-    return Bundle(folder=path, card=card, digest=_digest(canonical(encode(card))))
+    return Bundle(folder=path, card=card, digest=_digest(canonical(_told(card))))
 
 
 def save(folder: Path, card: Card, networks: Mapping[str, bytes]) -> Bundle:
@@ -79,9 +79,18 @@ def save(folder: Path, card: Card, networks: Mapping[str, bytes]) -> Bundle:
     for name, data in networks.items():
         (folder / name).write_bytes(data)
     files = {name: _digest(data) for name, data in sorted(networks.items())}
-    text = json.dumps(encode(replace(card, files=files)), indent=1, ensure_ascii=False)
+    text = json.dumps(_told(replace(card, files=files)), indent=1, ensure_ascii=False)
     (folder / CARD).write_text(text + "\n", encoding="utf-8")
     return load(folder)
+
+
+def _told(card: Card) -> object:
+    """Spell out a card; one without records of parity is spelt as before there were any."""
+    told = encode(card)
+    assert isinstance(told, dict)
+    if not card.parity:
+        del told["parity"]
+    return told
 
 
 def _digest(data: bytes) -> str:

@@ -121,6 +121,38 @@ class AtCutoff:
     true_negatives: int
 
 
+AUROC_LOSS_MAX = 0.002
+PROBABILITY_DIFFERENCE_MAX = 0.01
+"""What fewer bits may cost: less than another cohort, scanner or reader would."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """What a network loses when it calculates in fewer bits, on the bundle's validation cases.
+
+    ``engine`` is what ran it: ``openvino``, or ``torch`` with the network rewritten as it is for
+    TensorRT. ``sides_changed`` counts the cases on the other side of the cut-off than in float32.
+    """
+
+    task: str
+    engine: str
+    precision: str
+    cases: int
+    positives: int
+    auroc_f32: float
+    auroc: float
+    probability_difference_max: float
+    sides_changed: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether the network may run so."""
+        return (
+            self.auroc >= self.auroc_f32 - AUROC_LOSS_MAX
+            and self.probability_difference_max <= PROBABILITY_DIFFERENCE_MAX
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """Outside these a study is marked as not applicable; the first block withholds predictions.
@@ -159,6 +191,7 @@ class Card:
     at_cutoff: tuple[AtCutoff, ...]
     limits: Limits
     files: Mapping[str, str]
+    parity: tuple[Parity, ...] = ()
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
@@ -175,3 +208,15 @@ class Card:
             if task.name == name:
                 return task
         raise KeyError(name)
+
+    def allows(self, precision: str, engine: str) -> bool:
+        """Whether every network may run in that precision; in float32 it always may.
+
+        ``engine`` is that of the records that count.
+        """
+        held = {
+            record.task
+            for record in self.parity
+            if (record.precision, record.engine) == (precision, engine) and record.holds
+        }
+        return precision == "f32" or held.issuperset(task.name for task in self.tasks)

@@ -28,6 +28,11 @@ class Engine(Protocol):
         """The device as its vendor names it, ``CPU`` for the host."""
         ...
 
+    @property
+    def precision(self) -> str:
+        """``f32``, ``f16`` or ``bf16``: what its convolutions calculate in."""
+        ...
+
     def logits(self, pet: Voxels, ct: Voxels) -> Voxels:
         """Map ``(n, channel, row, column)`` PET and CT inputs to ``(n, 2)`` logits."""
         ...

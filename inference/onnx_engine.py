@@ -21,6 +21,7 @@ class OnnxEngine:
 
     name = "onnxruntime"
     device = "CPU"
+    precision = "f32"
 
     def __init__(self, session: InferenceSession) -> None:
         self._session = session

@@ -1,4 +1,4 @@
-"""Runs a network with OpenVINO in full float32: the default on a CPU."""
+"""Runs a network with OpenVINO, the default on a CPU: in full float32 unless told otherwise."""
 
 import sys
 from pathlib import Path
@@ -29,8 +29,9 @@ class OpenVinoEngine:
     name = "openvino"
     device = "CPU"
 
-    def __init__(self, compiled: CompiledModel) -> None:
+    def __init__(self, compiled: CompiledModel, precision: str) -> None:
         self._compiled = compiled
+        self.precision = precision
         self._tells = any(SALIENCY in output.get_names() for output in compiled.outputs)
 
     def logits(self, pet: Voxels, ct: Voxels) -> Voxels:
@@ -44,16 +45,19 @@ class OpenVinoEngine:
         return found[LOGITS].copy(), found[SALIENCY].copy() if self._tells else None
 
 
-def open_engine(onnx_path: Path, *, threads: int) -> OpenVinoEngine:
+def open_engine(onnx_path: Path, *, threads: int, precision: str = "f32") -> OpenVinoEngine:
     """Compile the network for the CPU with at most ``threads`` threads (0: as many as there are).
 
-    ``EngineUnavailable`` where OpenVINO is not installed or cannot read the network.
+    ``EngineUnavailable`` where OpenVINO is not installed, cannot read the network, or this CPU does
+    not calculate in ``precision``, ``f32`` or ``bf16``.
     """
     if openvino is None:
         raise EngineUnavailable("OpenVINO is not installed (package openvino)")
+    if precision not in precisions():
+        raise EngineUnavailable(f"OpenVINO does not calculate in {precision} on this CPU")
     settings: dict[str, object] = {
         # Without this hint OpenVINO takes bfloat16 wherever the CPU has it.
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
     }
     if threads:
@@ -63,7 +67,15 @@ def open_engine(onnx_path: Path, *, threads: int) -> OpenVinoEngine:
         compiled = core.compile_model(_unshared(core.read_model(str(onnx_path))), "CPU", settings)
     except RuntimeError as error:
         raise EngineUnavailable(f"OpenVINO cannot open {onnx_path}: {error}") from error
-    return OpenVinoEngine(compiled)
+    return OpenVinoEngine(compiled, precision)
+
+
+def precisions() -> tuple[str, ...]:
+    """Return what OpenVINO calculates in on this CPU, the most exact first; none without it."""
+    if openvino is None:
+        return ()
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return ("f32", "bf16") if "BF16" in able else ("f32",)
 
 
 def _unshared(model: Model) -> Model:

@@ -27,13 +27,11 @@ class TorchEngine:
     """An ONNX graph of convolutions, poolings and dense layers, one torch call for each node."""
 
     name = "torch"
+    precision = "f32"
 
     def __init__(self, graph: Proto, device: str) -> None:
         self._nodes = [_Node(node) for node in graph.node]
-        self._constants = {
-            tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()).to(device)
-            for tensor in graph.initializer
-        }
+        self._constants = {tensor.name: _tensor(tensor).to(device) for tensor in graph.initializer}
         self._device = device
         self._tells = SALIENCY in {output.name for output in graph.output}
 
@@ -201,13 +199,24 @@ def _unsqueeze(inputs: Sequence[Tensor], _: Attributes) -> Tensor:
 
 
 def _cast(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
-    if attributes["to"] != onnx.TensorProto.FLOAT:
-        raise EngineUnavailable("the torch engine casts to float32 alone")
-    return inputs[0].float()
+    if attributes["to"] not in _CASTS:
+        raise EngineUnavailable("the torch engine casts to floating point alone")
+    return inputs[0].to(getattr(torch, _CASTS[attributes["to"]]))
 
 
 def _constant(_: Sequence[Tensor], attributes: Attributes) -> Tensor:
-    return torch.from_numpy(numpy_helper.to_array(attributes["value"]).copy())
+    return _tensor(attributes["value"])
+
+
+def _tensor(constant: Proto) -> Tensor:
+    values = numpy_helper.to_array(constant).copy()
+    if constant.data_type == onnx.TensorProto.BFLOAT16:  # NumPy itself has no such type
+        return torch.from_numpy(values.view("int16")).view(torch.bfloat16)
+    return torch.from_numpy(values)
+
+
+_CASTS = {1: "float32", 10: "float16", 16: "bfloat16"}
+"""TensorProto.DataType of ONNX, and what torch calls it."""
 
 
 _OPERATORS: dict[str, Callable[[Sequence[Tensor], Attributes], Tensor]] = {

@@ -7,13 +7,11 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from secrets import token_hex
 
 from sqlalchemy import Engine as SqlEngine
@@ -22,13 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from db import retention
 from db.engine import connect, reading
 from db.migrate import upgrade
-from inference import bundle as bundles
-from inference.analyze import Model
-from inference.engine import Engine
-from inference.errors import EngineUnavailable
 from inference.findings import Reason
 from inference.lesion import LesionRules
-from node import audit, log, recording, schedule
+from node import audit, engines, log, recording, schedule
 from node.analysis import Recipe
 from node.assembly import Assembler
 from node.audit import Record, ignore
@@ -52,13 +46,6 @@ from node.worker import Worker, describe, take_back
 
 logger = logging.getLogger(__name__)
 
-ENGINES = {
-    "openvino": "inference.openvino_engine",
-    "onnxruntime": "inference.onnx_engine",
-    "torch": "inference.torch_engine",
-}
-"""Imported only when used: each brings a library of hundreds of megabytes."""
-AUTOMATIC = ("openvino", "onnxruntime")
 IDLE_S = 0.2
 """How long a worker without a job waits before it looks again."""
 DATABASE_PAUSE_S = 5
@@ -90,37 +77,10 @@ def listener_name(settings: Settings) -> str:
     return f"{socket.gethostname()}:{settings.listener.port}"
 
 
-def build_model(settings: Settings) -> Model:
-    """Load the bundle and open an engine for each of its tasks.
-
-    Raises BundleUnusable or EngineUnavailable.
-    """
-    bundle = bundles.load(settings.model.bundle or bundles.default_path())
-    kinds = AUTOMATIC if settings.model.engine == "auto" else (settings.model.engine,)
-    refusals = []
-    threads = settings.model.threads or len(os.sched_getaffinity(0))
-    for kind in kinds:
-        try:
-            engines: Mapping[str, Engine] = {
-                task.name: _open_engine(kind, bundle.onnx_path(task), threads)
-                for task in bundle.tasks
-            }
-        except EngineUnavailable as unavailable:
-            refusals.append(str(unavailable))
-        else:
-            return Model(bundle=bundle, engines=engines)
-    raise EngineUnavailable("; ".join(refusals))
-
-
-def _open_engine(kind: str, onnx_path: Path, threads: int) -> Engine:
-    engine: Engine = import_module(ENGINES[kind]).open_engine(onnx_path, threads=threads)
-    return engine
-
-
 def build_recipe(settings: Settings) -> Recipe:
     """Put together what every study of this installation is analysed with."""
     return Recipe(
-        model=build_model(settings),
+        model=engines.build_model(settings),
         lesion=LesionRules(
             threshold_fraction=settings.lesion.threshold_fraction, suv_min=settings.lesion.suv_min
         ),
@@ -217,7 +177,6 @@ def build_assembler(
     def count(peer: Peer, study: str) -> StudyCounts | None:
         return count_instances(peer, study, calling_ae_title=settings.listener.ae_title)
 
-    bundle = bundles.load(settings.model.bundle or bundles.default_path())
     patience = Patience(
         association_quiet=timedelta(seconds=settings.assembly.association_quiet_s),
         quiet=timedelta(seconds=settings.assembly.quiet_s),
@@ -226,7 +185,11 @@ def build_assembler(
     )
     census = Census(settings.assembly.sources, count)
     return Assembler(
-        engine, census, patience, bundle_digest=bundle.digest, listening_since=listening_since
+        engine,
+        census,
+        patience,
+        bundle_digest=engines.load_bundle(settings).digest,
+        listening_since=listening_since,
     )
 
 
@@ -343,7 +306,7 @@ def _crew_member(settings: Settings, name: str, duty: Duty) -> None:
     def is_over() -> bool:
         return duty.is_over() or (parent is not None and not parent.is_alive())
 
-    _work_until(settings, is_over, name, duty)
+    _work_until(engines.for_worker(settings, duty.number), is_over, name, duty)
 
 
 def _work_until(

@@ -180,8 +180,11 @@ class Model(Section):
     """Which bundle runs on which back end."""
 
     bundle: Path | None = None
-    engine: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto"
+    engine: Literal["auto", "openvino", "onnxruntime", "torch", "tensorrt", "tensorrt-rtx"] = "auto"
+    precision: Literal["auto", "f32", "f16", "bf16"] = "auto"
     threads: int | None = Field(default=None, ge=1)
+    devices: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
+    plans: Path = Path("var/plans")
 
 
 class Workers(Section):

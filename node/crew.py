@@ -42,7 +42,8 @@ class Duty:
     Plain values, without a lock: a worker may be killed at any moment, also while it holds one.
     """
 
-    def __init__(self, context: multiprocessing.context.SpawnContext) -> None:
+    def __init__(self, context: multiprocessing.context.SpawnContext, number: int) -> None:
+        self.number = number  # of the place in the crew, which a successor takes over
         self._over = context.RawValue(ctypes.c_bool, False)  # noqa: FBT003  the initial value
         # CLOCK_MONOTONIC is one for all processes of a machine; no setting of clocks moves it.
         self._busy_since = context.RawValue(ctypes.c_double, time.monotonic())
@@ -178,7 +179,7 @@ class Crew:
     def _fill(self, post: _Post) -> None:
         self._started += 1
         post.name = f"{self._name}-{self._started}"
-        post.duty = Duty(self._context)
+        post.duty = Duty(self._context, post.number)
         post.killed_for = None
         post.started_at = time.monotonic()
         post.process = self._context.Process(

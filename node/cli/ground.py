@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db import migrate, retention
 from db.engine import connect, reading
 from inference.errors import InferenceError
-from node import bootstrap
+from node import bootstrap, engines
 from node.cli.plain import reason
 from node.config import Settings
 from node.errors import OutOfResources
@@ -176,12 +176,13 @@ def audit(path: Path) -> str:
 def model(settings: Settings) -> str:
     """Check that the bundle is whole, by its digest, and runs."""
     try:
-        opened = bootstrap.build_model(settings)
+        opened = engines.build_model(settings)
     except InferenceError as error:
         raise CheckFailed(str(error)) from error
     identity = opened.bundle.identity
     engine = next(iter(opened.engines.values()))
-    return f"{identity.name} {identity.version} {identity.digest[:19]} on {engine.name}"
+    told = f"{identity.name} {identity.version} {identity.digest[:19]}"
+    return f"{told} on {engine.name}, {engine.device}, {engine.precision}"
 
 
 def file_system_of(path: Path, mounts: Path) -> str:

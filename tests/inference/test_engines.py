@@ -182,7 +182,7 @@ def test_the_torch_engine_names_an_operator_that_it_does_not_know(tmp_path):
     ("operator", "attributes", "named"),
     [
         ("Pad", {"mode": "edge"}, "pads with zeros alone"),
-        ("Cast", {"to": TensorProto.INT32}, "casts to float32 alone"),
+        ("Cast", {"to": TensorProto.INT32}, "casts to floating point alone"),
     ],
 )
 def test_the_torch_engine_names_a_use_of_an_operator_that_it_does_not_know(

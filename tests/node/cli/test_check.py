@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from db import migrate
 from db.engine import connect, writing
-from node import bootstrap
+from inference.bundle import default_path
 from node.cli import ground
 from node.cli.check import check
 from node.cli.ground import file_system_of
@@ -211,7 +211,7 @@ def test_a_store_that_cannot_be_written_fails(settings_of, tmp_path, mounted):
 
 def test_a_bundle_whose_digest_differs_fails(settings_of, tmp_path, mounted):
     bundle = tmp_path / "bundle"
-    shutil.copytree(bootstrap.bundles.default_path(), bundle)
+    shutil.copytree(default_path(), bundle)
     network = next(bundle.glob("*.onnx"))
     network.write_bytes(network.read_bytes() + b"\0")
 
