@@ -21,8 +21,9 @@ def as_single_frames(
     """
     direction = grid.direction
     images = []
-    for plane in planes:
-        image = deepcopy(subject)  # an update would share its elements between the planes
+    for number, plane in enumerate(planes):
+        # Patient and study are read from the first alone.
+        image = Dataset() if number else deepcopy(subject)
         image.SOPClassUID = _single_frame_class(series.modality)
         image.SOPInstanceUID = _placeholder(plane)
         image.SeriesInstanceUID = series.series_instance_uid

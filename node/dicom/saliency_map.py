@@ -64,7 +64,7 @@ def saliency_map(
         software_versions=device.software_version,
         device_serial_number=device.device_serial_number,
         contains_recognizable_visual_features=False,
-        real_world_value_mappings=[_mapping(saliency.task, provenance)],
+        real_world_value_mappings=[_mapping(saliency.task)],
         # LINEAR would make a threshold of a window this narrow (PS3.3 C.11.2.1.2.1).
         voi_lut_transformations=[
             hd.VOILUTTransformation(
@@ -79,6 +79,7 @@ def saliency_map(
         series_description=f"Saliency for {words} (research)",
         specific_character_set="ISO_IR 192",
     )
+    _tell(dataset, saliency.task, provenance)
     _put_in_order_of_planes(dataset, voxels)
     name_true_sources(dataset, planes)
     set_dimension_organization(dataset, provenance.uid(f"dimension organization {role}"))
@@ -147,15 +148,22 @@ def _anatomy() -> Dataset:
     return anatomy
 
 
-def _mapping(task: str, provenance: Provenance) -> RealWorldValueMapping:
-    """Return what a voxel's number is: of which quantity, for which prediction, by whom."""
-    mapping = RealWorldValueMapping(
+def _mapping(task: str) -> RealWorldValueMapping:
+    """Return what a voxel's number is."""
+    return RealWorldValueMapping(
         lut_label=ours.saliency(task),
         lut_explanation=f"Saliency for {ours.task_label(task)}",
         unit=codes.UCUM.NoUnits,
         value_range=(0.0, 1.0),
         quantity_definition=codes.DCM.GradientWeightedClassActivation,
     )
+
+
+def _tell(dataset: ParametricMap, task: str, provenance: Provenance) -> None:
+    """Add to the mapping for which prediction the numbers are, and who made them.
+
+    highdicom writes a mapping out in words for every plane, which a long one makes slow.
+    """
     told = [
         CodeContentItem(name=ours.EXPLAINED, value=ours.probability(task)),
         TextContentItem(name=codes.DCM.TrackingIdentifier, value=task),
@@ -167,5 +175,5 @@ def _mapping(task: str, provenance: Provenance) -> RealWorldValueMapping:
     for item in told:
         if "RelationshipType" in item:
             del item.RelationshipType  # the Content Item Macro has none (PS3.3 10.2)
+    (mapping,) = dataset.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence
     mapping.QuantityDefinitionSequence.extend(told)
-    return mapping
