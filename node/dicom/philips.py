@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
 from node.dicom.attributes import UNREADABLE
 
@@ -37,6 +38,8 @@ def _written(dataset: Dataset, element: int) -> str:
         if (_GROUP, element) not in dataset:
             return ""
         value = dataset[_GROUP, element].value
+        if isinstance(value, Sequence):
+            return ""
         return (value.decode("ascii") if isinstance(value, bytes) else str(value)).strip(" \0")
     except UNREADABLE:
         return ""

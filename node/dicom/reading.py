@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
-from pydicom.pixels.utils import pixel_array
+from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from node.dicom.attributes import number, text
+from node.dicom.decoding import decode
 
 INFLATED_BYTES_MOST = 2**29
 """A thousand planes of a CT in one deflated instance; a bomb is a thousand times its file."""
@@ -27,6 +28,23 @@ DECODED_BYTES_MOST = 2**31
 _META = b"\x02\x00\x10\x00UI\x14\x001.2.840.10008.1.2.1\x00"
 """Transfer Syntax UID: explicit VR little endian, which is what deflated data sets hold."""
 _PIECE = 2**20
+_OF_PIXELS = (
+    "BitsAllocated",
+    "BitsStored",
+    "Columns",
+    "DoubleFloatPixelData",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "FloatPixelData",
+    "HighBit",
+    "NumberOfFrames",
+    "PhotometricInterpretation",
+    "PixelData",
+    "PixelRepresentation",
+    "PlanarConfiguration",
+    "Rows",
+    "SamplesPerPixel",
+)
 
 
 def read(path: Path, *, force: bool = True) -> Dataset:
@@ -53,6 +71,10 @@ def stored_pixels(dataset: Dataset) -> NDArray[np.generic]:
 
     What the headers say is judged before anything is allocated.
     """
+    for keyword in _OF_PIXELS:
+        # pydicom would name it in full, which takes a time exponential in its depth.
+        if isinstance(dataset.get(keyword), DicomSequence):
+            raise ValueError(f"{keyword} is a sequence")  # noqa: TRY004  (the bytes are wrong)
     sizes = [number(dataset, keyword) for keyword in ("Rows", "Columns", "BitsAllocated")]
     counts = [number(dataset, keyword) for keyword in ("NumberOfFrames", "SamplesPerPixel")]
     if any(size is None or size < 1 for size in sizes):
@@ -60,7 +82,7 @@ def stored_pixels(dataset: Dataset) -> NDArray[np.generic]:
     bits = prod((*(size or 0 for size in sizes), *(count or 1 for count in counts)))
     if abs(bits) / 8 > DECODED_BYTES_MOST:
         raise ValueError(f"the pixels are more than {DECODED_BYTES_MOST} bytes")
-    return pixel_array(dataset)
+    return decode(dataset)
 
 
 def transfer_syntax_uid(file: BinaryIO) -> str:

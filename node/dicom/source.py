@@ -11,6 +11,7 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as DicomSequence
 
 from node.dicom.attributes import UNREADABLE
 from node.dicom.reading import read_headers
@@ -175,7 +176,9 @@ def _cleaned(raw: Dataset) -> Dataset:
     """Return the attributes that we take over, decoded to Unicode, with invalid values left out."""
     header = Dataset()
     for keyword in _IDENTITY:
-        setattr(header, keyword, _plain(raw[keyword].value))
+        if keyword not in raw:
+            raise KeyError(keyword)
+        setattr(header, keyword, _plain(_value(raw, keyword)))
     for keyword, clean in {**_PATIENT, **_EQUIPMENT}.items():
         value = clean(_value(raw, keyword))
         if value:
@@ -185,6 +188,7 @@ def _cleaned(raw: Dataset) -> Dataset:
 
 def _value(raw: Dataset, keyword: str) -> object:
     try:
-        return raw.get(keyword)
+        value = raw.get(keyword)
     except UNREADABLE:
         return None
+    return None if isinstance(value, DicomSequence) else value
