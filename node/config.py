@@ -55,6 +55,7 @@ class Listener(Section):
     handshake_timeout_s: Interval = 10
     idle_timeout_s: Interval = 60
     message_timeout_s: Interval = 900
+    fast: bool = True
 
     @model_validator(mode="after")
     def _can_take_every_peer_that_it_names(self) -> Self:

@@ -53,13 +53,21 @@ class BoundedSocket(AssociationSocket):
         *,
         client_socket: socket.socket | None = None,
         address: AddressInformation | None = None,
+        unread: bytes = b"",
     ) -> None:
         super().__init__(association, client_socket=client_socket, address=address)
+        self._unread = unread
         self._bounds = bounds
         self._begin_until = None if bounds.begin_s is None else monotonic() + bounds.begin_s
         self._until = 0.0
         self._body_bytes: int | None = None
         self._given_up = False
+
+    @property
+    @override
+    def ready(self) -> bool:
+        """Whether there is something to read; what was read before the association was, too."""
+        return bool(self._unread) or bool(super().ready)
 
     @override
     def recv(self, nr_bytes: int) -> bytearray:
@@ -116,7 +124,8 @@ class BoundedSocket(AssociationSocket):
 
     def _receive(self, nr_bytes: int) -> bytearray:
         received = bytearray(nr_bytes)
-        filled = 0
+        filled = min(nr_bytes, len(self._unread))
+        received[:filled], self._unread = self._unread[:filled], self._unread[filled:]
         try:
             while filled < nr_bytes and self.socket is not None and not self._given_up:
                 self.socket.settimeout(max(self._until - monotonic(), LEAST_S))
@@ -163,11 +172,18 @@ class CallingEntity(AE):
         return bounded
 
 
-def replace_socket(association: Association, bounds: Bounds, connection: socket.socket) -> None:
-    """Put bounds below an association that pynetdicom has just made over ``connection``."""
+def replace_socket(
+    association: Association, bounds: Bounds, connection: socket.socket, unread: bytes
+) -> None:
+    """Put bounds below an association that pynetdicom has just made over ``connection``.
+
+    ``unread`` has been received already, and comes before what the connection brings.
+    """
     with contextlib.suppress(Exception):
         association.dul.event_queue.get_nowait()
-    association.dul.socket = BoundedSocket(association, bounds, client_socket=connection)
+    association.dul.socket = BoundedSocket(
+        association, bounds, client_socket=connection, unread=unread
+    )
     replace_state_machine(association)
 
 

@@ -6,9 +6,12 @@ from node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
 
 def part10(
-    data_set: bytes, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str
+    *data_set: bytes, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str
 ) -> bytes:
-    """Return preamble, file meta information and the data set, which is not looked into."""
+    """Return preamble, file meta information and the data set, which is not looked into.
+
+    It may come in pieces.
+    """
     meta = b"".join(
         (
             _element(0x0001, b"OB", b"\x00\x01"),
@@ -20,7 +23,7 @@ def part10(
         )
     )
     group_length = _element(0x0000, b"UL", struct.pack("<I", len(meta)))
-    return b"".join((bytes(128), b"DICM", group_length, meta, data_set))
+    return b"".join((bytes(128), b"DICM", group_length, meta, *data_set))
 
 
 def _element(element: int, vr: bytes, value: bytes) -> bytes:

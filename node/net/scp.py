@@ -14,6 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import A_ASSOCIATE
+from typing_extensions import override
 
 from node import audit
 from node.audit import Record, ignore
@@ -23,22 +24,22 @@ from node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from node.instance import Arrival
 from node.net import commitment as push_model
 from node.net import syntaxes, tls
+from node.net.command import ERROR_COMMENT_LENGTH
 from node.net.commitment import Commitment, Report
 from node.net.deadline import Bounds
+from node.net.lean import SUCCESS, Delivery, Desk, Lean
 from node.net.part10 import part10
 from node.net.peers import Caller, Refusal, crowded, refusal
-from node.net.server import Server
+from node.net.server import Door, Server
 from node.net.session import Session
 from node.net.wire import acknowledge_at_once, send_at_once
 
 logger = logging.getLogger(__name__)
 
-SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.21
 NO_LIMIT = 1 << 30
 REPORT_WITHIN_S = 30
 """A peer that sends for so long after it asked gets its report on another association."""
-ERROR_COMMENT_LENGTH = 64  # PS3.7 C.5: Error Comment has VR LO
 
 Receive = Callable[[Arrival], None]
 """Makes an instance safe; raises Refused where it cannot."""
@@ -64,12 +65,13 @@ class Listener:
         sessions = _Sessions(policy, receive, closed, commitment, record)
         self._sessions = sessions
         ae = AE(ae_title=policy.ae_title)
-        ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        ae.supported_contexts = [
+        supported = [
             *syntaxes.accepted(),
             *([] if commitment is None else [push_model.accepted()]),
         ]
+        ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        ae.supported_contexts = supported
         ae.maximum_associations = NO_LIMIT  # ours counts what is open, not who has yet to speak
         ae.maximum_pdu_size = policy.max_pdu_bytes
         ae.acse_timeout = policy.handshake_timeout_s
@@ -80,13 +82,16 @@ class Listener:
                 ae,
                 (policy.host, port),
                 handlers=sessions.handlers(),
-                bounds=Bounds(
-                    begin_s=policy.handshake_timeout_s,
-                    pdu_s=policy.idle_timeout_s,
-                    pdu_bytes=policy.max_pdu_bytes,
+                door=Door(
+                    bounds=Bounds(
+                        begin_s=policy.handshake_timeout_s,
+                        pdu_s=policy.idle_timeout_s,
+                        pdu_bytes=policy.max_pdu_bytes,
+                    ),
+                    per_address=policy.max_associations_per_address,
+                    tls=None if context is None else (context, sessions.tls_failed),
+                    lean=Lean(policy, supported, sessions) if policy.fast else None,
                 ),
-                per_address=policy.max_associations_per_address,
-                tls=None if context is None else (context, sessions.tls_failed),
             )
             self._servers.append(server)
             how = "" if context is None else " with TLS"
@@ -123,7 +128,7 @@ def _ports(policy: Policy) -> Iterator[tuple[int, SSLContext | None]]:
         yield policy.tls.port or policy.port, tls.accepting(policy.tls)
 
 
-class _Sessions:
+class _Sessions(Desk):
     """The associations that are open, each with its identity and the message that it brings."""
 
     def __init__(
@@ -139,7 +144,7 @@ class _Sessions:
         self._receive = receive
         self._closed = closed
         self._record = record
-        self._open: dict[Association, Session] = {}
+        self._open: dict[object, Session] = {}
         self._lock = Lock()
 
     def handlers(self) -> list[evt.EventHandlerType]:
@@ -164,38 +169,40 @@ class _Sessions:
         logger.warning("no TLS with %s: %s", address, why)
         self._record(audit.connection_refused(address, why))
 
+    @override
+    def enter(self, key: object, caller: Caller, port: int | None) -> Session | Refusal:
+        reason = refusal(self._policy, caller)
+        session = Session(caller.address, port, caller.calling_ae_title)
+        if reason is None:
+            with self._lock:
+                here = [one.address for one in self._open.values()]
+                reason = crowded(self._policy, caller.address, here)
+                if reason is None:
+                    self._open[key] = session
+                    return session
+        who = (caller.calling_ae_title, caller.address)
+        logger.warning("rejected an association of %s at %s: %s", *who, reason.why)
+        self._record(audit.association_rejected(_participant(caller), reason.why))
+        return reason
+
+    @override
+    def established(self, session: Session, caller: Caller) -> None:
+        self._record(audit.association_opened(_participant(caller)))
+        logger.debug("association %s opened by %s", session.identity, session.calling_ae_title)
+
     def _on_requested(self, event: evt.Event) -> None:
         """Take or reject who calls, before anything is negotiated."""
-        caller = _caller(event.assoc)
-        reason = refusal(self._policy, caller)
-        if reason is None:
-            reason = self._enter(event.assoc, caller.address)
-        if reason is None:
-            return
-        logger.warning(
-            "rejected an association of %s at %s: %s",
-            caller.calling_ae_title,
-            caller.address,
-            reason.why,
-        )
-        self._record(audit.association_rejected(_participant(caller), reason.why))
-        event.assoc.acse.send_reject(*reason.rejection.value)
-        event.assoc.kill()
-
-    def _enter(self, association: Association, address: str) -> Refusal | None:
-        with self._lock:
-            here = [one.address for one in self._open.values()]
-            reason = crowded(self._policy, address, here)
-            if reason is None:
-                self._open[association] = Session(association, _title(association))
-            return reason
+        association = event.assoc
+        entered = self.enter(association, _caller(association), association.requestor.port)
+        if isinstance(entered, Refusal):
+            association.acse.send_reject(*entered.rejection.value)
+            association.kill()
 
     def _on_established(self, event: evt.Event) -> None:
         session = self._open.get(event.assoc)
         if session is not None:
             session.establish(event.assoc)
-            self._record(audit.association_opened(_participant(_caller(event.assoc))))
-            logger.debug("association %s opened by %s", session.identity, session.calling_ae_title)
+            self.established(session, _caller(event.assoc))
 
     def _on_pdu(self, event: evt.Event) -> None:
         session = self._open.get(event.assoc)
@@ -217,17 +224,32 @@ class _Sessions:
         if session is not None:
             session.message_went()
 
-    def _on_store(self, event: evt.Event) -> Dataset | int:
-        """Answer one C-STORE: Success means the instance is safe on disk, and nothing less."""
+    @override
+    def store(self, session: Session | None, delivery: Delivery) -> tuple[int, str]:
+        """Keep an instance; Success means it is safe on disk, and nothing less."""
         try:
-            self._receive(self._arrival(event))
+            self._receive(self._arrival(session, delivery))
         except Refused as refusal:
             logger.warning("refused an instance with status 0x%04X: %s", refusal.status, refusal)
-            return _status(refusal.status, str(refusal))
+            return refusal.status, str(refusal)
         except Exception:  # a bug of ours must cost the peer one status, not the association
             logger.exception("could not take an instance")
-            return _status(PROCESSING_FAILURE, "the node failed; its log says why")
-        return SUCCESS
+            return PROCESSING_FAILURE, "the node failed; its log says why"
+        return SUCCESS, ""
+
+    def _on_store(self, event: evt.Event) -> Dataset:
+        request = event.request
+        assert isinstance(request, C_STORE)
+        has_data_set = request.DataSet is not None
+        data_set = [event.encoded_dataset(include_meta=False)] if has_data_set else None
+        delivery = Delivery(
+            sop_class_uid=str(request.AffectedSOPClassUID),
+            sop_instance_uid=str(request.AffectedSOPInstanceUID),
+            transfer_syntax_uid=str(event.context.transfer_syntax),
+            data_set=data_set,
+            is_too_long=sum(map(len, data_set or ())) > self._policy.max_instance_bytes,
+        )
+        return _status(*self.store(self._open.get(event.assoc), delivery))
 
     def _on_action(self, event: evt.Event) -> tuple[int, None]:
         """Answer one N-ACTION: Success means that the request is written down."""
@@ -248,7 +270,11 @@ class _Sessions:
         end = monotonic() + REPORT_WITHIN_S
         while monotonic() < end:
             with self._lock:
-                found = [a for a, one in self._open.items() if one.identity == association]
+                found = [
+                    key
+                    for key, one in self._open.items()
+                    if one.identity == association and isinstance(key, Association)
+                ]
                 quiet = [a for a in found if self._open[a].quiet_s() > push_model.SETTLED_S]
             if not found:
                 return None
@@ -257,30 +283,23 @@ class _Sessions:
             sleep(push_model.POLL_S)
         return None
 
-    def _arrival(self, event: evt.Event) -> Arrival:
-        session = self._open.get(event.assoc)
+    def _arrival(self, session: Session | None, delivery: Delivery) -> Arrival:
         if session is None:
             raise Refused("the association ended before its last instance was taken")
-        request = event.request
-        assert isinstance(request, C_STORE)
-        if request.DataSet is None:
-            raise NotUnderstood("the request has no data set")
-        data_set = event.encoded_dataset(include_meta=False)
-        if len(data_set) > self._policy.max_instance_bytes:
+        if delivery.is_too_long:
             raise OutOfResources(f"the instance exceeds {self._policy.max_instance_bytes} bytes")
-        sop_class_uid = str(request.AffectedSOPClassUID)
-        sop_instance_uid = str(request.AffectedSOPInstanceUID)
-        transfer_syntax_uid = str(event.context.transfer_syntax)
+        if delivery.data_set is None:
+            raise NotUnderstood("the request has no data set")
         return Arrival(
             part10=part10(
-                data_set,
-                sop_class_uid=sop_class_uid,
-                sop_instance_uid=sop_instance_uid,
-                transfer_syntax_uid=transfer_syntax_uid,
+                *delivery.data_set,
+                sop_class_uid=delivery.sop_class_uid,
+                sop_instance_uid=delivery.sop_instance_uid,
+                transfer_syntax_uid=delivery.transfer_syntax_uid,
             ),
-            sop_class_uid=sop_class_uid,
-            sop_instance_uid=sop_instance_uid,
-            transfer_syntax_uid=transfer_syntax_uid,
+            sop_class_uid=delivery.sop_class_uid,
+            sop_instance_uid=delivery.sop_instance_uid,
+            transfer_syntax_uid=delivery.transfer_syntax_uid,
             calling_ae_title=session.calling_ae_title,
             peer=session.peer,
             association=session.identity,
@@ -296,10 +315,17 @@ class _Sessions:
         self._end(event.assoc, "broken")
 
     def _end(self, association: Association, how: str) -> None:
+        session = self.leave(association)
+        if session is not None and session.established:
+            self.ended(session, how)
+
+    @override
+    def leave(self, key: object) -> Session | None:
         with self._lock:
-            session = self._open.pop(association, None)
-        if session is None or not session.established:
-            return
+            return self._open.pop(key, None)
+
+    @override
+    def ended(self, session: Session, how: str) -> None:
         level = logging.DEBUG if how == "released" else logging.WARNING
         logger.log(
             level, "association %s of %s %s", session.identity, session.calling_ae_title, how
@@ -338,5 +364,6 @@ def _participant(caller: Caller) -> audit.Participant:
 def _status(status: int, comment: str) -> Dataset:
     answer = Dataset()
     answer.Status = status
-    answer.ErrorComment = comment[:ERROR_COMMENT_LENGTH]
+    if comment:
+        answer.ErrorComment = comment[:ERROR_COMMENT_LENGTH]
     return answer

@@ -10,6 +10,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from socketserver import BaseServer
 from threading import Lock, Thread
 from time import monotonic, sleep
@@ -20,7 +21,9 @@ from pynetdicom.association import Association
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from typing_extensions import override
 
+from node.net import opening
 from node.net.deadline import Bounds, cut, replace_socket
+from node.net.lean import Lean, LeanAssociation
 from node.net.peers import normal
 from node.net.tls import why
 
@@ -41,6 +44,17 @@ TlsFailed = Callable[[str, str], None]
 """Hears the address of a peer whose handshake failed, and why."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Door:
+    """How connections are let in."""
+
+    bounds: Bounds
+    per_address: int
+    tls: tuple[ssl.SSLContext, TlsFailed] | None = None
+    lean: Lean | None = None
+    """Serves those who ask for storage alone; None: pynetdicom serves all."""
+
+
 class Server(ThreadedAssociationServer):
     """One port, served from the moment it is built until ``close``.
 
@@ -56,14 +70,14 @@ class Server(ThreadedAssociationServer):
         address: tuple[str, int],
         *,
         handlers: list[evt.EventHandlerType],
-        bounds: Bounds,
-        per_address: int,
-        tls: tuple[ssl.SSLContext, TlsFailed] | None = None,
+        door: Door,
     ) -> None:
-        self.bounds = bounds
-        self._per_address = per_address + STRANGERS
-        self._tls = tls
-        self._unsecured: dict[Client, socket.socket] = {}
+        self.bounds = door.bounds
+        self._lean = door.lean
+        self._served: set[LeanAssociation] = set()
+        self._per_address = door.per_address + STRANGERS
+        self._tls = door.tls
+        self._without_association: dict[Client, socket.socket] = {}
         self._lock = Lock()
         super().__init__(
             ae,
@@ -91,16 +105,23 @@ class Server(ThreadedAssociationServer):
             else:
                 cut(association)
         with self._lock:
-            unsecured = list(self._unsecured.values())
-        for connection in unsecured:
-            _shut(connection, close=False)
+            served = list(self._served)
+        for one in served:
+            one.stop()
         until = monotonic() + GOODBYE_S
-        while any(one.dul.is_alive() for one in associations) and monotonic() < until:
+        while self._is_busy(associations) and monotonic() < until:
             sleep(POLL_INTERVAL_S / 5)
         for association in associations:
             cut(association)
+        with self._lock:
+            left = list(self._without_association.values())
+        for connection in left:
+            _shut(connection, close=False)
         self.server_close()
         self._thread.join()
+
+    def _is_busy(self, associations: list[Association]) -> bool:
+        return bool(self._served) or any(one.dul.is_alive() for one in associations)
 
     @override
     def verify_request(self, request: Any, client_address: Any) -> bool:
@@ -109,10 +130,10 @@ class Server(ThreadedAssociationServer):
         # A connection is in both lists while it goes from one to the other.
         crowd = {(str(one.requestor.address), one.requestor.port) for one in self._alive()}
         with self._lock:
-            crowd |= {client[:2] for client in self._unsecured}
+            crowd |= {client[:2] for client in self._without_association}
             same = sum(normal(host) == address for host, _ in crowd)
             if same < self._per_address:
-                self._unsecured[client_address] = request
+                self._without_association[client_address] = request
                 return True
         logger.warning("closed a connection of %s: %d are open", address, same)
         return False
@@ -136,7 +157,7 @@ class Server(ThreadedAssociationServer):
                 connection, server_side=True, do_handshake_on_connect=False
             )
             with self._lock:
-                self._unsecured[client] = wrapped
+                self._without_association[client] = wrapped
             wrapped.settimeout(self.bounds.begin_s)
             wrapped.do_handshake()
         except OSError as error:
@@ -144,10 +165,29 @@ class Server(ThreadedAssociationServer):
             return None
         return wrapped
 
+    def serve(self, connection: socket.socket, request: bytes) -> bool:
+        """Serve an association for storage alone to its end; False where it asks for more."""
+        association = None if self._lean is None else self._lean.association(connection, request)
+        if association is None:
+            return False
+        with self._lock:
+            self._served.add(association)
+        try:
+            association.serve()
+        finally:
+            with self._lock:
+                self._served.remove(association)
+        return True
+
+    @property
+    def reads_requests(self) -> bool:
+        """Whether the A-ASSOCIATE-RQ is read before pynetdicom sees it."""
+        return self._lean is not None
+
     def forget(self, client: Client) -> socket.socket | None:
         """Count a connection no longer: it has an association, or is to be closed."""
         with self._lock:
-            return self._unsecured.pop(client, None)
+            return self._without_association.pop(client, None)
 
     @override
     def handle_error(self, request: object, client_address: object) -> None:
@@ -161,24 +201,38 @@ class _Connection(RequestHandler):
     server: Server
 
     @override
+    def setup(self) -> None:
+        self._bounds = self.server.bounds
+        self._unread = b""
+
+    @override
     def handle(self) -> None:
-        established = False
+        handed_on = False
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         try:
             secured = self.server.secured(self.request, self.client_address)
-            if secured is not None:
-                self.request = secured
+            if secured is None:
+                return
+            self.request = secured
+            if not self.server.reads_requests or self._reads_request():
                 super().handle()
-                established = True
+                handed_on = True
         finally:
             left = self.server.forget(self.client_address)
-            if left is not None and not established:
+            if left is not None and not handed_on:
                 _shut(left)
+
+    def _reads_request(self) -> bool:
+        """Read the A-ASSOCIATE-RQ; True where it is left to pynetdicom."""
+        until = monotonic() + (self._bounds.begin_s or 0)
+        self._unread = opening.receive(self.request, until)
+        self._bounds = replace(self._bounds, begin_s=max(until - monotonic(), 0))
+        return bool(self._unread) and not self.server.serve(self.request, self._unread)
 
     @override
     def _create_association(self) -> Association:
         association = super()._create_association()
-        replace_socket(association, self.server.bounds, self.request)
+        replace_socket(association, self._bounds, self.request, self._unread)
         return association
 
 

@@ -19,12 +19,11 @@ UNANSWERED = 256
 class Session:
     """Who speaks, since when, and how much of the present message has come."""
 
-    def __init__(self, association: Association, calling_ae_title: str) -> None:
-        requestor = association.requestor
+    def __init__(self, address: str, port: int | None, calling_ae_title: str) -> None:
         self.identity = uuid4().hex
         self.calling_ae_title = calling_ae_title
-        self.address = str(requestor.address)
-        self.peer = f"{requestor.address}:{requestor.port}"
+        self.address = address
+        self.peer = f"{address}:{port}"
         self.established = False
         self._data_set_bytes = 0
         self._command_bytes = 0
@@ -35,9 +34,11 @@ class Session:
         self._unanswered = 0
         self._about_commitment: frozenset[int | None] = frozenset()
 
-    def establish(self, association: Association) -> None:
-        """Note what was negotiated."""
+    def establish(self, association: Association | None = None) -> None:
+        """Note what was negotiated; None: storage and verification alone."""
         self.established = True
+        if association is None:
+            return
         self._about_commitment = frozenset(
             one.context_id
             for one in association.accepted_contexts

@@ -1,0 +1,87 @@
+"""Reads what one peer sends in large pieces, and in time."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from time import monotonic
+
+PIECE_BYTES = 256 * 1024
+SILENT = "was silent, or did not end its PDU in time"
+QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+
+
+class Gone(Exception):
+    """The peer has closed, or the connection broke."""
+
+
+class Late(Exception):
+    """The peer did not send in time; the message says so."""
+
+
+class Inbox:
+    """The bytes of one peer, in the order in which they came.
+
+    ``timeout_s`` bounds every wait, and the time from ``begin`` on: a byte now and then is as late
+    as none.
+    """
+
+    def __init__(
+        self, connection: socket.socket, timeout_s: float, *, size: int = PIECE_BYTES
+    ) -> None:
+        self._connection = connection
+        self._view = memoryview(bytearray(size))
+        self._timeout_s = timeout_s
+        self._until = monotonic() + timeout_s
+        self._start = self._end = 0
+        connection.settimeout(timeout_s)
+
+    def begin(self) -> None:
+        """Begin to read something that has to be whole in time."""
+        self._until = monotonic() + self._timeout_s
+
+    def exactly(self, count: int) -> bytes:
+        """Return the next so many bytes, at most as many as the inbox is large."""
+        while self._end - self._start < count:
+            self._fill(count)
+        return self._take(count)
+
+    def pieces(self, count: int) -> Iterator[bytes]:
+        """Yield the next so many bytes as they come."""
+        while count:
+            if self._start == self._end:
+                self._fill(1)
+            piece = self._take(min(count, self._end - self._start))
+            count -= len(piece)
+            yield piece
+
+    def _take(self, count: int) -> bytes:
+        start = self._start
+        self._start += count
+        return bytes(self._view[start : start + count])
+
+    def _fill(self, wanted: int) -> None:
+        """Wait for more; where ``wanted`` would not fit behind what is here, that moves ahead."""
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif self._start + wanted > len(self._view):
+            rest = bytes(self._view[self._start : self._end])
+            self._view[: len(rest)] = rest
+            self._start, self._end = 0, len(rest)
+        try:
+            count = self._connection.recv_into(self._view[self._end :])
+        except TimeoutError:
+            raise Late(SILENT) from None
+        except OSError as error:
+            raise Gone from error
+        if count == 0:
+            raise Gone
+        self._acknowledge()
+        self._end += count
+        if monotonic() > self._until:
+            raise Late(SILENT)
+
+    def _acknowledge(self) -> None:
+        """Acknowledge at once: a sender without TCP_NODELAY waits for it before its next bytes."""
+        if QUICKACK is not None:
+            with suppress(OSError):
+                self._connection.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)

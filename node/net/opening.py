@@ -1,0 +1,116 @@
+"""Reads the A-ASSOCIATE-RQ of a caller, and tells whether storage is all that is asked for."""
+
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from time import monotonic
+
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    ImplementationClassUIDNotification,
+    ImplementationVersionNameNotification,
+    MaximumLengthNotification,
+)
+from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
+
+from node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from node.net import syntaxes
+from node.net.deadline import HEADER_BYTES, LEAST_S, NEGOTIATION_BYTES
+
+A_ASSOCIATE_RQ_TYPE = 0x01
+APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"  # PS3.7 A.2.1
+PROTOCOL_VERSION = 1
+PLAIN = (
+    MaximumLengthNotification,
+    ImplementationClassUIDNotification,
+    ImplementationVersionNameNotification,
+)
+"""Other items of user information ask for something that needs an answer (PS3.7 D.3.3)."""
+STORED = frozenset({syntaxes.VERIFICATION, *syntaxes.STORED})
+
+
+def receive(connection: socket.socket, until: float) -> bytes:
+    """Return the first PDU of a caller, or what came of it until then."""
+    request = bytearray()
+    missing = HEADER_BYTES
+    with suppress(OSError):
+        while missing > 0 and monotonic() < until:
+            connection.settimeout(max(until - monotonic(), LEAST_S))
+            piece = connection.recv(missing)
+            if not piece:
+                break
+            request += piece
+            missing -= len(piece)
+            if missing == 0 and len(request) == HEADER_BYTES:
+                missing = _length(request)
+    return bytes(request)
+
+
+def for_storage(request: bytes, supported: Sequence[PresentationContext]) -> A_ASSOCIATE | None:
+    """Return what is asked for where that is storage and verification alone, else None.
+
+    What we do not support at all is rejected by either side alike and changes nothing.
+    """
+    if not request or request[0] != A_ASSOCIATE_RQ_TYPE or len(request) < HEADER_BYTES:
+        return None
+    if len(request) != HEADER_BYTES + _length(request):
+        return None
+    pdu = A_ASSOCIATE_RQ()
+    try:
+        pdu.decode(request)
+        asked = pdu.to_primitive()
+    except Exception:  # noqa: BLE001  the peer chose what was raised; pynetdicom answers it
+        return None
+    others = {one.abstract_syntax for one in supported} - STORED
+    proposed = asked.presentation_context_definition_list
+    is_plain = (
+        pdu.protocol_version == PROTOCOL_VERSION
+        and asked.application_context_name == APPLICATION_CONTEXT
+        and all(isinstance(item, PLAIN) for item in asked.user_information)
+        and proposed
+        and not any(one.abstract_syntax in others for one in proposed)
+    )
+    return asked if is_plain else None
+
+
+def acceptance(
+    asked: A_ASSOCIATE, supported: Sequence[PresentationContext], max_pdu_bytes: int
+) -> tuple[bytes, dict[int, PresentationContext]]:
+    """Return the A-ASSOCIATE-AC, and the contexts that it accepts by their identifiers."""
+    results, _ = negotiate_as_acceptor(
+        list(asked.presentation_context_definition_list), list(supported)
+    )
+    longest = MaximumLengthNotification()
+    longest.maximum_length_received = max_pdu_bytes
+    implementation = ImplementationClassUIDNotification()
+    implementation.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    version = ImplementationVersionNameNotification()
+    version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    accepted = A_ASSOCIATE()
+    accepted.application_context_name = APPLICATION_CONTEXT
+    accepted.calling_ae_title = asked.calling_ae_title
+    accepted.called_ae_title = asked.called_ae_title
+    accepted.result, accepted.result_source = 0x00, 0x01
+    accepted.presentation_context_definition_results_list = results
+    accepted.user_information = [longest, implementation, version]
+    pdu = A_ASSOCIATE_AC()
+    pdu.from_primitive(accepted)
+    taken = {one.context_id: one for one in results if one.result == 0 and one.context_id}
+    return pdu.encode(), taken
+
+
+def longest_answer(asked: A_ASSOCIATE) -> int:
+    """Return how long the peer lets our PDUs be; 0: as long as we like."""
+    lengths = [
+        item.maximum_length_received
+        for item in asked.user_information
+        if isinstance(item, MaximumLengthNotification)
+    ]
+    return lengths[0] or 0 if lengths else 0
+
+
+def _length(request: bytes | bytearray) -> int:
+    """Return the length that a PDU states, 0 where nobody would read one of that length."""
+    length = int.from_bytes(request[2:HEADER_BYTES], "big")
+    return length if request[0] == A_ASSOCIATE_RQ_TYPE and length <= NEGOTIATION_BYTES else 0
