@@ -241,8 +241,9 @@ def _basins(scene: _Scene, floor: float) -> tuple[Labels, list[_Basin]]:
 
 def _hottest(suv: Voxels, labels: Labels) -> Labels:
     """Return the numbers of the basins that peak highest."""
-    numbers: Labels = np.unique(labels[labels > 0])
-    peaks = ndimage.maximum(suv, labels, index=numbers)
+    inside = labels > 0  # little of a chest is above the floor
+    numbers: Labels = np.unique(labels[inside])
+    peaks = ndimage.maximum(suv[inside], labels[inside], index=numbers)
     hottest: Labels = numbers[np.argsort(peaks, kind="stable")[-BASINS_MOST:]]
     return hottest
 

@@ -73,8 +73,12 @@ def region_onto(region: Region, grid: Grid) -> Region:
 def _level(values: Voxels, wanted: float) -> float:
     """Return the level, 0.4 to 0.6, that ``wanted`` voxels reach, as nearly as may be."""
     count = min(max(round(wanted), 1), values.size)
-    reached = float(np.partition(values.ravel(), -count)[-count])
-    return min(max(reached, 0.4), 0.6)
+    low, high = 0.4, 0.6
+    count -= int(np.count_nonzero(values >= high))
+    between = values[(values >= low) & (values < high)]  # the others need no sorting
+    if count <= 0:
+        return high
+    return low if count > between.size else float(np.partition(between, -count)[-count])
 
 
 def _keep_centroid(mask: Mask, grid: Grid, centroid: Points) -> None:

@@ -1,5 +1,6 @@
 """Finds the lungs, and what lies around and between them, on a CT."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -115,12 +116,7 @@ def _coarse(ct: Volume) -> tuple[Voxels, Grid]:
         min(max(1, round(COARSE_MM / step)), size)
         for step, size in zip(ct.grid.spacing, ct.grid.shape, strict=True)
     ]
-    shape = [size // f for size, f in zip(ct.grid.shape, factors, strict=True)]
-    kept = ct.voxels[tuple(slice(0, n * f) for n, f in zip(shape, factors, strict=True))]
-    (a, b, c), (f, g, h) = shape, factors
-    # Along rows first: that is the order in memory.
-    mean: Voxels = kept.reshape(a * f, b * g, c, h).mean(axis=3, dtype=np.float32)
-    mean = mean.reshape(a, f, b, g, c).mean(axis=(1, 3), dtype=np.float32)
+    mean = block_means(ct.voxels, factors)
     origin = ct.grid.to_patient((np.asarray(factors) - 1) / 2)
     return _upright(
         mean,
@@ -129,6 +125,37 @@ def _coarse(ct: Volume) -> tuple[Voxels, Grid]:
         np.asarray(ct.grid.direction),
         ct.grid.frame_of_reference_uid,
     )
+
+
+def block_means(voxels: Voxels, factors: Sequence[int]) -> Voxels:
+    """Average blocks of ``factors`` voxels along slices, rows and columns; what is left over goes.
+
+    A slice is summed while it is in cache, along its rows first: many times as fast as two means of
+    the whole volume, and the same float32 to the last bit.
+    """
+    deep, high, wide = factors
+    slices, rows, columns = (size // f for size, f in zip(voxels.shape, factors, strict=True))
+    means: Voxels = np.zeros((slices, rows, columns), np.float32)
+    for index, plane in enumerate(voxels[: slices * deep]):
+        parts = plane[: rows * high, : columns * wide].reshape(rows * high, columns, wide)
+        along_rows = _mean_along_rows(parts)
+        for row in range(high):
+            means[index // deep] += along_rows[row::high]
+    means /= np.float32(deep * high)
+    return means
+
+
+def _mean_along_rows(parts: Voxels) -> Voxels:
+    """Return what ``mean`` of the last axis does, which takes long where it has few numbers."""
+    count = parts.shape[-1]
+    if count >= 8:  # from here on NumPy sums in another order than one by one
+        means: Voxels = parts.mean(axis=-1, dtype=np.float32)
+        return means
+    total: Voxels = parts[..., 0] + np.float32(0)
+    for n in range(1, count):
+        total += parts[..., n]
+    total /= np.float32(count)
+    return total
 
 
 def _upright(
