@@ -144,7 +144,7 @@ def _through_the_node(
             if not pacs.complete.wait(PATIENCE_S):
                 raise DemoFailed(f"no results within {PATIENCE_S} s\n{_tail(folder / 'node.log')}")
         seconds = time.perf_counter() - ended
-        console.print(f"SR, SEG and key image came back {seconds:.1f} s after the last image")
+        console.print(f"the report and all it cites came back {seconds:.1f} s after the last image")
     return _document(settings["database"]["url"])
 
 
