@@ -109,9 +109,10 @@ class Killing:
     def claim(self, trial: str, count: int) -> Claim:
         """Say how often, where and whom; it has to be as often as was asked for."""
         least = min(self.at_steps[step.name] for step in STEPS)
+        each = f", {least} or more at each of them" if least else ""
         roles = ", ".join(f"{name} {count}" for name, count in sorted(self.at_random.items()))
         found = (
-            f"{self.count}: {self.at_steps.total()} at steps, at each of them {least} or more; "
+            f"{self.count}: {self.at_steps.total()} at {len(self.at_steps)} steps{each}; "
             f"{self.at_random.total()} at random moments ({roles})"
         )
         claim = f"ends of processes, among them at {len(STEPS)} named steps"
