@@ -252,3 +252,29 @@ def test_a_cropped_grid_places_its_voxels_where_they_were():
 
     assert part.shape == (3, 4, 2)
     assert np.allclose(part.to_patient((0, 0, 0)), grid.to_patient((1, 2, 3)))
+
+
+@given(
+    diameter_mm=st.floats(5, 38),
+    step_mm=st.floats(1.5, 6.0),
+    off_mm=st.floats(-3, 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60)
+def test_the_level_of_a_region_is_that_of_all_values_sorted(diameter_mm, step_mm, off_mm, seed):
+    """Written out: the n-th greatest value is the level, held between 0.4 and 0.6."""
+    source = axial_grid(shape=(24, 24, 24), spacing=(2.0, 2.0, 2.0))
+    region = ball(source, (off_mm, 0.0, 0.0), diameter_mm)
+    ragged = np.random.default_rng(seed).random(source.shape) < 0.9
+    region = Region(mask=region.mask & ragged, grid=source)
+    side = round(50 / step_mm)
+    target = axial_grid(shape=(side,) * 3, spacing=(step_mm,) * 3, centre=(0.3, 0.4, 0.7))
+    nudged = tuple(o + n for o, n in zip(target.origin, (1.1e-3, 1.3e-3, 1.7e-3), strict=True))
+    as_volume = Volume(
+        voxels=region.mask.astype(np.float32), grid=source, quantity=Quantity.SALIENCY
+    )
+    values = volume_onto(as_volume, replace(target, origin=nudged), fill=0.0).voxels
+    count = max(round(region.volume_ml / target.voxel_volume_ml), 1)
+    expected = values >= np.clip(np.sort(values, axis=None)[-count], 0.4, 0.6)
+
+    assert np.array_equal(region_onto(region, target).mask, expected) or not expected.any()
