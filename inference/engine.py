@@ -4,6 +4,8 @@ from typing import Protocol, TypeAlias
 
 from inference.volume import Voxels
 
+F32, F16, BF16 = "f32", "f16", "bf16"
+"""What convolutions calculate in."""
 LOGITS = "logits"
 SALIENCY = "saliency"
 """The outputs of a network; one made before saliency was has the first alone."""

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from inference.engine import BF16, F16, F32, LOGITS
 from inference.errors import EngineUnavailable
 
 try:
@@ -15,9 +16,6 @@ try:
 except ImportError:
     onnx = None  # lowered says so, with what to install
 
-F32, F16, BF16 = "f32", "f16", "bf16"
-PRECISIONS = (F32, F16, BF16)
-LOGITS = "logits"
 LOWERED = frozenset(
     {"Add", "AveragePool", "Concat", "Conv", "ConvTranspose", "LeakyRelu", "MaxPool", "Relu"}
 )

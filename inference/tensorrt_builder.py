@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, TypeAlias
 
+from inference.engine import F32
 from inference.errors import EngineUnavailable
 from inference.gpu import Gpu
 from inference.plans import ANY, Making, Plans, Tensor, digest
-from inference.precision import lowered
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,11 @@ def plan_of(request: Request, plans: Plans) -> bytes:
 
 def _built(library: Library, request: Request, making: Making, plans: Plans) -> bytes:
     started = time.monotonic()
-    network = lowered(request.network, request.precision)
+    network = request.network
+    if request.precision != F32:
+        from inference.precision import lowered  # noqa: PLC0415  brings onnx, which few need
+
+        network = lowered(network, request.precision)
     # Timings hold for a GPU, whatever the network; TensorRT-RTX takes none without one.
     timed = replace(making, network=ANY, precision=ANY)
     timing = plans.read_cache(TIMING, timed) if request.kind == TENSORRT else None
@@ -104,6 +108,7 @@ class _Build:
 
     def __init__(self, library: Library, network: bytes, timing: bytes | None) -> None:
         self._library = library
+        self._name = library.__name__
         self._network = network
         self.timing = timing
         self.tensors: tuple[Tensor, ...] = ()
@@ -115,19 +120,20 @@ class _Build:
             builder = library.Builder(self._log)
         except TypeError as error:  # how a constructor that CUDA failed in shows itself
             raise EngineUnavailable(
-                f"its builder does not start, which needs a GPU: {self._log.told()}"
+                f"{self._name}'s builder does not start, which needs a GPU: {self._log.told()}"
             ) from error
         # Stated for version 10; from 11 on there is nothing else.
         typed = 1 << int(library.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         network = builder.create_network(typed)
         parser = library.OnnxParser(network, self._log)
         if not parser.parse(self._network):
-            errors = [parser.get_error(number).desc() for number in range(parser.num_errors)]
-            raise EngineUnavailable(f"it cannot read the network: {'; '.join(errors)}")
+            errors = [parser.get_error(number) for number in range(parser.num_errors)]
+            said = "; ".join(f"{one.node_operator()}: {one.desc()}".lstrip(": ") for one in errors)
+            raise EngineUnavailable(f"{self._name} cannot read the network: {said}")
         self.tensors = tuple(_tensors(network))
         plan = builder.build_serialized_network(network, self._config(builder, network, batch))
         if plan is None:
-            raise EngineUnavailable(f"it cannot build the network: {self._log.told()}")
+            raise EngineUnavailable(f"{self._name} cannot build the network: {self._log.told()}")
         if self._timings is not None:
             self.timing = bytes(self._timings.serialize())
         return bytes(plan)

@@ -9,12 +9,12 @@ from inference import bundle as bundles
 from inference import gpu
 from inference.analyze import Model
 from inference.bundle import Bundle
-from inference.engine import Engine
+from inference.engine import F16, F32, Engine
 from inference.errors import EngineUnavailable, InferenceError
 from inference.gpu import Gpu
 from inference.plans import Plans
-from inference.precision import F16, F32
 from inference.quota import usable_cpus
+from inference.tensorrt_builder import TENSORRT, TENSORRT_RTX, Request, plan_of
 from inference.warming import warm
 from node.config import Settings
 
@@ -26,7 +26,7 @@ ON_CPU = {
     "torch": "inference.torch_engine",
 }
 """Imported only when used: each brings a library of hundreds of megabytes."""
-ON_GPU = ("tensorrt", "tensorrt-rtx")
+ON_GPU = (TENSORRT, TENSORRT_RTX)
 AUTOMATIC = ("openvino", "onnxruntime")
 RECORDS = {"openvino": "openvino", "tensorrt": "torch", "tensorrt-rtx": "torch"}
 """Whose record in a card lets an engine run in less than float32; the others never do."""
@@ -72,6 +72,26 @@ def precision_of(settings: Settings, bundle: Bundle, kind: str) -> str:
             "has no record of parity that allows it (petct-train parity)"
         )
     return asked
+
+
+def build_plans(settings: Settings, kind: str) -> tuple[str, ...]:
+    """Build the plans that workers with these settings open, and return their tasks.
+
+    Plans that are there are left. ``EngineUnavailable`` says why one cannot be built; without a GPU
+    those of TensorRT-RTX can be.
+    """
+    bundle = load_bundle(settings)
+    precision = precision_of(settings, bundle, kind)
+    device = None if kind == TENSORRT_RTX else gpu_of(settings)
+    for task in bundle.tasks:
+        request = Request(
+            kind=kind,
+            network=bundle.onnx_path(task).read_bytes(),
+            precision=precision,
+            gpu=device,
+        )
+        plan_of(request, Plans(settings.model.plans))
+    return tuple(task.name for task in bundle.tasks)
 
 
 def threads_of(settings: Settings) -> int:

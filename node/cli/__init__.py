@@ -10,9 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.migrate import DatabaseTooNew
 from inference.errors import InferenceError
 from node import bootstrap, config
-from node.cli import check, demo, export, operate, process, retain, samples
+from node.cli import check, demo, engines, export, operate, process, retain, samples
 from node.cli.plain import reason
 from node.config import ConfigError, Settings
+from node.engines import ON_GPU
 from node.errors import NodeError
 
 DEFAULT_CONFIG = Path("config.yaml")
@@ -77,6 +78,9 @@ def _operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     checked.add_argument("--quick", action="store_true", help="do not call peers or load the model")
     checked.add_argument("--json", action="store_true", dest="as_json")
     _takes_config(checked)
+    ran = _command(commands, "engines", "tell what networks can run on, build plans", _engines)
+    ran.add_argument("--build", choices=ON_GPU, help="build the plans that are not there yet")
+    _takes_config(ran)
     kept = _command(commands, "retain", "delete what the rules of retention let go", _retain)
     kept.add_argument("--dry-run", action="store_true", help="only list what would go, and why")
     _takes_config(kept)
@@ -155,6 +159,12 @@ def _samples(options: argparse.Namespace, console: Console) -> int:
 def _check(options: argparse.Namespace, console: Console) -> int:
     settings = _settings(options)
     return check.check(settings, console, quick=options.quick, as_json=options.as_json)
+
+
+def _engines(options: argparse.Namespace, console: Console) -> int:
+    if options.build:
+        return engines.build(_settings(options), options.build, console)
+    return engines.show(_settings(options), console)
 
 
 def _retain(options: argparse.Namespace, console: Console) -> int:
