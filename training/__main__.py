@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import csv
 import logging
 import sys
 import tempfile
@@ -12,23 +11,23 @@ from pathlib import Path
 
 from rich.console import Console
 
-from inference import case
 from inference.bundle import load as load_bundle
 from inference.errors import InferenceError
-from inference.phantom import SCANNERS, draw, random_phantom, tumour_region
 from training.build import build
-from training.cohort import COVARIATES, covariates_of, labels_of, risk_of
+from training.cohort_command import add_cohort
+from training.distributed import World, joined
+from training.errors import TrainingFailed
 from training.evaluate import evaluate
 from training.export import ExportDiffers
 from training.material import Resources
+from training.outcomes import CohortUnusable
+from training.phantom_command import DEFAULT_RECIPE, add_phantom_cohort
 from training.progress import Track
-from training.recipe import Recipe, RecipeUnusable
+from training.recipe import RecipeUnusable
 from training.recipe import load as load_recipe
 from training.report import performance_table
 from training.statistics.command import add_statistics
 from training.statistics.values import UnusableScores
-
-DEFAULT_RECIPE = Path(__file__).parent / "recipes" / "dlnms-phantom.yaml"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         given.run(given)
-    except (RecipeUnusable, InferenceError, ExportDiffers, UnusableScores, OSError) as error:
+    except (
+        RecipeUnusable,
+        CohortUnusable,
+        InferenceError,
+        TrainingFailed,
+        ExportDiffers,
+        UnusableScores,
+        OSError,
+    ) as error:
         Console(stderr=True, soft_wrap=True).print(
             f"petct-train: {error}", style="red", markup=False
         )
@@ -56,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_bundle(commands)
     _add_evaluate(commands)
     _add_show(commands)
-    _add_cohort(commands)
+    add_phantom_cohort(commands)
+    add_cohort(commands)
     add_statistics(commands)
     return parser
 
@@ -72,6 +80,15 @@ def _add_bundle(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="a file of training/recipes")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep drawings here (2 GB)")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        metavar="DIR",
+        help="keep checkpoints and logs here; the same command goes on where it was stopped",
+    )
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="what to train on (default cpu)"
+    )
     _add_processes(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     parser.set_defaults(run=_bundle)
@@ -101,22 +118,6 @@ def _add_show(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     parser.set_defaults(run=_show)
 
 
-def _add_cohort(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "phantom-cohort",
-        help="write whole phantom PET/CTs as case folders, with a table of labels",
-        description="Writes one case folder a phantom (arrays as npz, facts as JSON) and "
-        "labels.csv with covariates, risks and the labels that the recipe draws from them.",
-    )
-    parser.add_argument("--seed", type=int, required=True, help="seed of the first phantom")
-    parser.add_argument("--n", type=int, required=True, help="how many phantoms")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
-    parser.add_argument("--scanner", choices=sorted(SCANNERS), default="small")
-    parser.add_argument("--recipe", type=Path, default=DEFAULT_RECIPE, metavar="RECIPE")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    parser.set_defaults(run=_phantom_cohort)
-
-
 def _add_processes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes",
@@ -130,10 +131,22 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
 def _bundle(given: argparse.Namespace) -> None:
     recipe = load_recipe(given.recipe)
     with contextlib.ExitStack() as stack:
-        folder = given.cache or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        resources = Resources(folder=folder, processes=given.processes)
-        made = build(recipe, given.out, resources, Track(quiet=given.quiet))
+        world = stack.enter_context(joined(given.device))
+        folder = given.cache or Path(stack.enter_context(_scratch(world)))
+        resources = Resources(
+            folder=folder, processes=given.processes, runs=given.runs, world=world
+        )
+        made = build(recipe, given.out, resources, Track(quiet=given.quiet or not world.leads))
+    if made is None:
+        return
     sys.stdout.write(performance_table(made.card) + f"\n{given.out}: {made.digest}\n")
+
+
+def _scratch(world: World) -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that goes with this process; several processes need one that they share."""
+    if world.size > 1:
+        raise RecipeUnusable("several processes need a folder for drawings: give --cache")
+    return tempfile.TemporaryDirectory()
 
 
 def _evaluate(given: argparse.Namespace) -> None:
@@ -150,37 +163,6 @@ def _show(given: argparse.Namespace) -> None:
     card = bundle.card
     sys.stdout.write(f"{card.name} {card.version}  {bundle.digest}\n{card.intended_use}\n\n")
     sys.stdout.write(performance_table(card))
-
-
-def _phantom_cohort(given: argparse.Namespace) -> None:
-    recipe = load_recipe(given.recipe)
-    given.out.mkdir(parents=True)
-    with (
-        (given.out / "labels.csv").open("x", newline="", encoding="utf-8") as file,
-        Track(quiet=given.quiet).stage("drawing phantoms", given.n) as advance,
-    ):
-        table = csv.writer(file)
-        table.writerow(_header(recipe))
-        for seed in range(given.seed, given.seed + given.n):
-            table.writerow(_write_phantom(given.out, seed, given.scanner, recipe))
-            advance("")
-
-
-def _header(recipe: Recipe) -> list[str]:
-    names = [task.name for task in recipe.tasks]
-    return ["case", *COVARIATES, *(f"{name}_risk" for name in names), *names]
-
-
-def _write_phantom(out: Path, seed: int, scanner: str, recipe: Recipe) -> list[object]:
-    phantom = random_phantom(seed)
-    assert phantom.tumour is not None
-    petct = draw(phantom, SCANNERS[scanner])
-    name = f"phantom-{seed}"
-    case.write(petct, out / name)
-    risks = [risk_of(phantom.tumour, task.risk) for task in recipe.tasks]
-    inside = tumour_region(phantom, petct.pet.grid).mask
-    covariates = covariates_of(phantom, float(petct.pet.voxels[inside].max()))
-    return [name, *covariates, *risks, *labels_of(seed, risks).astype(int)]
 
 
 if __name__ == "__main__":

@@ -36,6 +36,11 @@ def risk_of(tumour: Tumour, risk: Risk) -> float:
 
     Traits are standardised by the distributions that ``random_phantom`` draws them from.
     """
+    return 1.0 / (1.0 + math.exp(-logit_of(tumour, risk)))
+
+
+def logit_of(tumour: Tumour, risk: Risk) -> float:
+    """Return the logit of ``risk_of``."""
     even = math.sqrt(12.0)  # 1 / SD of an even distribution from 0 to 1
     traits = {
         "uptake": math.log(tumour.suv / 8.0) / 0.45,
@@ -45,25 +50,29 @@ def risk_of(tumour: Tumour, risk: Risk) -> float:
         "texture": (tumour.texture - 0.5) * even,
         "solidity": (tumour.solidity - 0.85) / 0.195,
     }
-    logit = risk.intercept + sum(w * traits[name] for name, w in weights(risk).items())
-    return 1.0 / (1.0 + math.exp(-logit))
+    return risk.intercept + sum(w * traits[name] for name, w in weights(risk).items())
 
 
 def covariates_of(phantom: Phantom, suv_max: float) -> tuple[float, ...]:
     """Return what a clinical model knows, in the order of ``COVARIATES``."""
     tumour = phantom.tumour
     assert tumour is not None
-    left = tumour.laterality == "left"
-    root = np.asarray(hilum(phantom.body, left=left))
-    distance = float(np.linalg.norm(np.asarray(tumour.centre_lps_mm) - root))
     return (
         phantom.patient.age_years or 0.0,
         float(phantom.patient.sex == "M"),
-        float(left),
-        float(distance < CENTRAL_MM),
+        float(tumour.laterality == "left"),
+        float(is_central(phantom)),
         math.log(tumour.diameter_mm),
         math.log(max(suv_max, 0.1)),
     )
+
+
+def is_central(phantom: Phantom) -> bool:
+    """Tell whether the tumour's centre lies nearer to the hilum of its side than ``CENTRAL_MM``."""
+    tumour = phantom.tumour
+    assert tumour is not None
+    root = np.asarray(hilum(phantom.body, left=tumour.laterality == "left"))
+    return float(np.linalg.norm(np.asarray(tumour.centre_lps_mm) - root)) < CENTRAL_MM
 
 
 def labels_of(seed: int, chances: Sequence[float]) -> Labels:

@@ -104,7 +104,23 @@ def test_a_bundle_that_does_not_load_ends_with_one_line(tmp_path, capsys):
 
 def test_a_phantom_cohort_is_case_folders_and_a_table(tmp_path, capsys):
     out = tmp_path / "cohort"
-    assert main(["phantom-cohort", "--seed", "7", "--n", "2", "--out", str(out), "--quiet"]) == 0
+    assert (
+        main(
+            [
+                "phantom-cohort",
+                "--seed",
+                "7",
+                "--n",
+                "2",
+                "--bayes-draws",
+                "50",
+                "--out",
+                str(out),
+                "--quiet",
+            ]
+        )
+        == 0
+    )
 
     rows = list(csv.DictReader((out / "labels.csv").read_text().splitlines()))
     assert [row["case"] for row in rows] == ["phantom-7", "phantom-8"]
