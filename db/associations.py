@@ -1,11 +1,12 @@
 """Associations that peers opened with us, so that a study can be told from a pause."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, Dialect, Executable, bindparam, update
 
-from db.engine import insert_or_update
+from db.engine import insert_into
+from db.prepared import Prepared
 from db.tables import associations
 
 
@@ -20,10 +21,31 @@ class Association:
     """The run of the node that took it; see ``db.nodes``."""
 
 
+def _brought(dialect: Dialect) -> Executable:
+    of = associations.c
+    said = (of.association, of.calling_ae_title, of.peer, of.node)
+    values = {one.name: bindparam(one.name, type_=one.type) for one in said}
+    at = bindparam("at", type_=of.last_at.type)
+    return (
+        insert_into(dialect, associations)
+        .values(**values, opened_at=at, last_at=at)
+        .on_conflict_do_update(index_elements=[of.association], set_={"last_at": at})
+    )
+
+
+_BROUGHT = Prepared(_brought)
+
+
 def brought(connection: Connection, association: Association, *, now: datetime) -> None:
     """Note that the association brought something, for the first time or again."""
-    row = {**asdict(association), "opened_at": now, "last_at": now}
-    connection.execute(insert_or_update(connection, associations, row, {"last_at": now}))
+    row = {
+        "association": association.association,
+        "calling_ae_title": association.calling_ae_title,
+        "peer": association.peer,
+        "node": association.node,
+        "at": now,
+    }
+    _BROUGHT.run(connection, row)
 
 
 def closed(connection: Connection, association: str, *, now: datetime) -> None:

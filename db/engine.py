@@ -5,12 +5,11 @@ when its transaction begins, so that no transaction fails halfway because anothe
 PostgreSQL transactions read what is committed, and lock the rows that they decide on.
 """
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 
@@ -65,25 +64,14 @@ def reading(engine: Engine) -> AbstractContextManager[Connection]:
     return engine.execution_options(petct_begin="BEGIN DEFERRED").begin()
 
 
+def insert_into(dialect: Dialect, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Begin an INSERT that may say what becomes of a row that is there already."""
+    return postgresql.insert(table) if dialect.name == "postgresql" else sqlite.insert(table)
+
+
 def insert_new(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """Make an INSERT that leaves a row alone which one of the unique keys finds there already."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing()
-    return sqlite.insert(table).on_conflict_do_nothing()
-
-
-def insert_or_update(
-    connection: Connection, table: Table, row: Mapping[str, Any], changes: Mapping[str, Any]
-) -> sqlite.Insert | postgresql.Insert:
-    """Make an INSERT that makes ``changes`` where the primary key finds its row there already."""
-    key = list(table.primary_key)
-    if connection.dialect.name == "postgresql":
-        return (
-            postgresql.insert(table)
-            .values(row)
-            .on_conflict_do_update(index_elements=key, set_=changes)
-        )
-    return sqlite.insert(table).values(row).on_conflict_do_update(index_elements=key, set_=changes)
+    return insert_into(connection.dialect, table).on_conflict_do_nothing()
 
 
 def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:  # noqa: ANN401  a driver's own type

@@ -5,9 +5,19 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from hashlib import sha256
 
-from sqlalchemy import ColumnElement, Connection, and_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Dialect,
+    Executable,
+    and_,
+    bindparam,
+    select,
+    update,
+)
 
-from db.engine import insert_new
+from db.engine import insert_into, insert_new
+from db.prepared import Prepared
 from db.tables import instances, job_instances, quarantine
 
 ANALYZED_MODALITIES = ("CT", "PT", "RTSTRUCT", "SEG", "SR")
@@ -43,6 +53,9 @@ class Instance:
         return self.deleting_at is None and self.deleted_at is None
 
 
+_NAMES = tuple(field.name for field in fields(Instance))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quarantined:
     """Bytes that came under a known SOP Instance UID and differ from the ones stored first."""
@@ -62,14 +75,29 @@ HERE: ColumnElement[bool] = and_(
 )
 
 
-def register(connection: Connection, instance: Instance) -> bool:
-    """Register the instance; False, and nothing done, where its SOP Instance UID is known."""
-    registered = connection.execute(
-        insert_new(connection, instances)
-        .values(**asdict(instance))
+def _register(dialect: Dialect) -> Executable:
+    values = {name: bindparam(name, type_=instances.c[name].type) for name in _NAMES}
+    return (
+        insert_into(dialect, instances)
+        .values(**values)
+        .on_conflict_do_nothing()
         .returning(instances.c.sop_instance_uid)
     )
-    return registered.one_or_none() is not None
+
+
+def _find(_dialect: Dialect) -> Executable:
+    of = instances.c
+    wanted = bindparam("sop_instance_uid", type_=of.sop_instance_uid.type)
+    return select(*(of[name] for name in _NAMES)).where(of.sop_instance_uid == wanted)
+
+
+_REGISTER, _FIND = Prepared(_register), Prepared(_find)
+
+
+def register(connection: Connection, instance: Instance) -> bool:
+    """Register the instance; False, and nothing done, where its SOP Instance UID is known."""
+    row = {name: getattr(instance, name) for name in _NAMES}
+    return _REGISTER.run(connection, row).one_or_none() is not None
 
 
 def spare(connection: Connection, sop_instance_uid: str, *, now: datetime) -> None:
@@ -105,14 +133,8 @@ def restore(connection: Connection, instance: Instance) -> bool:
 
 def find(connection: Connection, sop_instance_uid: str) -> Instance | None:
     """Return the instance, deleted ones included, or None where it never came."""
-    row = (
-        connection.execute(
-            select(instances).where(instances.c.sop_instance_uid == sop_instance_uid)
-        )
-        .mappings()
-        .one_or_none()
-    )
-    return None if row is None else Instance(**row)
+    row = _FIND.run(connection, {"sop_instance_uid": sop_instance_uid}).one_or_none()
+    return None if row is None else Instance(**row._mapping)
 
 
 def keep_aside(connection: Connection, quarantined: Quarantined) -> None:

@@ -5,10 +5,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, RowMapping, case, func, select, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Executable,
+    RowMapping,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    null,
+    select,
+    update,
+)
 
-from db.engine import insert_or_update
+from db.engine import insert_into
 from db.instances import HERE
+from db.prepared import Prepared
 from db.tables import associations, instances, studies
 
 Reasons = Sequence[Mapping[str, str]]
@@ -65,28 +78,43 @@ class Sender:
     released_at: datetime | None
 
 
+def _touch(dialect: Dialect) -> Executable:
+    of = studies.c
+    at = bindparam("at", type_=of.last_at.type)
+    count = bindparam("count", type_=of.revision.type)
+    return (
+        insert_into(dialect, studies)
+        .values(
+            study_instance_uid=bindparam("study", type_=of.study_instance_uid.type),
+            state=literal_column(f"'{StudyState.RECEIVING}'"),
+            reasons=literal_column("'[]'"),
+            revision=count,
+            settled_revision=literal_column("0"),
+            first_at=at,
+            last_at=at,
+        )
+        .on_conflict_do_update(
+            index_elements=[of.study_instance_uid],
+            set_={
+                "revision": of.revision + count,
+                "last_at": at,
+                "deleted_at": null(),
+                "state": case(
+                    (of.state == StudyState.IGNORED, StudyState.RECEIVING), else_=of.state
+                ),
+            },
+        )
+    )
+
+
+_TOUCH = Prepared(_touch)
+
+
 def touch(
     connection: Connection, study_instance_uid: str, *, now: datetime, count: int = 1
 ) -> None:
     """Note that so many new instances of the study came."""
-    row = {
-        "study_instance_uid": study_instance_uid,
-        "state": StudyState.RECEIVING,
-        "reasons": [],
-        "revision": count,
-        "settled_revision": 0,
-        "first_at": now,
-        "last_at": now,
-    }
-    changes = {
-        "revision": studies.c.revision + count,
-        "last_at": now,
-        "deleted_at": None,
-        "state": case(
-            (studies.c.state == StudyState.IGNORED, StudyState.RECEIVING), else_=studies.c.state
-        ),
-    }
-    connection.execute(insert_or_update(connection, studies, row, changes))
+    _TOUCH.run(connection, {"study": study_instance_uid, "at": now, "count": count})
 
 
 def lock(connection: Connection, study_instance_uid: str) -> None:
