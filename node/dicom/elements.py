@@ -24,6 +24,8 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
 PIXEL_DATA: Final = 0x7FE00010
 _PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
+_FIRST_PIXELS: Final = min(_PIXELS)
+_BEFORE_DATA_SET: Final = 0x0002FFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED: Final = 0xFFFFFFFF
 _NESTED_MOST: Final = 16
@@ -156,48 +158,50 @@ class _Walk:
 
     def _top_explicit(self, at: int) -> dict[int, Element]:
         found: dict[int, Element] = {}
-        data, known = self._data, self._known
-        before = 0x0002FFFF
+        data, known, before = self._data, self._known, _BEFORE_DATA_SET
         while at + 12 <= known:
             group, number, vr, length = _EXPLICIT_HEAD(data, at)
             tag = group << 16 | number
-            start = at + 8
-            if vr in _LONG:
-                (length,) = _LENGTH(data, start)
-                start += 4
-            elif vr not in _SHORT:
-                raise _UnsureError
             if tag <= before:
                 raise _UnsureError
-            before = tag
-            if tag in _PIXELS:
-                found[tag] = (vr, at, start, -1 if length == _UNDEFINED else start + length)
-                return found
-            end = start + length if length != _UNDEFINED else self._sequence(start, vr, tag)
+            start = at + 8
+            if vr not in _SHORT:
+                length = self._long(vr, start)
+                start += 4
+            end = self._end(tag, vr, start) if length == _UNDEFINED else start + length
             found[tag] = (vr, at, start, end)
-            at = end
+            if tag >= _FIRST_PIXELS and tag in _PIXELS:
+                return found
+            before, at = tag, end
         self._ended(at)
         return found
 
     def _top_implicit(self, at: int) -> dict[int, Element]:
         found: dict[int, Element] = {}
-        data, known = self._data, self._known
-        before = 0x0002FFFF
+        data, known, before = self._data, self._known, _BEFORE_DATA_SET
         while at + 8 <= known:
             group, number, length = _IMPLICIT_HEAD(data, at)
             tag = group << 16 | number
-            start = at + 8
             if tag <= before:
                 raise _UnsureError
-            before = tag
-            if tag in _PIXELS:
-                found[tag] = (b"", at, start, -1 if length == _UNDEFINED else start + length)
-                return found
-            end = start + length if length != _UNDEFINED else self._sequence(start, b"", tag)
+            start = at + 8
+            end = self._end(tag, b"", start) if length == _UNDEFINED else start + length
             found[tag] = (b"", at, start, end)
-            at = end
+            if tag in _PIXELS:
+                return found
+            before, at = tag, end
         self._ended(at)
         return found
+
+    def _long(self, vr: bytes, at: int) -> int:
+        """Return a length of four bytes."""
+        if vr not in _LONG:
+            raise _UnsureError
+        return int(_LENGTH(self._data, at)[0])
+
+    def _end(self, tag: int, vr: bytes, start: int) -> int:
+        """Return where an element of undefined length ends, before it begins if it is pixels."""
+        return -1 if tag in _PIXELS else self._sequence(start, vr, tag)
 
     def _ended(self, at: int) -> None:
         """Accept the end of the walk where it is the end of the file, and nowhere else."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -110,7 +111,7 @@ def scan(paths: Sequence[Path]) -> tuple[ScannedSeries, ...]:
     found: dict[tuple[str, str], list[ScannedPlane]] = {}
     modalities: dict[tuple[str, str], str] = {}
     memo: Memo = {}
-    for path in sorted(set(paths)):
+    for path in sorted(set(paths), key=attrgetter("parts")):
         try:
             header = read(path, memo)
         except NotUnderstood:

@@ -23,6 +23,7 @@ from node.dicom.candidates import (
     why_not_with,
 )
 from node.dicom.file_header import FileHeader
+from node.dicom.geometry import PlaneGeometry
 from node.dicom.headers import identify_file
 from node.dicom.identity import Identity
 from node.dicom.reasons import unusable, warning
@@ -46,6 +47,8 @@ class Plane:
     """Image Position (Patient): centre of the first voxel, LPS mm."""
     header: FileHeader | None = field(default=None, repr=False, compare=False)
     """What the file said when the series was chosen, where pydicom was not needed to tell."""
+    geometry: PlaneGeometry | None = field(default=None, repr=False, compare=False)
+    """Where the plane lay then."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,6 +162,7 @@ def _image_series(candidate: Candidate) -> ImageSeries:
                 frame=plane.frame,
                 position=plane.geometry.position,
                 header=plane.header.full if isinstance(plane.header, FileHeader) else None,
+                geometry=plane.geometry,
             )
             for plane in candidate.planes
             if plane.geometry is not None

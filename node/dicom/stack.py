@@ -16,8 +16,9 @@ from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from inference.geometry import Grid
 from inference.volume import Voxels
-from node.dicom import geometry, rescale
+from node.dicom import rescale
 from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, number, text
+from node.dicom.geometry import PlaneGeometry, lattice, plane_geometry
 from node.dicom.native import NativePixels, Stored
 from node.dicom.reading import read, stored_pixels
 from node.dicom.reasons import unusable
@@ -73,6 +74,7 @@ class _Part:
     dataset: Dataset | None
     """None where pydicom was not asked."""
     headers: tuple[Attributes, ...]
+    places: tuple[PlaneGeometry | None, ...]
     lossy: bool
     low: float
     high: float
@@ -85,13 +87,12 @@ def read_stack(series: ImageSeries) -> Stack:
     """
     files = _files(series.planes)
     voxels, parts = _filled(files, len(series.planes), series.modality)
-    headers = tuple(header for part in parts for header in part.headers)
-    places = [geometry.plane_geometry(header) for header in headers]
+    places = [place for part in parts for place in part.places if place is not None]
     return Stack(
         voxels=voxels,
-        headers=headers,
+        headers=tuple(header for part in parts for header in part.headers),
         dataset=parts[0].dataset or _data_set(files[0]),
-        grid=geometry.lattice([place for place in places if place is not None]),
+        grid=lattice(places),
         lossy=any(part.lossy for part in parts),
         low=float(np.min([part.low for part in parts])),
         high=float(np.max([part.high for part in parts])),
@@ -193,7 +194,14 @@ def _fill_native(file: _File, modality: str, voxels: Voxels, room: Stored) -> _P
     header = native.header
     rule = rescale.rule(header, modality)
     low, high = rescale.apply(rule, stored, ends, out=voxels[file.index])
-    return _Part(dataset=None, headers=(header,), lossy=_says_lossy(header), low=low, high=high)
+    return _Part(
+        dataset=None,
+        headers=(header,),
+        places=(file.planes[0].geometry,),
+        lossy=_says_lossy(header),
+        low=low,
+        high=high,
+    )
 
 
 def _fill_decoded(file: _File, decoded: _Decoded, modality: str, voxels: Voxels) -> _Part:
@@ -211,9 +219,11 @@ def _fill_decoded(file: _File, decoded: _Decoded, modality: str, voxels: Voxels)
         )
         for i, n in enumerate(numbers)
     ]
+    headers = tuple(every[n] for n in numbers)
     return _Part(
         dataset=dataset,
-        headers=tuple(every[n] for n in numbers),
+        headers=headers,
+        places=tuple(plane_geometry(header) for header in headers),
         lossy=_says_lossy(dataset) or dataset.file_meta.get("TransferSyntaxUID") in _LOSSY,
         low=float(np.min([low for low, _ in ranges])),
         high=float(np.max([high for _, high in ranges])),
