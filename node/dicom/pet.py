@@ -57,23 +57,24 @@ def suv_rule(headers: Sequence[Attributes], factors: philips.CountFactors) -> Su
     UnusableStudy where weight, dose, times or units are absent, implausible or contradictory.
     """
     refuse_contradictions(headers)
+    timings = tuple(map(_timing, headers))
     units = text(headers[0], "Units").upper() or _mapped_units(headers[0])
     tracer, notes = _tracer(headers[0])
     if units == "GML":
         known, kind = _stored_suv(headers), "NOT_NEEDED"
-        return _facts(headers, known, (units, kind, tracer), notes)
+        return _facts(headers[0], timings, known, (units, kind, tracer), notes)
     if units == "CNTS" and factors.suvbw is not None:
         known = (factors.suvbw,) * len(headers)
-        return _facts(headers, known, (units, "VENDOR_FACTOR", tracer), notes)
+        return _facts(headers[0], timings, known, (units, "VENDOR_FACTOR", tracer), notes)
     if units == "BQML":
         activity = 1.0
     elif units == "CNTS" and factors.activity is not None:
         activity = factors.activity
     else:
         raise unusable("SUV_UNITS", units or "absent")
-    reference, per_activity, more = _by_activity(headers)
+    reference, per_activity, more = _by_activity(headers, timings)
     known = tuple(activity * factor for factor in per_activity)
-    return _facts(headers, known, (units, reference, tracer), (*notes, *more))
+    return _facts(headers[0], timings, known, (units, reference, tracer), (*notes, *more))
 
 
 def patient_facts(header: Attributes) -> PatientFacts:
@@ -103,7 +104,7 @@ def pet_facts(rule: SuvRule, header: Attributes, series_instance_uid: str) -> Pe
 
 
 def _by_activity(
-    headers: Sequence[Attributes],
+    headers: Sequence[Attributes], timings: Sequence[decay.Timing]
 ) -> tuple[str, tuple[float, ...], tuple[Reason, ...]]:
     """Return the decay reference, SUVbw per Bq/ml for each plane, and warnings."""
     weight_kg = _weight_kg(headers[0])
@@ -115,7 +116,7 @@ def _by_activity(
     if correction == "ADMIN":
         factor = weight_kg * _G_PER_KG / dose_bq
         return "ADMINISTRATION", (factor,) * len(headers), notes
-    timings, shifted = _timings(headers)
+    shifted = _shifted(headers, timings)
     reference = _reference(correction, headers, timings, half_life_s)
     injected, odd = _injection_moment(headers[0], min(reference.moments))
     if injected is None:
@@ -136,12 +137,13 @@ def _factor(weight_kg: float, injection: _Injection, moment: datetime) -> float:
 
 
 def _facts(
-    headers: Sequence[Attributes],
+    header: Attributes,
+    timings: Sequence[decay.Timing],
     factors: tuple[float, ...],
     names: tuple[str, str, str],
     warnings: tuple[Reason, ...],
 ) -> SuvRule:
-    uptake_min = _uptake_min(headers)
+    uptake_min = _uptake_min(header, timings)
     units, decay_reference, tracer = names
     return SuvRule(
         factors=factors,
@@ -240,10 +242,9 @@ def _stated_reference(headers: Sequence[Attributes]) -> decay.Reference:
     return decay.Reference(kind="DECAY_CORRECTION_DATETIME", moments=(moment,) * len(headers))
 
 
-def _timings(headers: Sequence[Attributes]) -> tuple[tuple[decay.Timing, ...], tuple[Reason, ...]]:
-    timings = tuple(_timing(header) for header in headers)
+def _shifted(headers: Sequence[Attributes], timings: Sequence[decay.Timing]) -> tuple[Reason, ...]:
     shifted = any(_far(t.series, _acquired(h)) for t, h in zip(timings, headers, strict=True))
-    return timings, (warning("DATES_SHIFTED"),) if shifted else ()
+    return (warning("DATES_SHIFTED"),) if shifted else ()
 
 
 def _timing(header: Attributes) -> decay.Timing:
@@ -302,14 +303,13 @@ def _injection_moment(
     return clock.before(midnight + time, anchor), ()
 
 
-def _uptake_min(headers: Sequence[Attributes]) -> float | None:
+def _uptake_min(header: Attributes, timings: Sequence[decay.Timing]) -> float | None:
     """Return minutes from injection to the first acquisition, else to the series time."""
-    timings = [_timing(header) for header in headers]
     began = min((t.acquisition for t in timings if t.acquisition is not None), default=None)
     began = began or timings[0].series
     if began is None:
         return None
-    injected, _ = _injection_moment(headers[0], began)
+    injected, _ = _injection_moment(header, began)
     if injected is None:
         return None
     uptake_min = (began - injected).total_seconds() / 60
