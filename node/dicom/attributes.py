@@ -13,10 +13,12 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.sr.coding import Code
 
+from node.dicom import charsets
 from node.dicom.file_header import FileHeader
 
 # A received value is judged here, not by pydicom, whose warnings would print the value.
 config.settings.reading_validation_mode = config.IGNORE
+charsets.correct()
 
 # What pydicom raises on bytes that are not what they claim to be.
 UNREADABLE: tuple[type[Exception], ...] = (

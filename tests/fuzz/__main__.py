@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from tests.bench.process import ROOT
-from tests.fuzz import TARGETS
 from tests.fuzz.run import Outcome, run
+from tests.fuzz.targets import TARGETS
 from tests.torture import report
 from tests.torture.claims import Claim, Part
 

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.fuzz import TARGETS
+from tests.fuzz.targets import TARGETS
 
 FINDINGS_MOST = 20
 PROGRESS = struct.Struct("<QQ")
