@@ -10,6 +10,7 @@ from training.statistics.discrimination import (
     auroc_difference_p,
     auroc_difference_unpaired,
     auroc_interval,
+    auroc_interval_logit,
     average_precision,
     delong,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "auroc_difference_p",
     "auroc_difference_unpaired",
     "auroc_interval",
+    "auroc_interval_logit",
     "average_precision",
     "confusion",
     "delong",

@@ -11,7 +11,7 @@ from training.statistics.bootstrap import Resampling, Sample, bootstrap
 from training.statistics.calibration import brier_interval, calibration
 from training.statistics.correlation import top
 from training.statistics.decision_curve import THRESHOLDS, decision_curve
-from training.statistics.discrimination import auroc_difference, auroc_interval
+from training.statistics.discrimination import auroc_difference, auroc_interval_logit
 from training.statistics.multiplicity import benjamini_hochberg
 from training.statistics.operating_point import count, high_risk
 from training.statistics.outcome import survival
@@ -81,7 +81,7 @@ def attempt(answer: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the an
 def _model(sample: Sample, table: Table, asked: Questions, name: str) -> Told:
     labels, scores = table.labels, table.models[name]
     told: Told = {
-        "auroc": auroc_interval(labels, scores, sample.clusters),
+        "auroc": auroc_interval_logit(labels, scores, sample.clusters),
         "average_precision": bootstrap(weighted.average_precision(labels, scores), sample)[0],
     }
     if name in asked.cutoffs:

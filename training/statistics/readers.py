@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 
 from training.statistics import weighted
 from training.statistics.bootstrap import Sample, bootstrap
-from training.statistics.discrimination import REACH, auroc_difference, auroc_interval
+from training.statistics.discrimination import REACH, auroc_difference, auroc_interval_logit
 from training.statistics.operating_point import Confusion, count
 from training.statistics.rates import rates_of
 from training.statistics.values import (
@@ -63,7 +63,7 @@ def compare_reader(
     return ReaderComparison(
         counts=count(labels, calls),
         rates=rates_of(sample, calls),
-        auroc=auroc_interval(labels, read, patients),
+        auroc=auroc_interval_logit(labels, read, patients),
         auroc_of_model_minus_reader=auroc_difference(labels, scores, read, patients),
         sensitivity_p=ps[0],
         specificity_p=ps[1],

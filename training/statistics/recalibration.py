@@ -5,6 +5,7 @@
 * M. Saerens, P. Latinne, C. Decaestecker. Neural Computation 2002;14:21-41 (prior shift, eq. 2.4).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -102,26 +103,39 @@ def chosen(
 ) -> Choice:
     """Choose among Platt, isotonic and (with ``seen``, see ``prior_shift``) a shift of the prior.
 
-    Each is fitted on some folds of the validation cases and judged on the others; the one with the
-    least Brier score is then fitted on all. A shift needs scores that are probabilities.
+    Each is fitted on some folds of the validation cases and judged on the others. The simplest of
+    those whose Brier score is within one standard error of the least is then fitted on all (Breiman
+    et al., Classification and Regression Trees, 1984, section 3.4.3). A shift needs scores between
+    0 and 1.
     """
     require_scores(labels, scores, each=folds)
     fits = _fits(scores, seen)
     place = _folds(labels, folds, np.random.default_rng(seed))
-    errors = {}
+    errors = {name: np.empty(len(labels)) for name in fits}
     for name, fit in fits.items():
-        apart = np.empty(len(labels))
         for fold in range(folds):
             out = place == fold
             probability = fit(labels[~out], scores[~out])
-            apart[out] = probability(scores[out]) - labels[out]
-        errors[name] = float(np.mean(apart**2))
-    best = min(errors, key=lambda name: errors[name])
-    return Choice(method=best, brier=errors, probability=fits[best](labels, scores))
+            errors[name][out] = (probability(scores[out]) - labels[out]) ** 2
+    method = _simplest(errors)
+    return Choice(
+        method=method,
+        brier={name: float(one.mean()) for name, one in errors.items()},
+        probability=fits[method](labels, scores),
+    )
+
+
+def _simplest(errors: dict[str, Floats]) -> str:
+    """Return the first whose errors are on average not clearly greater than the least."""
+    least = min(errors.values(), key=lambda one: float(one.mean()))
+    apart = {name: one - least for name, one in errors.items()}
+    return next(
+        name for name, one in apart.items() if one.mean() <= one.std(ddof=1) / math.sqrt(len(one))
+    )
 
 
 def _fits(scores: Floats, seen: float | None) -> dict[str, Way]:
-    """Return each way to fit; Platt scales log odds where scores are probabilities."""
+    """Return each way to fit, the simplest first; Platt scales log odds of probabilities."""
     bounded = bool(scores.min() >= 0 and scores.max() <= 1)
 
     def by_platt(labels: Labels, some: Floats) -> Recalibration:
@@ -141,7 +155,7 @@ def _fits(scores: Floats, seen: float | None) -> dict[str, Way]:
         true = float(labels.mean())
         return lambda new: prior_shift(new, seen=seen, true=true)
 
-    return {**fits, "prior shift": by_shift}
+    return {"prior shift": by_shift, **fits}
 
 
 def _folds(labels: Labels, folds: int, rng: np.random.Generator) -> NDArray[np.intp]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.statistics.bootstrap import Sample
-from training.statistics.discrimination import auroc_heterogeneity_p, auroc_interval
+from training.statistics.discrimination import auroc_heterogeneity_p, auroc_interval_logit
 from training.statistics.operating_point import Confusion, confusion
 from training.statistics.values import (
     Floats,
@@ -68,7 +68,7 @@ def _subgroup(
 ) -> Subgroup:
     counts = None if cutoff is None else confusion(labels, scores, cutoff)
     try:
-        found = auroc_interval(labels, scores, patients)
+        found = auroc_interval_logit(labels, scores, patients)
     except UnusableScores:
         found = None
     return Subgroup(
