@@ -4,6 +4,7 @@
   - BundleUnusable    a bundle does not load: a file is missing, a digest differs, a key is unknown
   - EngineUnavailable a back end cannot run here: the package, the device or the model is missing
   - CaseUnusable      a case folder does not load: a file is missing, malformed or does not fit
+  - TableUnusable     a table of text does not load: its encoding, its header or one of its lines
 """
 
 
@@ -21,3 +22,7 @@ class EngineUnavailable(InferenceError):
 
 class CaseUnusable(InferenceError):
     """A case folder does not load; the message names the file and the reason."""
+
+
+class TableUnusable(InferenceError):
+    """A table of text does not load; the message names the file, the line and the reason."""

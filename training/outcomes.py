@@ -1,13 +1,12 @@
 """Tables of outcomes: what pathology and follow-up said of each patient, one line a patient."""
 
-import csv
-import io
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from inference.table import plain, rows
 
 REQUIRED = ("patient", "pn")
 KNOWN = (*REQUIRED, "cn", "pt", "centre", "followup_days", "event")
@@ -16,8 +15,6 @@ MISSING = (
     *("not collected", "not assessed", "not recorded", "not recorded in database"),
 )
 """Cells that say nothing, in lower case."""
-_DELIMITERS = ",;\t"
-_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 _STAGE = re.compile(r"(?P<basis>[cpyra]*)n?(?P<n>[0-3x])(?:\.0|[abc]\d?)?(?:\([a-z0-9+/-]*\))?")
 _TRUTHS: Mapping[str, bool] = {
     **dict.fromkeys(("1", "1.0", "true", "yes", "y", "dead", "deceased", "event"), True),
@@ -71,10 +68,9 @@ def read(
     """Read every line of every table, in order.
 
     ``columns`` maps names of ``KNOWN`` to those that the tables use; every other column is a
-    covariate under its own name. Refused with ``CohortUnusable`` and the line are: another encoding
-    than UTF-8 (a mark at the start is fine), a line with more or fewer cells than the header, a
-    stage, number or event that cannot be understood, no patient, and a patient for the second time
-    in any table. Commas, semicolons and tabulators may part the cells.
+    covariate under its own name. Refused with ``CohortUnusable`` and the line are a stage, number
+    or event that cannot be understood, no patient, and a patient for the second time in any table;
+    what is no table at all is refused by ``inference.table``.
     """
     found: dict[str, Outcome] = {}
     for path in paths:
@@ -93,8 +89,7 @@ def stage(text: str, *, clinical: bool) -> Stage:
 
     So is a clinical stage where a pathological one is asked for, and the reverse.
     """
-    plain = re.sub(r"\s", "", text.lower())
-    match = _STAGE.fullmatch(plain)
+    match = _STAGE.fullmatch(re.sub(r"\s", "", text.lower()))
     if match is None:
         raise ValueError(f"{text!r} is no nodal stage: N0, N1, N2, N3 or NX")
     basis = match["basis"]
@@ -109,9 +104,9 @@ def _outcomes(path: Path, columns: Mapping[str, str], missing: frozenset[str]) -
     unknown = sorted(set(columns) - set(KNOWN))
     if unknown:
         raise CohortUnusable(f"columns.{unknown[0]} is none of {', '.join(KNOWN)}")
-    named = {_plain(written): known for known, written in columns.items()}
+    named = {plain(written): known for known, written in columns.items()}
     for line, cells in rows(path):
-        row = {named.get(_plain(name), name): text for name, text in cells.items()}
+        row = {named.get(plain(name), name): text for name, text in cells.items()}
         said = {name: "" if text.lower() in missing else text for name, text in row.items()}
         source = f"{path.name}:{line}"
         absent = [name for name in REQUIRED if name not in said]
@@ -159,65 +154,3 @@ def number(text: str) -> float | None:
     except ValueError:
         return None
     return value if abs(value) < float("inf") else None
-
-
-def rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield each filled line's number and its cells by column, spaces around them cut off."""
-    text = _text(path)
-    delimiter = max(_DELIMITERS, key=text.partition("\n")[0].count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
-    header: list[str] = []
-    line = 1
-    try:
-        for cells in reader:
-            start, line = line, reader.line_num + 1
-            filled = [_cell(cell, delimiter) for cell in cells]
-            if not any(filled):
-                continue
-            if header:
-                yield start, _row(path, start, header, filled)
-            else:
-                header = _header(path, start, filled)
-    except csv.Error as error:
-        raise CohortUnusable(f"{path.name}:{line}: {error}") from error
-    if not header:
-        raise CohortUnusable(f"{path.name}: the table is empty")
-
-
-def _text(path: Path) -> str:
-    held = path.read_bytes()
-    if held.startswith(b"PK\x03\x04"):
-        raise CohortUnusable(f"{path.name} is a workbook: save its sheet as CSV (UTF-8)")
-    try:
-        return held.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = held.count(b"\n", 0, error.start) + 1
-        raise CohortUnusable(f"{path.name}:{line}: not UTF-8: save it as CSV (UTF-8)") from error
-
-
-def _cell(cell: str, delimiter: str) -> str:
-    text = cell.strip()
-    if delimiter != "," and _DECIMAL_COMMA.fullmatch(text):
-        return text.replace(",", ".")
-    return text
-
-
-def _header(path: Path, line: int, cells: Sequence[str]) -> list[str]:
-    plain = [_plain(cell) for cell in cells]
-    for name in plain:
-        if not name or plain.count(name) > 1:
-            raise CohortUnusable(f"{path.name}:{line}: the column {name!r} is nameless or twice")
-    return list(cells)
-
-
-def _row(path: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
-    if len(cells) != len(header):
-        raise CohortUnusable(
-            f"{path.name}:{line}: {len(cells)} cells, where the header has {len(header)}"
-        )
-    return dict(zip(header, cells, strict=True))
-
-
-def _plain(name: str) -> str:
-    """Fold what people cannot see apart: full-width letters, case, spaces around."""
-    return unicodedata.normalize("NFKC", name).strip().casefold()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from inference.errors import TableUnusable
 from training import outcomes
 from training.outcomes import CohortUnusable, N, Stage, stage
 
@@ -117,7 +118,8 @@ def test_a_patient_in_two_tables_is_refused_with_both_lines(table):
     [
         ("", "the table is empty"),
         ("patient,stage\nA,N0\n", r"outcomes\.csv:1: no column 'pn' among patient, stage"),
-        ("patient,pn,pn\nA,N0,N0\n", r":1: the column 'pn' is nameless or twice"),
+        ("patient,pn,pn\nA,N0,N0\n", r":1: the column 'pn' is there twice"),
+        ("patient,pn,\nA,N0,\nB,N0,x\n", r":3: a cell in a column without a name"),
         ("patient,pn\nA,N0,x\n", r":2: 3 cells, where the header has 2"),
         ("patient,pn\n,N0\n", ":2: no patient"),
         ("patient,pn\nA,N0\n\nB,N9\n", r":4: 'N9' is no nodal stage"),
@@ -131,7 +133,7 @@ def test_a_patient_in_two_tables_is_refused_with_both_lines(table):
     ],
 )
 def test_a_table_that_cannot_be_understood_is_refused_with_its_line(table, content, told):
-    with pytest.raises(CohortUnusable, match=told):
+    with pytest.raises((CohortUnusable, TableUnusable), match=told):
         read(table(content))
 
 
