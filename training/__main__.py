@@ -21,6 +21,7 @@ from training.evaluate import evaluate
 from training.export import ExportDiffers
 from training.material import Resources
 from training.outcomes import CohortUnusable
+from training.parity_command import add_parity
 from training.phantom_command import DEFAULT_RECIPE, add_phantom_cohort
 from training.progress import Track
 from training.recipe import RecipeUnusable
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bundle(commands)
     _add_evaluate(commands)
     _add_show(commands)
+    add_parity(commands)
     add_phantom_cohort(commands)
     add_cohort(commands)
     add_statistics(commands)

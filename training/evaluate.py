@@ -7,7 +7,7 @@ from inference.bundle import Bundle
 from inference.card import Auroc, Inputs
 from inference.engine import Engine
 from inference.preprocess import normalise
-from training.cohort import phantom_cohort, require_both_classes
+from training.cohort import Cohort, phantom_cohort, require_both_classes
 from training.images import Drawing, Floats, Halves, draw_images
 from training.progress import Track
 from training.recipe import Recipe, RecipeUnusable
@@ -19,30 +19,13 @@ def evaluate(bundle: Bundle, recipe: Recipe, *, processes: int, track: Track) ->
 
     Preprocessing is the card's; labels come from the recipe, whose tasks must be the bundle's.
     """
-    asked = recipe.cohort
-    if [task.name for task in recipe.tasks] != [task.name for task in bundle.tasks]:
-        raise RecipeUnusable("the recipe's tasks are not the bundle's")
-    first = asked.test_first_seed
-    drawing = Drawing(
-        scanners=asked.scanners,
-        inputs=bundle.card.inputs,
-        augmentation=recipe.augmentation,
-        variants=0,
-    )
-    with track.stage("drawing phantoms", asked.test) as advance:
-        images = draw_images(
-            range(first, first + asked.test),
-            drawing,
-            processes=processes,
-            advance=lambda: advance(""),
-        )
-    cohort = phantom_cohort([task.risk for task in recipe.tasks], images, first=first)
-    require_both_classes(cohort.labels, [task.name for task in recipe.tasks], "test")
+    first, count = recipe.cohort.test_first_seed, recipe.cohort.test
+    cohort = cohort_again(bundle, recipe, range(first, first + count), processes, track)
     rows = []
     for index, task in enumerate(bundle.tasks):
         engine = onnx_engine.open_engine(bundle.onnx_path(task), threads=1)
         scores = {
-            "fusion": _margins(engine, cohort.images.planes, bundle.card.inputs),
+            "fusion": engine_margins(engine, cohort.images.planes, bundle.card.inputs),
             "bayes": cohort.risks[:, index],
         }
         truth = cohort.labels[:, index]
@@ -62,7 +45,27 @@ def evaluate(bundle: Bundle, recipe: Recipe, *, processes: int, track: Track) ->
     return tuple(rows)
 
 
-def _margins(engine: Engine, planes: Halves, inputs: Inputs) -> Floats:
+def cohort_again(
+    bundle: Bundle, recipe: Recipe, seeds: range, processes: int, track: Track
+) -> Cohort:
+    """Draw phantoms for the bundle's inputs, unmoved; both classes of each task are among them."""
+    if [task.name for task in recipe.tasks] != [task.name for task in bundle.tasks]:
+        raise RecipeUnusable("the recipe's tasks are not the bundle's")
+    drawing = Drawing(
+        scanners=recipe.cohort.scanners,
+        inputs=bundle.card.inputs,
+        augmentation=recipe.augmentation,
+        variants=0,
+    )
+    with track.stage("drawing phantoms", len(seeds)) as advance:
+        images = draw_images(seeds, drawing, processes=processes, advance=lambda: advance(""))
+    cohort = phantom_cohort([task.risk for task in recipe.tasks], images, first=seeds.start)
+    require_both_classes(cohort.labels, [task.name for task in recipe.tasks], "test")
+    return cohort
+
+
+def engine_margins(engine: Engine, planes: Halves, inputs: Inputs) -> Floats:
+    """Return logit 1 - logit 0 of each case, preprocessed as serving does."""
     found = []
     for start in range(0, len(planes), 64):
         batch = planes[start : start + 64].astype(np.float32)
