@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from hashlib import sha256
+from typing import NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -12,6 +13,7 @@ from sqlalchemy import (
     Executable,
     and_,
     bindparam,
+    case,
     select,
     update,
 )
@@ -53,6 +55,13 @@ class Instance:
         return self.deleting_at is None and self.deleted_at is None
 
 
+class Standing(NamedTuple):
+    """What intake has to know of an instance that came before."""
+
+    sha256: str
+    is_here: bool
+
+
 _NAMES = tuple(field.name for field in fields(Instance))
 
 
@@ -85,19 +94,20 @@ def _register(dialect: Dialect) -> Executable:
     )
 
 
-def _find(_dialect: Dialect) -> Executable:
-    of = instances.c
-    wanted = bindparam("sop_instance_uid", type_=of.sop_instance_uid.type)
-    return select(*(of[name] for name in _NAMES)).where(of.sop_instance_uid == wanted)
+def _standing(_dialect: Dialect) -> Executable:
+    wanted = bindparam("sop_instance_uid", type_=instances.c.sop_instance_uid.type)
+    return select(instances.c.sha256, case((HERE, 1), else_=0)).where(
+        instances.c.sop_instance_uid == wanted
+    )
 
 
-_REGISTER, _FIND = Prepared(_register), Prepared(_find)
+_REGISTER, _STANDING = Prepared(_register), Prepared(_standing)
 
 
 def register(connection: Connection, instance: Instance) -> bool:
     """Register the instance; False, and nothing done, where its SOP Instance UID is known."""
     row = {name: getattr(instance, name) for name in _NAMES}
-    return _REGISTER.run(connection, row).one_or_none() is not None
+    return bool(_REGISTER.run(connection, row))
 
 
 def spare(connection: Connection, sop_instance_uid: str, *, now: datetime) -> None:
@@ -133,8 +143,20 @@ def restore(connection: Connection, instance: Instance) -> bool:
 
 def find(connection: Connection, sop_instance_uid: str) -> Instance | None:
     """Return the instance, deleted ones included, or None where it never came."""
-    row = _FIND.run(connection, {"sop_instance_uid": sop_instance_uid}).one_or_none()
-    return None if row is None else Instance(**row._mapping)
+    row = (
+        connection.execute(
+            select(instances).where(instances.c.sop_instance_uid == sop_instance_uid)
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else Instance(**row)
+
+
+def standing(connection: Connection, sop_instance_uid: str) -> Standing | None:
+    """Return how the instance stands, or None where it never came."""
+    rows = _STANDING.run(connection, {"sop_instance_uid": sop_instance_uid})
+    return Standing(rows[0][0], bool(rows[0][1])) if rows else None
 
 
 def keep_aside(connection: Connection, quarantined: Quarantined) -> None:

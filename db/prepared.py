@@ -1,13 +1,29 @@
-"""Statements that run for every image: built once for each database, not at every call."""
+"""Statements that run for every image, handed to the driver as they are.
 
-from collections.abc import Callable, Mapping
-from typing import Any
+Between a statement and its driver SQLAlchemy does much that is the same at every call; here it is
+done once for each database. Transactions and errors stay SQLAlchemy's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, CursorResult, Dialect, Executable
+from sqlalchemy import Connection, Dialect, Executable
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ClauseElement
 
 Build = Callable[[Dialect], Executable]
 """Makes the statement for one kind of database; its values are ``bindparam`` of their columns."""
+Convert = Callable[[Any], Any]
+
+
+class _Ready(NamedTuple):
+    sql: str
+    order: tuple[str, ...]
+    """The names of the parameters as the driver wants them."""
+    fixed: dict[str, Any]
+    convert: dict[str, Convert]
 
 
 class Prepared:
@@ -15,11 +31,46 @@ class Prepared:
 
     def __init__(self, build: Build) -> None:
         self._build = build
-        self._built: WeakKeyDictionary[Dialect, Executable] = WeakKeyDictionary()
+        self._ready: WeakKeyDictionary[Dialect, _Ready] = WeakKeyDictionary()
 
-    def run(self, connection: Connection, parameters: Mapping[str, Any]) -> CursorResult[Any]:
-        """Run the statement in the transaction of the connection."""
-        statement = self._built.get(connection.dialect)
-        if statement is None:
-            statement = self._built[connection.dialect] = self._build(connection.dialect)
-        return connection.execute(statement, parameters)
+    def run(self, connection: Connection, parameters: Mapping[str, Any]) -> Sequence[Any]:
+        """Run the statement in the transaction of the connection; return its rows as they are."""
+        dialect = connection.dialect
+        ready = self._ready.get(dialect)
+        if ready is None:
+            ready = self._ready[dialect] = _compiled(self._build(dialect), dialect)
+        values = {**ready.fixed, **parameters}
+        for name, convert in ready.convert.items():
+            values[name] = convert(values[name])
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(ready.sql, [values[name] for name in ready.order])
+            return cursor.fetchall() if cursor.description else []
+        except dialect.loaded_dbapi.Error as error:
+            raise DBAPIError.instance(
+                ready.sql,
+                None,
+                error,
+                dialect.loaded_dbapi.Error,
+                hide_parameters=True,
+                dialect=dialect,
+            ) from error
+        finally:
+            cursor.close()
+
+
+def _compiled(statement: Executable, dialect: Dialect) -> _Ready:
+    assert isinstance(statement, ClauseElement)
+    compiled = statement.compile(dialect=dialect)
+    assert isinstance(compiled, SQLCompiler), "only statements with values are prepared"
+    assert compiled.positiontup is not None, "our drivers take parameters by their position"
+    converters = {
+        name: bind.type.dialect_impl(dialect).bind_processor(dialect)
+        for name, bind in compiled.binds.items()
+    }
+    return _Ready(
+        sql=compiled.string,
+        order=tuple(compiled.positiontup),
+        fixed={name: value for name, value in compiled.params.items() if value is not None},
+        convert={name: convert for name, convert in converters.items() if convert is not None},
+    )

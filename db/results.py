@@ -71,8 +71,7 @@ _IS_OURS = Prepared(_is_ours)
 
 def is_ours(connection: Connection, sop_instance_uid: str) -> bool:
     """Whether we made the object ourselves, so that it is no news when a PACS routes it back."""
-    found = _IS_OURS.run(connection, {"sop_instance_uid": sop_instance_uid})
-    return found.one_or_none() is not None
+    return bool(_IS_OURS.run(connection, {"sop_instance_uid": sop_instance_uid}))
 
 
 def of_job(connection: Connection, job_id: int) -> list[Result]:

@@ -89,7 +89,7 @@ class Intake:
 
     def _is_known(self, instance: ReceivedInstance) -> bool:
         with reading(self._engine) as connection:
-            stored = instances.find(connection, instance.sop_instance_uid)
+            stored = instances.standing(connection, instance.sop_instance_uid)
             if stored is None:
                 return results.is_ours(connection, instance.sop_instance_uid)
         if stored.sha256 != hashlib.sha256(instance.part10).hexdigest():
@@ -219,7 +219,7 @@ def _row(instance: ReceivedInstance, stored: Stored) -> Instance:
 
 def _conflict(connection: Connection, row: Instance) -> Conflicting | None:
     """Return what another association that was quicker with the same UID leaves to say."""
-    first = instances.find(connection, row.sop_instance_uid)
+    first = instances.standing(connection, row.sop_instance_uid)
     if first is None or first.sha256 != row.sha256:
         return Conflicting(f"{row.sop_instance_uid} is stored with other bytes")
     return None
