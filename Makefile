@@ -6,13 +6,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH := torch==2.13.0
+TENSORRT := build/tensorrt-rtx
+TENSORRT_RTX := tensorrt-rtx==1.7.1.116
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
 # One dot for each package that pip collects, so that a long installation is seen to go on.
 DOTS := awk '/^(Collecting|Installing|Processing)/ { printf "."; fflush() } END { print " done" }'
 # Tests share few cores: libraries that start threads of their own are held to one each.
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: setup demo test test-viewers check audit bench torture gpu fmt bundle clean
+.PHONY: setup demo test test-viewers check audit bench torture gpu tensorrt fmt bundle clean
 
 setup: $(STAMP)
 	@scripts/system-packages.sh
@@ -63,6 +65,17 @@ bench: setup
 torture: setup
 	@$(THREADS) $(BIN)/python -m tests.torture $(TORTURE)
 
+# Builds real plans with TensorRT-RTX, which needs no GPU for that. It lies in a folder of its own,
+# so that everything else goes on without it.
+tensorrt: $(TENSORRT)/.installed
+	$(THREADS) PYTHONPATH=$(TENSORRT) $(BIN)/python -m pytest -q -m "tensorrt and not gpu"
+
+$(TENSORRT)/.installed: | setup
+	@printf 'tensorrt: TensorRT-RTX into $(TENSORRT) '
+	@$(PIP) --target $(TENSORRT) $(TENSORRT_RTX) | $(DOTS)
+	@touch $@
+
+# For a machine with a GPU and the extra tensorrt or tensorrt-rtx in $(VENV).
 gpu: setup
 	$(BIN)/python -m pytest -q -m "gpu or tensorrt"
 
