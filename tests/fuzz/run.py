@@ -13,6 +13,7 @@ from tests.bench.process import ROOT
 from tests.fuzz.child import PROGRESS
 from tests.fuzz.target import Target
 
+CHILD = ["-m", "tests.fuzz.child"]
 HANG_S = 60
 CRASHES_MOST = 30
 POLL_S = 0.1
@@ -57,7 +58,7 @@ def _child(
     target: Target, count: int, seed: int, until: float, progress: Path, outcome: Outcome
 ) -> dict | None:
     """Run one child to its end; None where it ended by an input, which is noted and counted."""
-    command = [sys.executable, "-m", "tests.fuzz.child", target.name, "--seed", str(seed)]
+    command = [sys.executable, *CHILD, target.name, "--seed", str(seed)]
     command += ["--start", str(outcome.inputs), "--count", str(count), "--until", str(until)]
     command += ["--progress", str(progress)]
     with subprocess.Popen(

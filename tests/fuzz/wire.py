@@ -77,8 +77,8 @@ def command(field: int, uid: str = CT, *, with_data: bool, **more: bytes) -> byt
 
 
 @cache
-def request() -> bytes:
-    """Return an A-ASSOCIATE-RQ with every kind of item in it."""
+def request(*, plain: bool = False) -> bytes:
+    """Return an A-ASSOCIATE-RQ with every kind of item in it, or with what storage needs."""
     asked = A_ASSOCIATE()
     asked.application_context_name = "1.2.840.10008.3.1.1.1"
     asked.calling_ae_title, asked.called_ae_title = "FUZZ", "PETCTNODE"
@@ -91,11 +91,12 @@ def request() -> bytes:
     extended, who = SOPClassExtendedNegotiation(), UserIdentityNegotiation()
     extended.sop_class_uid, extended.service_class_application_information = CT, b"\2\0\0\0\1\0"
     who.user_identity_type, who.primary_field, who.secondary_field = 2, b"user", b"word"
-    asked.user_information = [longest, implementation, window, role, extended, who]
+    more = [] if plain else [window, role, extended, who]
+    asked.user_information = [longest, implementation, *more]
     contexts = [build_context(VERIFICATION), build_context(CT, "1.2.840.10008.1.2.1")]
-    for number, context in enumerate([*contexts, build_context(PUSH_MODEL)]):
+    contexts += [] if plain else [build_context(PUSH_MODEL)]
+    for number, context in enumerate(contexts):
         context.context_id = 2 * number + 1
-        contexts = [*contexts[:number], context, *contexts[number + 1 :]]
     asked.presentation_context_definition_list = contexts
     made = A_ASSOCIATE_RQ()
     made.from_primitive(asked)
@@ -129,6 +130,16 @@ def conversations() -> dict[str, bytes]:
         "others": request() + cancel + others + ABORT,
         "refused": pdu(3, b"\0\1\1\1") + pdu(6, b"\0\0\0\0") + request() + request(),
         "accepted": b"\2" + request()[1:] + echo,
+    }
+
+
+@cache
+def storing() -> dict[str, bytes]:
+    """Return the conversations that storage and verification alone need."""
+    every = conversations()
+    return {
+        name: request(plain=True) + every[name][len(request()) :]
+        for name in ("echo", "store", "others")
     }
 
 
@@ -211,28 +222,38 @@ def _receive(arrival: Arrival) -> None:
     identify(arrival.part10)
 
 
-class _Line:
-    """Stands for a socket whose peer has said all that it will say."""
+class _Line(socket.socket):
+    """A connection whose peer has said all that it will say, without a network."""
 
     def __init__(self, stream: bytes) -> None:
+        super().__init__()
         self._left = memoryview(stream)
-        self.closed = False
 
     @property
-    def has_ended(self) -> bool:
-        return not self._left
+    def said(self) -> int:
+        """How many bytes are still to be read."""
+        return len(self._left)
+
+    @property
+    def is_closed(self) -> bool:
+        return self.fileno() == -1
 
     def recv_into(self, into: memoryview) -> int:
         part, self._left = self._left[: len(into)], self._left[len(into) :]
         into[: len(part)] = part
         return len(part)
 
+    def recv(self, most: int) -> bytes:
+        part, self._left = self._left[:most], self._left[most:]
+        return bytes(part)
+
     def send(self, data: bytes) -> int:
         return len(data)
 
-    def close(self) -> None:
-        self.closed = True
+    def getpeername(self) -> tuple[str, int]:
+        return "127.0.0.1", 1
 
+    def sendall(self, _data: bytes) -> None: ...
     def settimeout(self, _seconds: float) -> None: ...
     def shutdown(self, _how: int) -> None: ...
     def setsockopt(self, *_option: int) -> None: ...
@@ -255,12 +276,12 @@ class _Closed:
 
 
 @contextmanager
-def _in_memory(_folder: Path) -> Iterator[Bear]:
-    """Take PDUs as the listener's two threads of an association do, in one thread and at once."""
+def _in_memory(*, fast: bool) -> Iterator[Bear]:
+    """Take PDUs as the listener's threads of an association do, in one thread and at once."""
     closed = _Closed()
-    policy = Policy(port=_free_port(), max_pdu_bytes=16384, max_instance_bytes=1_000_000)
+    policy = Policy(port=_free_port(), max_pdu_bytes=16384, max_instance_bytes=1_000_000, fast=fast)
     with Listener(policy, receive=_receive, closed=closed, commitment=PROMISES) as listener:
-        # No public name leads to an association that has no socket.
+        # No public name leads to an association that has no connection.
         (server,) = listener._servers
         sessions = listener._sessions
         # What is proposed is all that an association needs a copy of.
@@ -268,44 +289,49 @@ def _in_memory(_folder: Path) -> Iterator[Bear]:
 
         def bear(stream: bytes) -> int:
             line = _Line(stream)
-            association = _association(server, line)
-            count = _converse(association, line)
-            assert not sessions._open, "the association is still counted"
-            assert line.closed, "the connection is still open"
-            assert all(times == 1 for times in closed.told.values()), "an end was told twice"
-            closed.told.clear()
-            return count
+            try:
+                _taken(server, line, fast=fast)
+                assert not sessions._open, "the association is still counted"
+                assert line.is_closed, "the connection is still open"
+                assert all(times == 1 for times in closed.told.values()), "an end was told twice"
+            finally:
+                line.close()
+                closed.told.clear()
+            return len(split(stream[: len(stream) - line.said])) or 1
 
         yield bear
 
 
-def _association(server: Server, line: _Line) -> Association:
+def _taken(server: Server, line: _Line, *, fast: bool) -> None:
+    """Do what the thread of a new connection does."""
     handler: Any = object.__new__(server.RequestHandlerClass)
     handler.request, handler.client_address, handler.server = line, ("127.0.0.1", 1), server
+    handler.setup()
+    if fast and not handler._reads_request():
+        line.close()  # as whoever called us does
+        return
     association: Association = handler._create_association()
     evt.trigger(association, evt.EVT_CONN_OPEN, {"address": ("127.0.0.1", 1)})
-    return association
+    _converse(association, line)
 
 
-def _converse(association: Association, line: _Line) -> int:
-    """Run one association to its end and return how many PDUs were read."""
-    dul, count = association.dul, 0
+def _converse(association: Association, line: _Line) -> None:
+    """Run one association of pynetdicom to its end."""
+    dul = association.dul
     association._started_dul = True
     # To wait for the other thread, which is this one, would only take time.
     abort = association._abort_blocking
     association._abort_blocking = lambda _block=True: abort(block=False)
     _settle(association)
     while not dul._kill_thread and dul.socket is not None:
-        if line.has_ended and dul.state_machine.current_state == "Sta13":
+        if not line.said and dul.state_machine.current_state == "Sta13":
             dul.event_queue.put("Evt18")  # the ARTIM timer
         else:
-            count += not line.has_ended
             dul._read_pdu_data()
         _settle(association)
         _serve(association)
         _settle(association)
     association.kill()
-    return count
 
 
 def _settle(association: Association) -> None:
@@ -399,11 +425,19 @@ def _is_well(policy: Policy, listener: Listener) -> None:
 TARGETS = (
     Target(
         name="pdus",
-        unit="PDUs through state machine, decoders and handlers, without a socket",
+        unit="PDUs through pynetdicom's decoders and state machine and our handlers, in memory",
         seeds=conversations,
         change=changed,
-        open=_in_memory,
-        share=0.5,
+        open=lambda _folder: _in_memory(fast=False),
+        share=0.26,
+    ),
+    Target(
+        name="lean",
+        unit="PDUs through the listener's own code for storage, in memory",
+        seeds=storing,
+        change=changed,
+        open=lambda _folder: _in_memory(fast=True),
+        share=0.26,
     ),
     Target(
         name="listener",
