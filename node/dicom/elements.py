@@ -26,6 +26,7 @@ PIXEL_DATA: Final = 0x7FE00010
 _PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
 _FIRST_PIXELS: Final = min(_PIXELS)
 _BEFORE_DATA_SET: Final = 0x0002FFFF
+_TRANSFER_SYNTAX_UID: Final = 0x00020010
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED: Final = 0xFFFFFFFF
 _NESTED_MOST: Final = 16
@@ -117,9 +118,8 @@ class _Walk:
         data = self._data
         if data[128:132] != b"DICM":
             raise _UnsureError
-        meta, start = self._file_meta()
-        stated = meta.get(0x00020010)
-        uid = "" if stated is None else data[stated[2] : stated[3]].rstrip(b"\0").decode("latin-1")
+        stated, start = self._file_meta()
+        uid = stated.decode("latin-1")
         implicit = uid == ImplicitVRLittleEndian
         if not implicit and uid not in _EXPLICIT:
             raise _UnsureError
@@ -143,18 +143,23 @@ class _Walk:
             stamp=self._stamp,
         )
 
-    def _file_meta(self) -> tuple[dict[int, Element], int]:
-        """Return the elements of group 2, always explicit VR, and where the data set begins."""
-        found: dict[int, Element] = {}
-        at, before = 132, 0
-        while True:
-            self._need(at + 8)
-            if self._data[at : at + 2] != b"\x02\x00":
-                return found, at
-            tag, element = self._explicit(at)
-            if tag <= before or element[3] > self._known:
+    def _file_meta(self) -> tuple[bytes, int]:
+        """Return the transfer syntax, and where the data set begins. Group 2 is explicit VR."""
+        data, at, before = self._data, 132, 0
+        syntax = b""
+        while data[at : at + 2] == b"\x02\x00":
+            self._need(at + 12)
+            group, number, vr, length = _EXPLICIT_HEAD(data, at)
+            tag, at = group << 16 | number, at + 8
+            if vr not in _SHORT:
+                length = self._long(vr, at)
+                at += 4
+            if tag <= before or at + length > self._known:
                 raise _UnsureError
-            found[tag], before, at = element, tag, element[3]
+            if tag == _TRANSFER_SYNTAX_UID:
+                syntax = data[at : at + length].rstrip(b"\0")
+            before, at = tag, at + length
+        return syntax, at
 
     def _top_explicit(self, at: int) -> dict[int, Element]:
         found: dict[int, Element] = {}

@@ -26,7 +26,7 @@ _LOOKS_EXPLICIT: Final = 0x4141
 """From this length on the head of an implicit element can be taken for an explicit one."""
 
 _INTEGER: Final = rb" *-?(?:0|[1-9]\d{0,8}) *"
-_DECIMAL: Final = rb" *[+-]?(?:\d{1,12}\.?\d{0,12}|\.\d{1,12})(?:[eE][+-]?\d{1,2})? *"
+_DECIMAL: Final = rb" *[+-]?(?:\d{1,16}\.?\d{0,16}|\.\d{1,16})(?:[eE][+-]?\d{1,2})? *"
 # Values whose text is what their bytes say, whatever the character set.
 _PLAIN: Final = {
     "DA": re.compile(rb"\d{8}"),

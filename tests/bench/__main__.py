@@ -32,7 +32,7 @@ class Bench:
     differences: dict[str, float] = field(default_factory=dict)
 
     def read(self) -> None:
-        self.measures += reading.measure(self.paths, self.plan)
+        self.measures += reading.measure(self.petct, self.folder, self.plan)
 
     def infer(self) -> None:
         measures, self.differences = networks.measure(self.plan)

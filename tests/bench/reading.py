@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,27 @@ import SimpleITK as sitk
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from inference.petct import PetCt
+from inference.resample import volume_onto
+from inference.volume import Volume
 from node.config import Selection
 from node.dicom import series, volumes
+from node.dicom.rescale import AIR_HU
+from tests.bench import study
 from tests.bench.measure import OURS, Measure, Plan, Sample, compare, interleave
 
 SECTION = "Read"
+PLANES = 300
+"""Of each series."""
+CT_SIDE, PET_SIDE = 512, 200
 TOLERANCE = {"CT": 0.01, "PT": 1e-4}
 """HU; and the largest difference of SUV, relative to the highest SUV."""
 Volumes = dict[str, np.ndarray]
 
 
-def measure(paths: Sequence[Path], plan: Plan) -> list[Measure]:
+def measure(petct: PetCt, folder: Path, plan: Plan) -> list[Measure]:
     """Measure ours against pydicom and SimpleITK, once all have read the same numbers."""
+    paths = study.write(refined(petct), folder / "reading")
     ways: Mapping[str, Callable[[], Volumes]] = {
         OURS: lambda: _ours(paths),
         "pydicom, full read": lambda: _pydicom(paths),
@@ -29,7 +39,24 @@ def measure(paths: Sequence[Path], plan: Plan) -> list[Measure]:
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # noqa: FBT003  has no keyword
     _assert_equal({name: way() for name, way in ways.items()}, _suv_factor(paths))
     subjects = {name: lambda way=way: _timed(way) for name, way in ways.items()}
-    return compare(SECTION, "CT and PET of one study", "s", interleave(subjects, plan))
+    case = f"{PLANES} CT and {PLANES} PET images"
+    return compare(SECTION, case, "s", interleave(subjects, plan))
+
+
+def refined(petct: PetCt) -> PetCt:
+    """Return the study on as many and as large planes as today's scanners send."""
+    return replace(
+        petct,
+        ct=_resampled(petct.ct, (PLANES, CT_SIDE, CT_SIDE), fill=AIR_HU),
+        pet=_resampled(petct.pet, (PLANES, PET_SIDE, PET_SIDE), fill=0.0),
+    )
+
+
+def _resampled(volume: Volume, shape: tuple[int, int, int], *, fill: float) -> Volume:
+    extent = zip(volume.grid.shape, volume.grid.spacing, shape, strict=True)
+    slices, rows, columns = (old * step / new for old, step, new in extent)
+    grid = replace(volume.grid, shape=shape, spacing=(slices, rows, columns))
+    return volume_onto(volume, grid, fill=fill)
 
 
 def _timed(way: Callable[[], Volumes]) -> Sample:
