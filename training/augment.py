@@ -1,5 +1,6 @@
 """Moves a cube before its planes are taken, with one draw for PET and CT."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,10 @@ class Moves:
 
     turn: Tensor
     shift_voxels: Tensor
+
+    def of(self, cases: slice) -> "Moves":
+        """Return those of some of the cases."""
+        return Moves(turn=self.turn[cases], shift_voxels=self.shift_voxels[cases])
 
 
 def draw_moves(
@@ -48,8 +53,26 @@ def moved_planes(cubes: Tensor, moves: Moves, inputs: Inputs) -> Tensor:
     Returns ``(n, modality, plane, row, column)``. Only the voxels of the planes are interpolated,
     which is the same as moving the whole cube first. Beyond the cube its edge is repeated.
     """
-    points = _plane_offsets(inputs) @ moves.turn.transpose(1, 2)[:, None, None]
-    points = points + moves.shift_voxels[:, None, None, None] + inputs.cube_side // 2
+    return _sampled(cubes, _plane_offsets(inputs), moves, inputs)
+
+
+def moved_cubes(cubes: Tensor, moves: Moves, inputs: Inputs) -> Tensor:
+    """Move ``(n, modality, side, side, side)`` cubes and take their middle, on the cubes' device.
+
+    Returns ``(n, modality, slice, row, column)`` of ``crop_side`` voxels each.
+    """
+    ticks = torch.arange(inputs.crop_side, dtype=torch.float32) - inputs.crop_side // 2
+    offsets = torch.stack(torch.meshgrid(ticks, ticks, ticks, indexing="ij"), dim=-1)
+    return _sampled(cubes, offsets, moves, inputs)
+
+
+def _sampled(cubes: Tensor, offsets: Tensor, moves: Moves, inputs: Inputs) -> Tensor:
+    """Interpolate at ``offsets`` from the middle, ``(a, b, c, 3)``, after each case's own move."""
+    offsets, turn, shift = (
+        values.to(cubes.device) for values in (offsets, moves.turn, moves.shift_voxels)
+    )
+    points = offsets @ turn.transpose(1, 2)[:, None, None]
+    points = points + shift[:, None, None, None] + inputs.cube_side // 2
     scaled = points * (2.0 / (inputs.cube_side - 1)) - 1.0
     return functional.grid_sample(
         cubes,
@@ -60,15 +83,38 @@ def moved_planes(cubes: Tensor, moves: Moves, inputs: Inputs) -> Tensor:
     )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Jitter:
+    """A factor on SUV, ``(n, 1, 1, 1)``, and HU to add to each pixel, for each case of a batch."""
+
+    gain: Tensor
+    noise_hu: Tensor
+
+    def of(self, cases: slice) -> "Jitter":
+        """Return that of some of the cases."""
+        return Jitter(gain=self.gain[cases], noise_hu=self.noise_hu[cases])
+
+    def applied(self, images: Tensor) -> Tensor:
+        """Change ``(n, modality, ...)`` images: PET and CT err independently."""
+        gain, noise = self.gain.to(images.device), self.noise_hu.to(images.device)
+        return torch.stack([images[:, 0] * gain, images[:, 1] + noise], dim=1)
+
+
+def draw_jitter(
+    shape: Sequence[int], recipe: AugmentationRecipe, generator: torch.Generator
+) -> Jitter:
+    """Draw for a batch whose images of one modality have this shape, the number of cases first."""
+    count = shape[0]
+    gain = torch.exp(recipe.pet_gain * torch.randn(count, 1, 1, 1, generator=generator))
+    sd_hu = recipe.ct_noise_hu * torch.rand(count, 1, 1, 1, generator=generator)
+    return Jitter(gain=gain, noise_hu=sd_hu * torch.randn(*shape, generator=generator))
+
+
 def jitter_intensities(
     planes: Tensor, recipe: AugmentationRecipe, generator: torch.Generator
 ) -> Tensor:
     """Scale SUV by one factor a case and add noise to HU: PET and CT err independently."""
-    count = len(planes)
-    gain = torch.exp(recipe.pet_gain * torch.randn(count, 1, 1, 1, generator=generator))
-    sd_hu = recipe.ct_noise_hu * torch.rand(count, 1, 1, 1, generator=generator)
-    noise = sd_hu * torch.randn(planes[:, 1].shape, generator=generator)
-    return torch.stack([planes[:, 0] * gain, planes[:, 1] + noise], dim=1)
+    return draw_jitter(planes[:, 1].shape, recipe, generator).applied(planes)
 
 
 def _plane_offsets(inputs: Inputs) -> Tensor:

@@ -13,12 +13,13 @@ from inference.card import SCHEMA, AtCutoff, Auroc, Card, Task
 from training.clinical import clinical_margins
 from training.cohort import Labels
 from training.export import to_onnx
-from training.fit import Trainer, margins
+from training.feeding import margins, seen_by
+from training.fit import Trainer
 from training.images import Floats
 from training.jobs import Job, train_all
 from training.material import Material, Resources, material
 from training.progress import Track
-from training.recipe import Recipe, TaskRecipe
+from training.recipe import Model, Recipe, TaskRecipe
 from training.statistics import (
     auroc_difference_p,
     auroc_interval,
@@ -27,7 +28,6 @@ from training.statistics import (
     youden_cutoff,
 )
 
-MODELS = ("fusion", "pet", "ct")
 ARCHITECTURE = (
     "DLNMS, 2.5D: two 2D ResNet-18 of widths {widths}, no weights shared, feature maps "
     "concatenated, maximum and mean pooled, two dense layers; auxiliary heads not exported; "
@@ -45,17 +45,21 @@ class Answer:
     at_cutoff: AtCutoff
 
 
-def build(recipe: Recipe, out: Path, resources: Resources, track: Track) -> Bundle:
+def build(recipe: Recipe, out: Path, resources: Resources, track: Track) -> Bundle | None:
     """Train and test everything in the recipe and write its bundle to ``out``, which is new.
 
-    The same recipe and code on the same kind of machine give the same files.
+    The same recipe and code on the same kind of machine give the same files. Where several
+    processes work together the leading one writes, and the others get None.
     """
     if out.exists():
         raise FileExistsError(f"{out} is there already")
     ground = material(recipe, resources, track)
     networks = _trained(recipe, ground, resources, track)
+    if not resources.world.leads:
+        return None
+    models = (Model.FUSION, *recipe.rivals)
     answers = [
-        answer(recipe, index, ground, {model: networks[index, model] for model in MODELS})
+        answer(recipe, index, ground, {model: networks[index, model] for model in models})
         for index in range(len(recipe.tasks))
     ]
     files = {given.task.onnx: given.onnx for given in answers}
@@ -78,14 +82,16 @@ def build(recipe: Recipe, out: Path, resources: Resources, track: Track) -> Bund
 
 
 def answer(
-    recipe: Recipe, index: int, ground: Material, networks: Mapping[str, nn.Module]
+    recipe: Recipe, index: int, ground: Material, networks: Mapping[Model, nn.Module]
 ) -> Answer:
     """Calibrate one task's fusion network, and hold it against its rivals on the test set."""
     asked = recipe.tasks[index]
     labels = ground.pool.labels[:, index]
-    fusion = networks["fusion"]
+    fusion = networks[Model.FUSION]
     scores = {
-        name: margins(network, ground.test.images.planes, ground.inputs)
+        str(name): margins(
+            network, seen_by(network, ground.test.images, ground.inputs), ground.inputs
+        )
         for name, network in networks.items()
     }
     scores["clinical"] = clinical_margins(
@@ -123,24 +129,27 @@ def summary(recipe: Recipe, ground: Material) -> dict[str, float]:
 
 def _trained(
     recipe: Recipe, ground: Material, resources: Resources, track: Track
-) -> dict[tuple[int, str], nn.Module]:
+) -> dict[tuple[int, Model], nn.Module]:
     """Train every model for every task; returns them by the task's index and the model."""
-    named = [(index, model) for model in MODELS for index in range(len(recipe.tasks))]
-    jobs = [_job(recipe, index, model, ground) for index, model in named]
+    models = (Model.FUSION, *recipe.rivals)
+    named = [(index, model) for model in models for index in range(len(recipe.tasks))]
+    jobs = [_job(recipe, index, model, ground, resources) for index, model in named]
     with track.stage("training networks", len(jobs) * recipe.fit.epochs) as advance:
         networks = train_all(jobs, processes=resources.processes, report=advance)
     return dict(zip(named, networks, strict=True))
 
 
-def _job(recipe: Recipe, index: int, model: str, ground: Material) -> Job:
+def _job(recipe: Recipe, index: int, model: Model, ground: Material, resources: Resources) -> Job:
+    task, runs = recipe.tasks[index].name, resources.runs
     trainer = Trainer(
         fit=recipe.fit,
         augmentation=recipe.augmentation,
         inputs=ground.inputs,
         seed=recipe.seed + index,
+        world=resources.world,
     )
     return Job(
-        title=f"{recipe.tasks[index].name} {model}",
+        title=f"{task} {model}",
         model=model,
         network=recipe.network,
         trainer=trainer,
@@ -148,6 +157,7 @@ def _job(recipe: Recipe, index: int, model: str, ground: Material) -> Job:
         labels=ground.pool.labels[:, index],
         training=ground.training,
         validation=ground.validation,
+        folder=None if runs is None else runs / f"{task}-{model}",
     )
 
 

@@ -1,6 +1,7 @@
 """Draws phantoms as the networks see them, several times moved for training."""
 
 import functools
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ class Images:
     moved: Halves
     suv_max: Floats
     """The greatest SUV near each case's tumour."""
+    cubes: Halves | None = None
+    """``(case, modality, slice, row, column)``, unmoved; None where no network sees them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,8 @@ class Drawing:
     augmentation: AugmentationRecipe
     variants: int
     """Moved copies of each case; none where nothing will be trained."""
+    volumetric: bool = False
+    """Whether whole cubes are kept too, for networks that see them."""
 
 
 def unit_inputs(recipe: InputsRecipe) -> Inputs:
@@ -77,10 +82,14 @@ def draw_images(
         planes=np.empty((count, 2, len(PLANES), crop, crop), np.float16),
         moved=np.empty((count, drawing.variants, 2, len(PLANES), crop, crop), np.float16),
         suv_max=np.empty(count),
+        cubes=_room(count, drawing.inputs.cube_side) if drawing.volumetric else None,
     )
     work = functools.partial(_draw_one, drawing=drawing)
-    for index, (seen, moved, suv_max) in enumerate(_map(work, seeds, processes)):
-        images.planes[index], images.moved[index], images.suv_max[index] = seen, moved, suv_max
+    for index, drawn in enumerate(_map(work, seeds, processes)):
+        images.planes[index], images.moved[index] = drawn.planes, drawn.moved
+        images.suv_max[index] = drawn.suv_max
+        if images.cubes is not None:
+            images.cubes[index] = drawn.cubes
         advance()
     return images
 
@@ -90,17 +99,18 @@ def save_images(images: Images, folder: Path) -> None:
     part = folder.with_name(f".{folder.name}.{uuid4().hex}.part")
     part.mkdir(parents=True)
     for name, values in vars(images).items():
+        if values is None:
+            continue
         np.save(part / f"{name}.npy", values, allow_pickle=False)
     part.rename(folder)
 
 
 def open_images(folder: Path) -> Images:
     """Open saved images where they lie: processes that open the same folder share the memory."""
-    planes, moved, suv_max = (
-        np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        for name in ("planes", "moved", "suv_max")
-    )
-    return Images(planes=planes, moved=moved, suv_max=suv_max)
+    arrays = {
+        path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("*.npy")
+    }
+    return Images(**arrays)
 
 
 def draw_surroundings(phantom: Phantom, scanners: Sequence[str], inputs: Inputs) -> PetCt:
@@ -114,7 +124,21 @@ def draw_surroundings(phantom: Phantom, scanners: Sequence[str], inputs: Inputs)
     return draw(phantom, SCANNERS[str(name)], box=((x, y, z), (u, v, w)))
 
 
-def _draw_one(seed: int, *, drawing: Drawing) -> tuple[Halves, Halves, float]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Drawn:
+    planes: Halves
+    moved: Halves
+    suv_max: float
+    cubes: Halves | None
+
+
+def _room(count: int, side: int) -> Halves:
+    """Return room for cubes on disk, not in memory: they take 1.5 MB a case at 72 voxels."""
+    with tempfile.TemporaryFile() as file:  # the memory map holds it until nobody needs it
+        return np.memmap(file, np.float16, "w+", shape=(count, 2, side, side, side))
+
+
+def _draw_one(seed: int, *, drawing: Drawing) -> _Drawn:
     phantom = random_phantom(seed)
     assert phantom.tumour is not None
     inputs = drawing.inputs
@@ -123,7 +147,12 @@ def _draw_one(seed: int, *, drawing: Drawing) -> tuple[Halves, Halves, float]:
     seen = np.stack([planes(cut.pet, inputs), planes(cut.ct, inputs)]).astype(np.float16)
     side = inputs.cube_side
     near = (slice(side // 4, side - side // 4),) * 3
-    return seen, _moved(cut, seed, drawing), float(cut.pet[near].max())
+    return _Drawn(
+        planes=seen,
+        moved=_moved(cut, seed, drawing),
+        suv_max=float(cut.pet[near].max()),
+        cubes=np.stack([cut.pet, cut.ct]).astype(np.float16) if drawing.volumetric else None,
+    )
 
 
 def _moved(cut: Cubes, seed: int, drawing: Drawing) -> Halves:
@@ -137,9 +166,7 @@ def _moved(cut: Cubes, seed: int, drawing: Drawing) -> Halves:
     return moved
 
 
-def _map(
-    work: Callable[[int], tuple[Halves, Halves, float]], seeds: Sequence[int], processes: int
-) -> Iterator[tuple[Halves, Halves, float]]:
+def _map(work: Callable[[int], _Drawn], seeds: Sequence[int], processes: int) -> Iterator[_Drawn]:
     if processes <= 1:
         yield from map(work, seeds)
         return

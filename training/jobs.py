@@ -1,4 +1,4 @@
-"""Trains several networks side by side, one process and one thread for each."""
+"""Trains several networks: side by side, one process and one thread for each, or all on one."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -11,11 +11,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from training.checkpoint import Keep, identity_of
 from training.cohort import Indices, Labels
 from training.fit import Examples, Trainer
 from training.images import open_images
-from training.networks import Fusion, Single
-from training.recipe import NetworkRecipe
+from training.networks import network_of
+from training.pretrained import load_encoders
+from training.recipe import Model, NetworkRecipe
 
 Report = Callable[[str], None]
 """Told once an epoch how a job stands; a job that stops early tells the epochs it skips."""
@@ -23,19 +25,34 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """One network to train: ``model`` is ``fusion``, ``pet`` or ``ct``.
+    """One network to train.
 
-    ``images`` is the folder that holds the pool's images, which all jobs share.
+    ``images`` is the folder that holds the pool's images, which all jobs share, and is named for
+    what they are. ``folder`` keeps checkpoint and log; without one a killed job begins again.
     """
 
     title: str
-    model: str
+    model: Model
     network: NetworkRecipe
     trainer: Trainer
     images: Path
     labels: Labels
     training: Indices
     validation: Indices
+    folder: Path | None = None
+
+    def keep(self) -> Keep | None:
+        """Return where its state is kept, marked with all that decides its weights."""
+        if self.folder is None:
+            return None
+        cases = [self.labels, self.training, self.validation]
+        trainer = self.trainer
+        identity = identity_of(
+            [self.model, self.network, self.images.name, trainer.world.size],
+            [trainer.fit, trainer.augmentation, trainer.inputs, trainer.seed],
+            [part.tolist() for part in cases],
+        )
+        return Keep(folder=self.folder, identity=identity)
 
 
 class _Line(Protocol):
@@ -44,17 +61,13 @@ class _Line(Protocol):
     def put(self, told: str) -> None: ...
 
 
-def network_of(model: str, recipe: NetworkRecipe) -> nn.Module:
-    """Return the untrained network of a model's name."""
-    return Fusion(recipe) if model == "fusion" else Single(recipe, model)
-
-
 def train_all(jobs: Sequence[Job], *, processes: int, report: Report) -> list[nn.Module]:
     """Return the trained networks in the order of the jobs.
 
-    Each job runs on one thread whatever ``processes`` is, so the weights do not depend on it.
+    Each job runs on one thread whatever ``processes`` is, so the weights do not depend on it. Where
+    processes work together on one network, they train one after the other.
     """
-    if processes <= 1:
+    if processes <= 1 or any(job.trainer.world.size > 1 for job in jobs):
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -86,7 +99,10 @@ def _train(job: Job, report: Report) -> dict[str, Tensor]:
         report(f"{job.title}: loss {loss:.3f}, validation AUROC {reached:.3f}")
 
     network = job.trainer.train(
-        lambda: network_of(job.model, job.network), examples, report=report_epoch
+        lambda: load_encoders(network_of(job.model, job.network), job.network),
+        examples,
+        report=report_epoch,
+        keep=job.keep(),
     )
     for _ in range(job.trainer.fit.epochs - told):
         report(f"{job.title}: stopped, no longer better")

@@ -12,7 +12,8 @@ from inference.card import Inputs
 from inference.codec import canonical, encode
 from training import augment, images
 from training.cohort import Cohort, Indices, phantom_cohort, require_both_classes, split
-from training.fit import fitted_inputs
+from training.distributed import ALONE, World
+from training.feeding import fitted_inputs
 from training.images import Drawing, draw_images, open_images, save_images, unit_inputs
 from training.progress import Track
 from training.recipe import Recipe
@@ -20,11 +21,18 @@ from training.recipe import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a run may use; none of it changes a number."""
+    """What a run may use; none of it changes a number, but that sums are rounded otherwise.
+
+    Several processes that work together share out every batch; ``processes`` is how many train
+    networks of their own beside each other.
+    """
 
     folder: Path
     """Drawings are kept here, and found again by the next run: 2 GB for the shipped recipe."""
     processes: int = 1
+    runs: Path | None = None
+    """Checkpoints and logs are kept here, one folder a network, and a killed run goes on."""
+    world: World = ALONE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +56,7 @@ def material(recipe: Recipe, resources: Resources, track: Track) -> Material:
         inputs=unit,
         augmentation=recipe.augmentation,
         variants=recipe.augmentation.variants,
+        volumetric=any(model.volumetric for model in recipe.rivals),
     )
     risks = [task.risk for task in recipe.tasks]
     first, unseen = asked.first_seed, asked.test_first_seed
@@ -74,12 +83,13 @@ def material(recipe: Recipe, resources: Resources, track: Track) -> Material:
 
 def _drawn(seeds: range, drawing: Drawing, resources: Resources, track: Track) -> Path:
     folder = resources.folder / _key(seeds, drawing)
-    if not folder.exists():
+    if resources.world.leads_its_host and not folder.exists():
         with track.stage("drawing phantoms", len(seeds)) as advance:
             images = draw_images(
                 seeds, drawing, processes=resources.processes, advance=lambda: advance("")
             )
         save_images(images, folder)
+    resources.world.wait()
     return folder
 
 

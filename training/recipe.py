@@ -77,13 +77,65 @@ class InputsRecipe:
     """HU."""
 
 
+class Model(StrEnum):
+    """A network by how it joins PET and CT, and by whether it sees three planes or the cube."""
+
+    FUSION = "fusion"
+    """Feature maps of two encoders, joined: the network that a bundle carries."""
+    PET = "pet"
+    CT = "ct"
+    EARLY = "early"
+    """One encoder whose channels are those of PET and CT."""
+    LATE = "late"
+    """A network for each modality, and the mean of their probabilities."""
+    FUSION_3D = "fusion-3d"
+    PET_3D = "pet-3d"
+    CT_3D = "ct-3d"
+    EARLY_3D = "early-3d"
+    LATE_3D = "late-3d"
+
+    @property
+    def volumetric(self) -> bool:
+        """Whether it sees the cube and not its planes."""
+        return self.value.endswith("-3d")
+
+
+class Shortcut(StrEnum):
+    """What a block of a ResNet adds where it narrows the maps."""
+
+    CONVOLUTION = "convolution"
+    PADDING = "padding"
+    """Every other voxel, and noughts for the new channels: MedicalNet's ResNet-18 and -34."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedRecipe:
+    """Local files that encoders take their first weights from; none means random ones."""
+
+    pet: str | None = None
+    ct: str | None = None
+    joint: str | None = None
+    """For the one encoder of early fusion."""
+    share_min: float = 0.9
+    """A file that gives less than this share of an encoder's weights is refused."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share_min <= 1:
+            raise ValueError(f"share_min must lie above 0 and be at most 1, got {self.share_min}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkRecipe:
-    """Two ResNet-18 of these widths, and the head's hidden layer."""
+    """ResNet-18 of these widths, and the head's hidden layer."""
 
     widths: tuple[int, int, int, int]
     hidden: int
     dropout: float
+    pretrained: PretrainedRecipe | None = None
+    """For the networks that see planes: ImageNet's files, or ones trained here."""
+    cube_pretrained: PretrainedRecipe | None = None
+    """For those that see the cube: MedicalNet's files, or ones trained here."""
+    cube_shortcut: Shortcut = Shortcut.CONVOLUTION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +166,22 @@ class Optimiser(StrEnum):
     ADAMW = "adamw"
 
 
+class Schedule(StrEnum):
+    """How the learning rate falls after the warm-up."""
+
+    COSINE = "cosine"
+    """Along half a cosine, to zero after the last epoch."""
+    STEP = "step"
+    """By ``step_factor`` every ``step_epochs``."""
+
+
+class Precision(StrEnum):
+    """What a training step multiplies in; weights, loss and validation are always float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitRecipe:
     """Stochastic gradient descent on the focal loss."""
@@ -125,7 +193,7 @@ class FitRecipe:
     """Epochs without a better AUROC in validation before training stops."""
     batch: int
     learning_rate: float
-    """After the warm-up; it falls along half a cosine to zero at the last epoch."""
+    """After the warm-up; from there on ``schedule`` says how it falls."""
     momentum: float
     """Of SGD; of AdamW the first of its two."""
     weight_decay: float
@@ -136,6 +204,24 @@ class FitRecipe:
     focal_gamma: float
     auxiliary_weight: float
     """Weight of each single-modality head's loss beside the fusion head's."""
+    schedule: Schedule = Schedule.COSINE
+    step_epochs: int = 30
+    step_factor: float = 0.1
+    positive_share: float | None = 0.5
+    """Share of positive cases among those drawn; null draws each case once an epoch."""
+    positive_weight: float = 1.0
+    """How much more a positive case counts in the loss than a negative one."""
+    ema_decay: float = 0.0
+    """Each step keeps this share of the averaged weights, which are then judged; 0: no average."""
+    precision: Precision = Precision.FLOAT32
+
+    def __post_init__(self) -> None:
+        if self.positive_share is not None and not 0 < self.positive_share < 1:
+            raise ValueError(f"positive_share must lie between 0 and 1, got {self.positive_share}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be at least 0 and below 1, got {self.ema_decay}")
+        if self.step_epochs < 1:
+            raise ValueError(f"step_epochs must be positive, got {self.step_epochs}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +241,14 @@ class Recipe:
     augmentation: AugmentationRecipe
     fit: FitRecipe
     limits: Limits
+    rivals: tuple[Model, ...] = (Model.PET, Model.CT)
+    """Networks trained in the same way to hold the bundle's against."""
+    clinical_p_max: float | None = None
+    """Covariates of the clinical model have a univariable p below this; null: all of them."""
+
+    def __post_init__(self) -> None:
+        if Model.FUSION in self.rivals or len(set(self.rivals)) != len(self.rivals):
+            raise ValueError("rivals must differ from each other and from the bundle's fusion")
 
 
 def load(path: Path) -> Recipe:

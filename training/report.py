@@ -6,6 +6,13 @@ MODELS = {
     "fusion": "PET/CT fusion (the bundle)",
     "pet": "PET only",
     "ct": "CT only",
+    "early": "early fusion",
+    "late": "late fusion",
+    "fusion-3d": "PET/CT fusion of cubes",
+    "pet-3d": "PET only, cube",
+    "ct-3d": "CT only, cube",
+    "early-3d": "early fusion of cubes",
+    "late-3d": "late fusion of cubes",
     "clinical": "clinical only",
     "bayes": "Bayes (best possible)",
 }

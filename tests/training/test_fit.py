@@ -4,18 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from training.fit import (
-    Examples,
-    Trainer,
-    as_inputs,
-    balancing_weights,
-    fitted_inputs,
-    margins,
-    optimiser_of,
-    rate_at,
-)
+from training.feeding import as_inputs, fitted_inputs, margins
+from training.fit import Examples, Trainer
 from training.images import Drawing, Images, draw_images
 from training.networks import Fusion, Single
+from training.optimisation import drawing_weights, optimiser_of, rate_at
 from training.recipe import Optimiser
 from training.statistics import auroc
 
@@ -148,14 +141,14 @@ def test_the_recipe_chooses_the_optimiser_and_its_rate(tiny_recipe, choice, kind
 def test_both_classes_are_drawn_equally_often():
     labels = np.array([True, False, False, False])
 
-    weights = balancing_weights(labels)
+    weights = drawing_weights(labels, 0.5)
 
     assert weights[0] == weights[1:].sum()
 
 
 def test_one_class_alone_cannot_be_trained_on():
     with pytest.raises(ValueError, match="both classes"):
-        balancing_weights(np.zeros(4, dtype=bool))
+        drawing_weights(np.zeros(4, dtype=bool), 0.5)
 
 
 def test_normalisers_make_the_training_planes_mean_0_and_sd_1(examples, tiny_inputs):

@@ -5,6 +5,7 @@ import torch
 from training.fit import Trainer
 from training.images import Drawing, draw_images, save_images
 from training.jobs import Job, train_all
+from training.recipe import Model
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def jobs(tiny_inputs, tiny_recipe, tmp_path_factory):
     )
     return [
         Job(
-            title=model,
+            title=model.value,
             model=model,
             network=tiny_recipe.network,
             trainer=trainer,
@@ -29,7 +30,7 @@ def jobs(tiny_inputs, tiny_recipe, tmp_path_factory):
             training=np.arange(16),
             validation=np.arange(16, 24),
         )
-        for model in ("fusion", "pet")
+        for model in (Model.FUSION, Model.PET)
     ]
 
 
