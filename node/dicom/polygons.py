@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference.geometry import Grid, Points
 from inference.volume import Mask
@@ -12,6 +13,8 @@ from inference.volume import Mask
 PLANE_TOLERANCE = 0.1
 """How many slices a polygon's points may lie off its own plane."""
 _SAME_PLANE = 1e-2
+CROSSINGS_TOGETHER = 2**21
+"""So many crossings of edges and rows are held at a time: a contour may have a million points."""
 
 _Plane: TypeAlias = tuple[float, list[Points]]
 
@@ -78,6 +81,18 @@ def _inside(polygons: Sequence[Points], shape: tuple[int, ...]) -> Mask:
     rows, columns = shape
     starts = np.concatenate(polygons)
     ends = np.concatenate([np.roll(points, -1, axis=0) for points in polygons])
+    flips = np.zeros((rows, columns + 1), np.int64)
+    together = max(CROSSINGS_TOGETHER // rows, 1)
+    for first in range(0, len(starts), together):
+        part = slice(first, first + together)
+        _flip(flips, starts[part], ends[part])
+    inside: Mask = (np.cumsum(flips[:, :columns], axis=1) % 2).astype(np.bool_)
+    return inside
+
+
+def _flip(flips: NDArray[np.int64], starts: Points, ends: Points) -> None:
+    """Count, for each pixel, the edges that cross its row there."""
+    rows, columns = flips.shape[0], flips.shape[1] - 1
     first, last = (
         np.clip(np.ceil(which(starts[:, 0], ends[:, 0])).astype(np.int64), 0, rows)
         for which in (np.minimum, np.maximum)
@@ -89,7 +104,4 @@ def _inside(polygons: Sequence[Points], shape: tuple[int, ...]) -> Mask:
     )
     step = ends[edge] - starts[edge]
     column = starts[edge, 1] + (row - starts[edge, 0]) * step[:, 1] / step[:, 0]
-    flips = np.zeros((rows, columns + 1), np.int64)
     np.add.at(flips, (row, np.clip(np.ceil(column), 0, columns).astype(np.int64)), 1)
-    inside: Mask = (np.cumsum(flips[:, :columns], axis=1) % 2).astype(np.bool_)
-    return inside

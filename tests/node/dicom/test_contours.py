@@ -1,5 +1,7 @@
 """Contours and segments come onto the images' grids, the likeliest primary tumour first."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -41,6 +43,22 @@ def test_a_polygon_along_voxel_edges_gives_those_voxels():
 
     assert np.array_equal(drawn.mask, box((1, 4), (4, 9), (10, 20)))
     assert drawn.dropped == 0
+
+
+def test_a_contour_of_a_million_points_takes_no_more_memory_than_its_points():
+    """Ten times it runs up and down the image, twenty million crossings of rows in all."""
+    rows = np.tile([-5.0, 25.0], 50_000)
+    columns = np.linspace(0, 29, rows.size)
+    zigzag = GRID.to_patient(np.column_stack([np.full(rows.size, 1.0), rows, columns]))
+    tracemalloc.start()
+    try:
+        drawn = draw([zigzag] * 10, GRID)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert not drawn.mask.any()  # each of an even number cuts out what the one before drew
+    assert peak < 400e6
 
 
 def test_a_voxel_belongs_where_its_centre_lies_inside():
