@@ -14,7 +14,7 @@ DOTS := awk '/^(Collecting|Installing|Processing)/ { printf "."; fflush() } END 
 # Tests share few cores: libraries that start threads of their own are held to one each.
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: setup demo test test-viewers check audit bench torture gpu tensorrt fmt bundle clean
+.PHONY: setup demo test test-viewers check audit bench torture fuzz gpu tensorrt fmt bundle clean
 
 setup: $(STAMP)
 	@scripts/system-packages.sh
@@ -64,6 +64,10 @@ bench: setup
 # Parts and options go in TORTURE: make torture TORTURE="kills --count 100".
 torture: setup
 	@$(THREADS) $(BIN)/python -m tests.torture $(TORTURE)
+
+# A million damaged PDUs and data sets, half an hour: make fuzz FUZZ="identify --count 10000". Its line joins torture's table.
+fuzz: setup
+	@$(THREADS) $(BIN)/python -m tests.fuzz $(FUZZ)
 
 # Builds real plans with TensorRT-RTX, which needs no GPU for that. It lies in a folder of its own,
 # so that everything else goes on without it.
