@@ -130,8 +130,11 @@ class Plans:
             return b""
 
     def keep_cache(self, kind: str, making: Making, data: bytes) -> None:
-        """Keep what the library timed or compiled; one who loses it loses only time."""
-        _write(self._cache(kind, making), data)
+        """Keep what the library timed or compiled, if it can be: whoever lacks it loses time."""
+        try:
+            _write(self._cache(kind, making), data)
+        except OSError as error:
+            logger.warning("cannot keep %s: %s", self._cache(kind, making), error)
 
     def _paths(self, making: Making) -> tuple[Path, Path]:
         return self._folder / f"{making.key}.plan", self._folder / f"{making.key}.json"

@@ -123,6 +123,14 @@ def test_what_was_timed_is_kept_by_making(plans):
     assert plans.read_cache("timing", replace(MAKING, driver="580.1")) == b""
 
 
+def test_what_was_timed_and_cannot_be_kept_is_only_warned_of(tmp_path, caplog):
+    (tmp_path / "file").write_bytes(b"")
+
+    Plans(tmp_path / "file").keep_cache("timing", MAKING, b"timings")
+
+    assert "cannot keep" in caplog.text
+
+
 def test_a_folder_that_is_not_there_holds_no_plans(plans):
     assert plans.held() == ()
     assert plans.find(MAKING) is None
