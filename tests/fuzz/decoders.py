@@ -145,6 +145,6 @@ TARGETS = (
         seeds=compressed,
         change=_changed,
         open=_decoding,
-        share=0.01,
+        share=0.003,
     ),
 )

@@ -177,7 +177,7 @@ TARGETS = (
         seeds=seeds.everything,
         change=changed,
         open=_identifying,
-        share=0.34,
+        share=0.26,
     ),
     Target(
         name="scan",
@@ -185,7 +185,7 @@ TARGETS = (
         seeds=seeds.everything,
         change=changed,
         open=_scanning,
-        share=0.08,
+        share=0.03,
     ),
     Target(
         name="pet",
@@ -193,7 +193,7 @@ TARGETS = (
         seeds=lambda: _some("pet", "pet-implicit", "pet-deflated"),
         change=changed,
         open=lambda folder: _reading(folder, _without("1.2.3.2.2")),
-        share=0.003,
+        share=0.0015,
     ),
     Target(
         name="ct",
@@ -201,7 +201,7 @@ TARGETS = (
         seeds=lambda: _some("ct"),
         change=changed,
         open=lambda folder: _reading(folder, _without("1.2.3.3.2")),
-        share=0.003,
+        share=0.0015,
     ),
     Target(
         name="enhanced",
@@ -209,7 +209,7 @@ TARGETS = (
         seeds=lambda: _some("pet-enhanced"),
         change=changed,
         open=lambda folder: _reading(folder, _without("", "PT")),
-        share=0.002,
+        share=0.001,
     ),
     Target(
         name="documents",
@@ -217,7 +217,7 @@ TARGETS = (
         seeds=seeds.documents,
         change=changed,
         open=lambda folder: _reading(folder, seeds.planes()),
-        share=0.004,
+        share=0.002,
     ),
     Target(
         name="intake",
@@ -225,6 +225,6 @@ TARGETS = (
         seeds=_data_sets,
         change=_changed_data_set,
         open=_taking_in,
-        share=0.008,
+        share=0.003,
     ),
 )

@@ -429,7 +429,7 @@ TARGETS = (
         seeds=conversations,
         change=changed,
         open=lambda _folder: _in_memory(fast=False),
-        share=0.26,
+        share=0.08,
     ),
     Target(
         name="lean",
@@ -437,7 +437,7 @@ TARGETS = (
         seeds=storing,
         change=changed,
         open=lambda _folder: _in_memory(fast=True),
-        share=0.26,
+        share=0.61,
     ),
     Target(
         name="listener",
@@ -445,6 +445,6 @@ TARGETS = (
         seeds=conversations,
         change=changed,
         open=_over_sockets,
-        share=0.03,
+        share=0.008,
     ),
 )
