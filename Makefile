@@ -14,7 +14,7 @@ DOTS := awk '/^(Collecting|Installing|Processing)/ { printf "."; fflush() } END 
 # Tests share few cores: libraries that start threads of their own are held to one each.
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: setup demo test test-viewers check audit bench torture fuzz gpu tensorrt fmt bundle clean
+.PHONY: setup demo test test-viewers check audit bench coverage torture fuzz gpu tensorrt fmt bundle clean
 
 setup: $(STAMP)
 	@scripts/system-packages.sh
@@ -60,6 +60,10 @@ fmt: setup
 # Options go in BENCH: make bench BENCH="--quick --write-docs".
 bench: setup
 	@$(BIN)/python -m tests.bench $(BENCH)
+
+# How often the intervals of training.statistics hold the truth, ten minutes; writes its table into docs/training.md.
+coverage: setup
+	@$(THREADS) $(BIN)/python -m tests.training.coverage --write-docs $(COVERAGE)
 
 # Parts and options go in TORTURE: make torture TORTURE="kills --count 100".
 torture: setup

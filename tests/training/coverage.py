@@ -21,7 +21,7 @@ from scipy.stats import multivariate_normal, norm
 
 from training.statistics import survival as surviving
 from training.statistics import weighted
-from training.statistics.bootstrap import Resampling, Sample, bootstrap, independent
+from training.statistics.bootstrap import Resampling, Sample, bootstrap, independent, jackknife
 from training.statistics.calibration import calibration
 from training.statistics.correlation import correlations
 from training.statistics.decision_curve import net_benefit_statistic
@@ -49,13 +49,13 @@ NOMINAL = 0.95
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of interval in one design; ``exact`` ones promise 95 % or more."""
+    """One kind of interval in one design; some promise 95 % or more."""
 
     interval: str
     design: str
     tables: int
     held: int
-    exact: bool = False
+    at_least: bool = False
 
     @property
     def observed(self) -> float:
@@ -94,7 +94,7 @@ def tally(
             # Truth and bound may be one number, told apart by rounding.
             held[name] += found[name].low - 1e-9 <= value <= found[name].high + 1e-9
     return [
-        Row(name, design, effort.tables, count, exact="exact" in name)
+        Row(name, design, effort.tables, count, at_least="exact" in name or "jackknife" in name)
         for name, count in held.items()
     ]
 
@@ -183,9 +183,9 @@ def truth_of_scores(prevalence: float) -> dict[str, float]:
         "AUROC, DeLong by log odds": area,
         "AUROC difference, DeLong paired": area - old_area,
         "AUROC difference, DeLong unpaired": area - old_area,
+        "average precision, jackknife": precision,
+        "average precision difference, jackknife": precision - old_precision,
         "AUROC, bootstrap": area,
-        "average precision, bootstrap": precision,
-        "average precision difference, bootstrap": precision - old_precision,
         **rates,
         "Brier score, bootstrap": brier_of(NEW, prevalence),
         "IDI, bootstrap": discrimination_slope(NEW, prevalence)
@@ -214,11 +214,6 @@ def scores(positives: int, negatives: int) -> Callable[[Effort], list[Row]]:
             direction = between_categories(p_old, p_new, CATEGORIES)
             parts = [
                 weighted.auroc(labels, new),
-                weighted.average_precision(labels, new),
-                weighted.difference(
-                    weighted.average_precision(labels, new),
-                    weighted.average_precision(labels, old),
-                ),
                 weighted.rates(labels, new > NEW / 2),
                 weighted.means(((p_new - labels) ** 2)[:, np.newaxis]),
                 idi_statistic(labels, p_old, p_new),
@@ -226,6 +221,7 @@ def scores(positives: int, negatives: int) -> Callable[[Effort], list[Row]]:
                 lambda weights: nri_statistic(labels, direction)(weights)[:, :1],
                 net_benefit_statistic(labels, p_new, [0.2]),
             ]
+            precise = [weighted.average_precision(labels, some) for some in (new, old)]
             sample = independent(labels, Resampling(replicates=effort.replicates, seed=table))
             drawn = bootstrap(lambda w: np.concatenate([part(w) for part in parts], 1), sample)
             return {
@@ -235,7 +231,11 @@ def scores(positives: int, negatives: int) -> Callable[[Effort], list[Row]]:
                 "AUROC difference, DeLong unpaired": auroc_difference_unpaired(
                     (labels, new), (labels, other)
                 ),
-                **dict(zip(list(truth)[4:], drawn, strict=True)),
+                "average precision, jackknife": jackknife(precise[0], sample, share=True),
+                "average precision difference, jackknife": jackknife(
+                    weighted.difference(*precise), sample
+                ),
+                **dict(zip(list(truth)[6:], drawn, strict=True)),
             }
 
         return tally(f"{positives} + {negatives} cases", effort, truth, one)
@@ -353,7 +353,8 @@ def table_of(rows: list[Row], effort: Effort) -> str:
     error = 100 * rows[0].error
     lines = [
         f"{effort.tables} tables drawn for each design, {effort.replicates} draws a bootstrap;",
-        f"standard error of an observed coverage {error:.1f} %. Exact ones promise 95 % or more.",
+        f"standard error of an observed coverage {error:.1f} %. Exact and",
+        "jackknife intervals promise 95 % or more.",
         "",
         "| interval | design | observed coverage of 95 % intervals |",
         "|---|---|--:|",

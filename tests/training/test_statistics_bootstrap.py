@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.special import logit
 from scipy.stats import bootstrap as scipy_bootstrap
+from scipy.stats import t as student
 from sklearn import metrics
 
 from training.statistics import weighted
-from training.statistics.bootstrap import Resampling, Sample, bootstrap, independent
+from training.statistics.bootstrap import Resampling, Sample, bootstrap, independent, jackknife
 from training.statistics.operating_point import count
 from training.statistics.values import UnusableScores
 
@@ -78,26 +80,51 @@ def test_class_means_are_added():
     assert statistic(np.ones((1, 5)))[0, 0] == 32
 
 
-def test_the_interval_is_that_of_scipy():
-    """BCa of a mean of a skewed sample; the two draw differently, hence the tolerance."""
-    values = np.random.default_rng(1).exponential(size=60)
-    labels = np.arange(60) < 30
-    both = np.concatenate([values, values])
-    sample = Sample(
-        labels=np.repeat([True, False], 60),
-        patients=np.arange(120),
-        resampling=Resampling(replicates=20_000),
-    )
-    column = np.where(np.repeat([True, False], 60), both, 0.0)[:, np.newaxis]
+def test_the_interval_is_a_little_wider_than_that_of_scipy():
+    """BCa of a mean of 300 exponentials, where Student's t and 300 / 299 widen it by 0.6 %."""
+    values = np.random.default_rng(1).exponential(size=300)
+    labels = np.repeat([True, False], 300)
+    sample = independent(labels, Resampling(replicates=20_000))
+    column = np.where(labels, np.concatenate([values, values]), 0.0)[:, np.newaxis]
 
-    found = bootstrap(weighted.class_means(sample.labels, column), sample)[0]
+    found = bootstrap(weighted.class_means(labels, column), sample)[0]
 
     expected = scipy_bootstrap(
         (values,), np.mean, n_resamples=20_000, rng=np.random.default_rng(2)
     ).confidence_interval
-    assert labels.sum() == 30
     assert found.value == pytest.approx(values.mean())
-    assert [found.low, found.high] == pytest.approx(list(expected), abs=0.01)
+    assert found.low == pytest.approx(expected.low, abs=0.005)
+    assert found.high == pytest.approx(expected.high, abs=0.005)
+
+
+def test_the_jackknifes_interval_of_a_mean_is_students():
+    """The textbook's: mean and t times s / sqrt n; the other class has no share in it."""
+    values = np.random.default_rng(2).normal(size=12)
+    labels = np.repeat([True, False], 12)
+    column = np.where(labels, np.concatenate([values, values]), 0.0)[:, np.newaxis]
+    reach = student.ppf(0.975, 11) * values.std(ddof=1) / np.sqrt(12)
+
+    found = jackknife(weighted.class_means(labels, column), independent(labels, Resampling()))
+
+    assert found.value == pytest.approx(values.mean())
+    assert [found.low, found.high] == pytest.approx([found.value - reach, found.value + reach])
+
+
+def test_a_share_has_its_interval_by_log_odds_and_none_at_the_ends(cases):
+    labels, scores = cases
+    sample = independent(labels, Resampling())
+
+    found = jackknife(weighted.average_precision(labels, scores), sample, share=True)
+    perfect = jackknife(
+        weighted.average_precision(labels, labels.astype(float)), sample, share=True
+    )
+
+    assert 0 < found.low < found.value < found.high < 1
+    assert logit(found.value) - logit(found.low) == pytest.approx(
+        logit(found.high) - logit(found.value)
+    )
+    assert perfect.value == 1
+    assert np.isnan([perfect.low, perfect.high]).all()
 
 
 def test_an_undefined_number_has_no_bounds(cases):

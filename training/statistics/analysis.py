@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from training.statistics import reclassification, weighted
-from training.statistics.bootstrap import Resampling, Sample, bootstrap
+from training.statistics.bootstrap import Resampling, Sample, jackknife
 from training.statistics.calibration import brier_interval, calibration
 from training.statistics.correlation import top
 from training.statistics.decision_curve import THRESHOLDS, decision_curve
@@ -82,7 +82,9 @@ def _model(sample: Sample, table: Table, asked: Questions, name: str) -> Told:
     labels, scores = table.labels, table.models[name]
     told: Told = {
         "auroc": auroc_interval_logit(labels, scores, sample.clusters),
-        "average_precision": bootstrap(weighted.average_precision(labels, scores), sample)[0],
+        "average_precision": jackknife(
+            weighted.average_precision(labels, scores), sample, share=True
+        ),
     }
     if name in asked.cutoffs:
         told["at_cutoff"] = _at_cutoff(sample, scores, asked.cutoffs[name])
@@ -118,13 +120,13 @@ def _comparisons(sample: Sample, table: Table, asked: Questions) -> Told:
         name: {
             "auroc": differences[name],
             "auroc_q": q[name],
-            "average_precision": bootstrap(
+            "average_precision": jackknife(
                 weighted.difference(
                     weighted.average_precision(table.labels, new),
                     weighted.average_precision(table.labels, table.models[name]),
                 ),
                 sample,
-            )[0],
+            ),
             **_reclassified(sample, table, asked, name),
         }
         for name in others
