@@ -134,12 +134,13 @@ def _marked(given: GivenRegion, foci: tuple[Focus, ...]) -> _Choice | None:
     if not shares or max(shares) == 0:
         return None
     focus = foci[int(np.argmax(shares))]
+    how = "by boxes" if given.source is RegionSource.BOX else "on one plane"
     return _Choice(
         region=focus.region,
         drawn=focus.region,
         source=RegionSource.PET_THRESHOLD,
         explanation=(
-            f"the avid focus in the {focus.place} that is marked on one plane; SUVmax "
+            f"the avid focus in the {focus.place} that is marked {how}; SUVmax "
             f"{focus.suv_max:.1f}; {_origin(given)}"
         ),
         place=focus.place,

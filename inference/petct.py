@@ -13,6 +13,7 @@ class RegionSource(StrEnum):
     RTSTRUCT = "RTSTRUCT"
     SEG = "SEG"
     SR = "SR"
+    BOX = "box"
     NETWORK = "network"
     PET_THRESHOLD = "pet-threshold"
 
@@ -29,7 +30,7 @@ class GivenRegion:
     origin: str = ""
     """Who drew it and why it was taken, to stand behind a semicolon."""
     marks_only: bool = False
-    """It lies on one plane or is a point: it shows which focus is meant, not how large it is."""
+    """A point, a box or flat: it shows which focus is meant, not how large it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

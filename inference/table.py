@@ -18,7 +18,7 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
     Commas, semicolons or tabulators part the cells; beside the latter two, a decimal comma becomes
     a point. Refused with ``TableUnusable`` and the line are: another encoding than UTF-8 (a mark at
-    the start is fine), a workbook, a column that is there twice, a cell in one that has no name, and
+    the start is fine), a workbook, a column that is there twice, a cell in one without a name, and
     a line with more or fewer cells than the header.
     """
     text = _text(path)

@@ -93,13 +93,13 @@ def _operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     for name, text, run in (
         ("explain", "tell what happened to a study and what comes next", _explain),
         ("retry", "analyse a failed or refused study again", _retry),
-        ("export", "write a study as a case folder for training", _export),
     ):
         command = _command(commands, name, text, run)
         command.add_argument("study", metavar="STUDY_UID")
         _takes_config(command)
-        if name == "export":
-            command.add_argument("--out", type=Path, required=True)
+    exported = _command(commands, "export", "write studies as case folders for training", _export)
+    export.add_arguments(exported)
+    _takes_config(exported)
 
 
 def _command(
@@ -189,4 +189,4 @@ def _retry(options: argparse.Namespace, console: Console) -> int:
 
 
 def _export(options: argparse.Namespace, console: Console) -> int:
-    return export.export(options.study, options.out, _settings(options), console)
+    return export.run(options, _settings(options), console)
