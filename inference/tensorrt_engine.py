@@ -13,7 +13,7 @@ import numpy as np
 
 from inference import gpu as gpus
 from inference.engine import LOGITS, SALIENCY, Explained
-from inference.errors import EngineUnavailable, InferenceError
+from inference.errors import DeviceLost, EngineUnavailable
 from inference.gpu import Gpu
 from inference.plans import Making, Plans
 from inference.tensorrt_builder import (
@@ -104,7 +104,7 @@ class TensorRtEngine:
     def explained(self, pet: Voxels, ct: Voxels) -> Explained:
         """Return the logits and where the network looked, from one run of it for a batch.
 
-        ``InferenceError`` where the GPU fails.
+        ``DeviceLost`` where the GPU fails: CUDA answers a process whose kernel failed no more.
         """
         found: list[Mapping[str, Voxels]] = []
         with self._lock, torch.cuda.device(self._ground.gpu.ordinal):
@@ -113,7 +113,7 @@ class TensorRtEngine:
                 try:
                     found.append(self._run_of(pet[part])({"pet": pet[part], "ct": ct[part]}))
                 except RuntimeError as error:
-                    raise InferenceError(f"{self.name} on {self.device}: {error}") from error
+                    raise DeviceLost(f"{self.name} on {self.device}: {error}") from error
         joined = {name: np.concatenate([part[name] for part in found]) for name in self._outputs}
         return joined[LOGITS], joined.get(SALIENCY)
 

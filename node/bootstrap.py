@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -20,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db import retention
 from db.engine import connect, reading
 from db.migrate import upgrade
+from inference.errors import DeviceLost
 from inference.findings import Reason
 from inference.lesion import LesionRules
 from node import audit, engines, log, recording, schedule
@@ -332,6 +334,9 @@ def _work(
             # The job comes back when its lease ends; the database may be back before.
             logger.error("the database fails: %s", describe(error))  # noqa: TRY400  a traceback may quote values
             pause = DATABASE_PAUSE_S
+        except DeviceLost as lost:
+            logger.error("worker %s ends, for another to begin anew: %s", worker.name, lost)  # noqa: TRY400  the words are ours
+            sys.exit(1)
         if duty is not None:
             duty.end()
         time.sleep(pause)

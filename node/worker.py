@@ -18,7 +18,7 @@ from db import instances, jobs, results
 from db.engine import reading, writing
 from db.jobs import Job, JobState, Outcome
 from db.results import Result
-from inference.errors import InferenceError
+from inference.errors import DeviceLost, InferenceError
 from inference.findings import Reason
 from node.analysis import Recipe, StudyOnDisk, conclude
 from node.audit import Event, Record, Study, ignore, instances_created
@@ -55,7 +55,10 @@ class Worker:
     record: Record = ignore
 
     def work(self) -> Job | None:
-        """Take the oldest due job to its outcome and return it, or return None if none is due."""
+        """Take the oldest due job to its outcome and return it, or return None if none is due.
+
+        Raises DeviceLost, when the study is put back, where this process can analyse no further.
+        """
         with writing(self.database) as connection:
             jobs.fail_abandoned(connection, now=self.clock.now(), attempts=self.attempts)
             job = jobs.claim(connection, worker=self.name, now=self.clock.now(), lease=self.lease)
@@ -65,8 +68,10 @@ class Worker:
         try:
             with self._lease_kept(job):
                 outcome = self._outcome(job)
-        except Exception as error:  # noqa: BLE001  whatever one study does, the worker goes on
+        except Exception as error:  # whatever one study does, the worker goes on
             self._failed(job, error)
+            if isinstance(error, DeviceLost):  # it would only fail the next study, too
+                raise
             return job
         with writing(self.database) as connection:
             kept = jobs.conclude(connection, job, outcome, now=self.clock.now())

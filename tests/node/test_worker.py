@@ -14,6 +14,7 @@ from db import deliveries, instances, jobs, results, studies
 from db.engine import connect, reading, writing
 from db.jobs import JobState, Readiness
 from db.migrate import upgrade
+from inference.errors import DeviceLost
 from node import analysis, bootstrap, worker
 from node.config import Settings
 from node.dicom import headers
@@ -310,6 +311,24 @@ def test_what_fails_is_tried_again_and_ends_in_a_visible_failure(bench, phantom_
     assert ended.state is JobState.FAILED
     assert ended.error.startswith("MemoryError in ")
     assert "Doe" not in ended.error
+
+
+def test_a_lost_gpu_puts_the_study_back_and_ends_the_process(bench, phantom_files, monkeypatch):
+    """Every further study would fail in it, too, and lose its attempts."""
+
+    def lose(*_, **__):
+        raise DeviceLost("tensorrt on NVIDIA L4: an illegal memory access was encountered")
+
+    monkeypatch.setattr(worker, "conclude", lose)
+    bench.take_in(phantom_files)
+
+    with pytest.raises(DeviceLost):
+        bench.worker.work()
+
+    study = dcmread(phantom_files[0], stop_before_pixels=True).StudyInstanceUID
+    job = bench.job(study)
+    assert job.state is JobState.WAITING
+    assert "illegal memory access" in job.error
 
 
 def test_our_own_errors_keep_their_words_and_those_of_libraries_only_their_type():
