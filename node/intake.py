@@ -57,6 +57,11 @@ class Intake:
         self._node = node
         self._turns = Turns[_New, Refused | None](self._register_each)
 
+    @property
+    def waiting(self) -> int:
+        """How many instances wait for their rows."""
+        return self._turns.waiting
+
     def receive(self, arrival: Arrival) -> str:
         """Return its study when the instance is on disk and its row committed; else raise Refused.
 

@@ -44,6 +44,11 @@ class Turns(Generic[Item, Outcome]):
         self._waiting: list[_Asked[Item, Outcome]] = []
         self._is_working = False
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait for their turn."""
+        return len(self._waiting)
+
     def do(self, item: Item) -> Outcome:
         """Return the outcome of this item, once the work on its group is done."""
         asked: _Asked[Item, Outcome] = _Asked(item)

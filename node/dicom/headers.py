@@ -66,14 +66,14 @@ def identify(part10: bytes) -> Identifiers:
     A missing preamble or File Meta Information is tolerated. Nothing after Series Instance UID is
     read, so that a bad element further down does not matter.
     """
-    return _at_sight(part10) or _identify(BytesIO(part10))
+    return _at_sight(part10) or identify_stream(BytesIO(part10))
 
 
 def identify_file(path: Path) -> Identifiers:
     """Read the identifiers of a file as ``identify`` does, without reading its pixels."""
     try:
         with path.open("rb") as file:
-            return _identify(file)
+            return identify_stream(file)
     except OSError as error:
         raise NotUnderstood(f"cannot read the file: {error.strerror}") from error
 
@@ -118,7 +118,8 @@ def _plain(tag: int, found: dict[int, bytes]) -> str:
     return plain[1].decode("ascii")
 
 
-def _identify(file: BinaryIO) -> Identifiers:
+def identify_stream(file: BinaryIO) -> Identifiers:
+    """Read the identifiers with pydicom, whatever the bytes are."""
     dataset, transfer_syntax_uid = _top(file)
     found = {keyword: text(dataset, keyword) for keyword in _KEYWORDS}
     for keyword, uid in found.items():

@@ -39,17 +39,17 @@ class Request:
 
 def read(command_set: bytes) -> Request:
     """Read a C-STORE-RQ or a C-ECHO-RQ; raise Malformed where it is neither."""
-    elements = _elements(command_set)
-    command = _number(elements, _COMMAND_FIELD)
+    said = elements(command_set)
+    command = _number(said, _COMMAND_FIELD)
     if command not in {C_STORE_RQ, C_ECHO_RQ}:
         raise Malformed(f"asked for 0x{command:04X} on an association for storage")
     storing = command == C_STORE_RQ
     request = Request(
         command=command,
-        message_id=_number(elements, _MESSAGE_ID),
-        sop_class_uid=_uid(elements, _AFFECTED_SOP_CLASS_UID),
-        sop_instance_uid=_uid(elements, _AFFECTED_SOP_INSTANCE_UID) if storing else "",
-        has_data_set=_number(elements, _DATA_SET_TYPE) != NO_DATA_SET,
+        message_id=_number(said, _MESSAGE_ID),
+        sop_class_uid=_uid(said, _AFFECTED_SOP_CLASS_UID),
+        sop_instance_uid=_uid(said, _AFFECTED_SOP_INSTANCE_UID) if storing else "",
+        has_data_set=_number(said, _DATA_SET_TYPE) != NO_DATA_SET,
     )
     if request.has_data_set and not storing:
         raise Malformed("announced a data set with a C-ECHO")
@@ -73,7 +73,8 @@ def answer(request: Request, status: int, comment: str = "") -> bytes:
     return _HEAD.pack(0, 0, 4) + struct.pack("<L", len(told)) + told
 
 
-def _elements(command_set: bytes) -> dict[int, bytes]:
+def elements(command_set: bytes) -> dict[int, bytes]:
+    """Return the values of a command set by the numbers of their elements, in its order."""
     found: dict[int, bytes] = {}
     at, end = 0, len(command_set)
     while at < end:

@@ -37,6 +37,8 @@ A_ASSOCIATE_RJ = struct.Struct(">BxLxBBB")
 PDU = struct.Struct(">BxL")
 FRAGMENT = struct.Struct(">LBB")  # PS3.8 9.3.5.1 and E.2: length, context, control
 IS_COMMAND, IS_LAST = 1, 2
+GRACE_S = 0.2
+DRAINED_BYTES = 65536
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -298,15 +300,25 @@ class LeanAssociation:
             self._connection.sendall(pdu)
 
     def _close(self) -> None:
-        """Close when the peer has: what it has not read of our last word would be lost else."""
-        until = monotonic() + ABORT_S
+        """Let the peer close first (PS3.8 9.2, Sta13), but not for ever; then close.
+
+        What it sends meanwhile is dropped: were it left unread, our last word would be lost.
+        """
         with suppress(OSError):
-            socket.socket.shutdown(self._connection, socket.SHUT_WR)
-            while monotonic() < until:
-                self._connection.settimeout(ABORT_S)
-                if not self._connection.recv(65536):
-                    break
+            if not self._drained(GRACE_S):
+                socket.socket.shutdown(self._connection, socket.SHUT_WR)
+                self._drained(ABORT_S)
         self._connection.close()
+
+    def _drained(self, seconds: float) -> bool:
+        """Say whether the peer closes within so many seconds."""
+        until = monotonic() + seconds
+        with suppress(TimeoutError):
+            while (left := until - monotonic()) > 0:
+                self._connection.settimeout(left)
+                if not self._connection.recv(DRAINED_BYTES):
+                    return True
+        return False
 
     def _caller(self) -> tuple[Caller, int]:
         address, port = self._connection.getpeername()[:2]

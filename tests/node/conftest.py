@@ -160,13 +160,19 @@ def parcel(tmp_path: Path) -> Callable[..., Outgoing]:
 
 
 @pytest.fixture
-def listening(free_ports: Callable[[], int]) -> Iterator[Callable[..., Peer]]:
+def fast() -> bool:
+    """Whether the lean reader serves; a module that holds both ways to it overrides this."""
+    return True
+
+
+@pytest.fixture
+def listening(free_ports: Callable[[], int], fast: bool) -> Iterator[Callable[..., Peer]]:
     """Starts a listener over an intake; gives the peer that a sender has to name."""
     with ExitStack() as stack:
 
         def listen(receive: Callable[[Arrival], None], **policy: object) -> Peer:
             closed = policy.pop("closed", lambda _association: None)
-            settings = Policy(port=free_ports(), **policy)
+            settings = Policy(port=free_ports(), **{"fast": fast, **policy})
             stack.enter_context(Listener(settings, receive=receive, closed=closed))
             return Peer(ae_title=settings.ae_title, host="127.0.0.1", port=settings.port)
 

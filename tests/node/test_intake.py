@@ -1,3 +1,5 @@
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -10,7 +12,7 @@ from db.instances import set_digest
 from db.jobs import Readiness
 from db.results import Result
 from db.tables import instances as table
-from node.errors import Conflicting, NotUnderstood
+from node.errors import Conflicting, NotUnderstood, OutOfResources
 from tests.postgresql import BOTH
 
 
@@ -49,6 +51,82 @@ def test_the_same_instance_on_many_associations_at_once_counts_once(intake, engi
         list(pool.map(intake.receive, same))
 
     assert study_of(engine).revision == 1
+
+
+@pytest.fixture
+def gathering(engine, intake, store, monkeypatch):
+    """Holds the first group until so many others wait, which are the second one then."""
+    settle, begun, go = store.settle, threading.Event(), threading.Event()
+
+    def held(names):
+        if not begun.is_set():
+            begun.set()
+            assert go.wait(20)
+        settle(names)
+
+    monkeypatch.setattr(store, "settle", held)
+
+    def receive(first, others):
+        with ThreadPoolExecutor(1 + len(others)) as pool:
+            started = [pool.submit(intake.receive, first)]
+            assert begun.wait(20)
+            started += [pool.submit(intake.receive, one) for one in others]
+            while intake.waiting < len(others):
+                time.sleep(0.001)
+            go.set()
+            return [one.exception(20) for one in started]
+
+    return receive
+
+
+def test_a_group_of_many_associations_and_studies_is_registered_whole(gathering, engine, arrival):
+    others = [arrival(f"1.{n}", association=f"a{n % 3}", study=f"1.2.{n % 2}") for n in range(12)]
+
+    errors = gathering(arrival("2.1"), others)
+
+    assert errors == [None] * 13
+    assert [study_of(engine, uid).revision for uid in ("1.2.3", "1.2.0", "1.2.1")] == [1, 6, 6]
+    with reading(engine) as connection:
+        senders = studies.senders(connection, "1.2.0")
+    assert sorted(one.association for one in senders) == ["a0", "a1", "a2"]
+
+
+def test_one_that_conflicts_costs_the_others_of_its_group_nothing(gathering, engine, arrival):
+    """The same UID twice in one group, in another study the second time."""
+    others = [
+        arrival("1.1", association="a"),
+        arrival("1.1", association="b", study="9.9"),
+        arrival("1.2", association="c"),
+    ]
+
+    errors = gathering(arrival("2.1"), others)
+
+    assert errors[0] is None
+    assert errors[3] is None
+    assert sorted(type(one) for one in errors[1:3] if one is not None) == [Conflicting]
+    with reading(engine) as connection:
+        assert instances.find(connection, "1.1") is not None
+        assert instances.find(connection, "1.2") is not None
+
+
+def test_one_whose_file_went_costs_the_others_of_its_group_nothing(
+    gathering, engine, store, arrival, monkeypatch
+):
+    """The second file that is looked for, the first of the group, is gone whenever it is."""
+    looked_for = []
+
+    def holds(name):
+        looked_for.append(name)
+        return name not in looked_for[1:2]
+
+    monkeypatch.setattr(store, "holds", holds)
+
+    errors = gathering(arrival("2.1"), [arrival("1.1"), arrival("1.2"), arrival("1.3")])
+
+    assert [type(one) for one in errors if one is not None] == [OutOfResources]
+    with reading(engine) as connection:
+        kept = [instances.find(connection, f"1.{n}") is not None for n in (1, 2, 3)]
+    assert sum(kept) == 2
 
 
 def test_other_bytes_are_kept_aside_and_the_study_stays_what_it_was(intake, engine, store, arrival):

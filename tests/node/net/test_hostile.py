@@ -16,6 +16,12 @@ from node.net.scp import Listener
 
 pytestmark = pytest.mark.associations
 
+
+@pytest.fixture(params=[True, False], ids=["lean", "pynetdicom"])
+def fast(request):
+    return request.param
+
+
 ABORT, REJECT = 0x07, 0x03
 QUICK = {"handshake_timeout_s": 0.5, "idle_timeout_s": 0.5}
 
@@ -182,9 +188,9 @@ def test_a_command_without_end_is_aborted(listening, intake, associated, read_pd
 def test_requests_without_end_are_aborted_before_they_fill_the_memory(
     listening, associated, read_pdu
 ):
-    """The first is never answered; hundreds follow it all the same."""
+    """The first is never answered; hundreds follow it all the same, and pynetdicom reads on."""
     hold = threading.Event()
-    peer = listening(lambda _arrival: hold.wait(20) and None)
+    peer = listening(lambda _arrival: hold.wait(20) and None, fast=False)
     connection = associated(peer.port)
     connection.sendall(pdv(0x03, C_STORE_RQ) + pdv(0x02, b"\0\0"))
     connection.sendall(pdv(0x03, C_ECHO_RQ, context=1) * 300)
@@ -205,7 +211,7 @@ def test_instances_that_do_not_wait_for_an_answer_are_aborted_before_they_fill_t
         hold.wait(20)
         taken.append(arrival)
 
-    peer = listening(receive, max_instance_bytes=1_000_000)
+    peer = listening(receive, max_instance_bytes=1_000_000, fast=False)
     connection = associated(peer.port)
     one = pdv(0x03, C_STORE_RQ) + pdv(0x00, bytes(100_000)) * 6 + pdv(0x02, b"\0\0")
     connection.sendall(one * 2)
@@ -256,7 +262,13 @@ def test_what_is_no_dicom_is_aborted(listening, intake, raw, read_pdu, what):
 
 
 def test_one_address_gets_no_more_than_its_share(listening, intake, associated, raw, read_pdu):
-    peer = listening(intake.receive, max_associations=16, max_associations_per_address=2)
+    ends = threading.Semaphore(0)
+    peer = listening(
+        intake.receive,
+        closed=lambda _: ends.release(),
+        max_associations=16,
+        max_associations_per_address=2,
+    )
     first, second = associated(peer.port), associated(peer.port)
 
     with pytest.raises(PeerUnavailable, match=r"(?i)local limit exceeded"):
@@ -264,6 +276,8 @@ def test_one_address_gets_no_more_than_its_share(listening, intake, associated, 
 
     first.close()
     second.close()
+    assert ends.acquire(timeout=10)
+    assert ends.acquire(timeout=10)
     others_are_served(peer)
 
 

@@ -13,6 +13,12 @@ from node.net import scu
 
 pytestmark = pytest.mark.associations
 
+
+@pytest.fixture(params=[True, False], ids=["lean", "pynetdicom"])
+def fast(request):
+    return request.param
+
+
 ABORT = 0x07
 LIMIT = 2
 

@@ -21,6 +21,12 @@ from node.store import Store
 
 pytestmark = pytest.mark.associations
 
+
+@pytest.fixture(params=[True, False], ids=["lean", "pynetdicom"])
+def fast(request):
+    return request.param
+
+
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 

@@ -15,6 +15,11 @@ from node.net import scu, tls
 pytestmark = pytest.mark.associations
 
 
+@pytest.fixture(params=[True, False], ids=["lean", "pynetdicom"])
+def fast(request):
+    return request.param
+
+
 @pytest.fixture
 def protected(listening, authority):
     """Starts a listener with TLS; gives the peer as one must call it, with the certificate PACS."""
