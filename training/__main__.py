@@ -27,8 +27,8 @@ from training.progress import Track
 from training.recipe import RecipeUnusable
 from training.recipe import load as load_recipe
 from training.report import performance_table
-from training.statistics.command import add_statistics
 from training.statistics.values import UnusableScores
+from training.statistics_command import add_statistics
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

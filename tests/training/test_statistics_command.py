@@ -8,11 +8,11 @@ import pytest
 from scipy.special import expit
 
 from training.__main__ import main
-from training.statistics.command import plain
 from training.statistics.discrimination import auroc_difference, auroc_interval_logit
 from training.statistics.operating_point import youden_cutoff
 from training.statistics.table import read
 from training.statistics.values import UnusableScores
+from training.statistics_command import plain
 
 HEADER = (
     "case,label,patient,fusion,pet,subgroup:sex,time,event,treatment,"
