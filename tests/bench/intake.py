@@ -101,7 +101,7 @@ class Sender:
 
 
 def measure(petct: PetCt, folder: Path, plan: Plan) -> tuple[list[Measure], list[str]]:
-    """Measure 1 and 4 associations, with TCP_NODELAY on both sides and as DCMTK is by default."""
+    """Measure 1, 4 and 16 associations, with TCP_NODELAY on both sides and as DCMTK comes."""
     starters, notes = peers.available()
     if shutil.which("storescu") is None:
         return [], ["Receive was not measured: storescu (DCMTK) is not installed."]
@@ -125,6 +125,7 @@ def _ways(plan: Plan) -> tuple[tuple[Way, ...], ...]:
         (
             Way(case="nodelay, 1 association", nodelay=True, associations=1, slices=plan.slices),
             Way(case="nodelay, 4 associations", nodelay=True, associations=4, slices=plan.slices),
+            Way(case="nodelay, 16 associations", nodelay=True, associations=16, slices=plan.slices),
             Way(case="nodelay, 2 images", nodelay=True, associations=1, slices=1, is_rate=False),
         ),
         tuple(

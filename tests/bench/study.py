@@ -16,7 +16,8 @@ from node.dicom import acquire
 SEED = 3
 SCANNER = "classic"
 STARTED_AT = datetime(2026, 1, 2, 10, 15, tzinfo=UTC)
-PARTS = 4
+PARTS = 16
+"""As many as there are senders at most."""
 
 
 def drawn() -> PetCt:
