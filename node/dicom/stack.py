@@ -1,6 +1,5 @@
 """One series as a stack of calibrated planes, with the headers that came with them."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from inference.geometry import Grid
+from inference.quota import usable_cpus
 from inference.volume import Voxels
 from node.dicom import rescale
 from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, number, text
@@ -88,10 +88,11 @@ def read_stack(series: ImageSeries) -> Stack:
     files = _files(series.planes)
     voxels, parts = _filled(files, len(series.planes), series.modality)
     places = [place for part in parts for place in part.places if place is not None]
+    first = parts[0].dataset
     return Stack(
         voxels=voxels,
         headers=tuple(header for part in parts for header in part.headers),
-        dataset=parts[0].dataset or _data_set(files[0]),
+        dataset=_data_set(files[0]) if first is None else first,
         grid=lattice(places),
         lossy=any(part.lossy for part in parts),
         low=float(np.min([part.low for part in parts])),
@@ -101,7 +102,7 @@ def read_stack(series: ImageSeries) -> Stack:
 
 def threads() -> int:
     """Return how many threads fill volumes."""
-    return min(len(os.sched_getaffinity(0)), _THREADS_MOST)
+    return min(usable_cpus(), _THREADS_MOST)
 
 
 def _files(planes: Sequence[Plane]) -> list[_File]:
@@ -137,7 +138,6 @@ def _filled(files: list[_File], count: int, modality: str) -> tuple[Voxels, list
         rest = files[1:]
     chunks = _chunks(rest)
     pool = ThreadPoolExecutor(threads())
-
     try:
         fill = partial(_fill, modality=modality, voxels=voxels)
         waiting = [pool.submit(fill, c) if c[0].native is not None else None for c in chunks]
