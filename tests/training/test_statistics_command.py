@@ -151,6 +151,27 @@ def test_two_columns_are_enough(tmp_path, capsys):
     assert not {"subgroups", "readers", "features", "survival"} & set(told)
 
 
+def test_a_treatment_that_is_not_known_is_left_out(tmp_path, capsys):
+    """Cases 0 to 9 have none: they count among their risk group, not among its treatments."""
+    table = write(tmp_path / "table.csv", 4)
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows[:10]:
+        row["treatment"] = ""
+    with table.open("w", newline="") as file:
+        again = csv.DictWriter(file, rows[0])
+        again.writeheader()
+        again.writerows(rows)
+
+    assert run(table, "--cutoff", "fusion=0.4") == 0
+
+    told = json.loads(capsys.readouterr().out)["survival"]
+    by_treatment = [group["curves"] for group in told["by_treatment"].values()]
+    assert sum(one["cases"] for one in told["curves"].values()) == 160
+    assert sum(one["cases"] for group in by_treatment for one in group.values()) == 150
+    assert all(set(group) == {"lobectomy", "sublobar"} for group in by_treatment)
+
+
 def test_margins_are_no_probabilities(tmp_path, capsys):
     table = tmp_path / "margins.csv"
     rows = [f"{n},{n % 2},{n % 2 * 2 + n % 7},{n % 5 - 2}" for n in range(60)]
@@ -202,6 +223,8 @@ def test_nothing_is_written_over(folder, tmp_path, capsys):
         ("case,score\n1,2", "no column label"),
         ("label,score\n1,2", "no column case"),
         ("case,label\n1,0", "no column is a model"),
+        ("case,label,a\n", "there is no case"),
+        ("case,label,a\n1,0,\x00caf\xe9", "not a CSV file in UTF-8"),
         ("case,label,a,a\n1,0,1,1", "column stands there twice"),
         ("case,label,a\n1,0,1\n1,1,2", "case stands there twice"),
         ("case,label,a\n1,0\n2,1,2", "longer or shorter"),
@@ -215,7 +238,7 @@ def test_nothing_is_written_over(folder, tmp_path, capsys):
 )
 def test_a_table_is_refused_with_its_column_and_case(tmp_path, text, reason):
     path = tmp_path / "table.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="latin-1")
 
     with pytest.raises(UnusableScores, match=reason):
         read(path)

@@ -91,6 +91,14 @@ def test_cox_is_that_of_statsmodels(drawn):
     assert [one.p for one in found.values()] == pytest.approx(rival.pvalues, rel=1e-3)
 
 
+def test_a_covariate_may_be_called_time(drawn):
+    follow_up, covariates = drawn
+
+    named = cox(follow_up, {"time": covariates["first"], "event": covariates["second"]})
+
+    assert list(named.values()) == list(cox(follow_up, covariates).values())
+
+
 def test_log_rank_of_three_groups_is_that_of_statsmodels(drawn):
     follow_up, covariates = drawn
     groups = np.digitize(covariates["first"], [-0.5, 0.5]).astype(str)

@@ -18,7 +18,10 @@ from training.statistics.values import Floats, Labels, UnusableScores
 
 
 def survival(table: Table, high: Labels, at: Sequence[float]) -> dict[str, Any]:
-    """Return Kaplan-Meier at the times asked, log-rank and Cox; one row a patient is needed."""
+    """Return Kaplan-Meier at the times asked, log-rank and Cox; one row a patient is needed.
+
+    Cases whose treatment is not known (empty) are left out where treatments are compared.
+    """
     if table.times is None or table.events is None:
         raise UnusableScores("survival needs both columns, time and event")
     if np.bincount(table.patients).max() > 1:
@@ -30,11 +33,14 @@ def survival(table: Table, high: Labels, at: Sequence[float]) -> dict[str, Any]:
         name: concordance(follow_up, scores) for name, scores in table.models.items()
     }
     if table.treatment is not None:
+        known = table.treatment != ""
         told["by_treatment"] = {
-            group: _by(follow_up.of(risk == group), table.treatment[risk == group], at)
-            for group in np.unique(risk).tolist()
+            group: _by(
+                follow_up.of(known & (risk == group)), table.treatment[known & (risk == group)], at
+            )
+            for group in np.unique(risk[known]).tolist()
         }
-        told["interaction"] = _interaction(follow_up, high, table.treatment)
+        told["interaction"] = _interaction(follow_up.of(known), high[known], table.treatment[known])
     return told
 
 

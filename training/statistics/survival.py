@@ -94,10 +94,11 @@ def cox(follow_up: FollowUp, covariates: Mapping[str, Floats]) -> dict[str, Haza
 
     A covariate that never varies, or a group without any event, has no finite ratio.
     """
-    table = pd.DataFrame({name: np.asarray(values, float) for name, values in covariates.items()})
-    for name in covariates:
-        if table[name].nunique() < 2:
+    for name, values in covariates.items():
+        if len(np.unique(values)) < 2:
             raise UnusableScores(f"{name} is the same in all cases: it has no hazard ratio")
+    # Numbered, since a covariate may well be called time or event.
+    table = pd.DataFrame({str(n): values for n, values in enumerate(covariates.values())})
     table = table.assign(time=follow_up.times, event=follow_up.events)
     fitter = CoxPHFitter(alpha=1 - CONFIDENCE)
     try:
@@ -111,14 +112,14 @@ def cox(follow_up: FollowUp, covariates: Mapping[str, Floats]) -> dict[str, Haza
     return {
         name: Hazard(
             ratio=Interval(
-                value=float(summary.loc[name, "exp(coef)"]),
-                low=float(summary.loc[name, "exp(coef) lower 95%"]),
-                high=float(summary.loc[name, "exp(coef) upper 95%"]),
+                value=float(summary.loc[str(n), "exp(coef)"]),
+                low=float(summary.loc[str(n), "exp(coef) lower 95%"]),
+                high=float(summary.loc[str(n), "exp(coef) upper 95%"]),
             ),
-            p=float(summary.loc[name, "p"]),
-            proportional_p=float(proportional.loc[name]),
+            p=float(summary.loc[str(n), "p"]),
+            proportional_p=float(proportional.loc[str(n)]),
         )
-        for name in covariates
+        for n, name in enumerate(covariates)
     }
 
 

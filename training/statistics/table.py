@@ -42,10 +42,13 @@ class Table:
 
 def read(path: Path) -> Table:
     """Read a CSV file with a header; what cannot be used is refused with its column and case."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        names = list(reader.fieldnames or [])
-        rows = list(reader)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            names = list(reader.fieldnames or [])
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UnusableScores(f"{path} is not a CSV file in UTF-8: {error}") from error
     _require_columns(path, names, rows)
     columns = _Columns(rows)
     # Models may well be called pet and ct: only a colon makes a feature of them.
@@ -120,6 +123,8 @@ def _require_columns(path: Path, names: list[str], rows: Sequence[Row]) -> None:
     for name in ("case", "label"):
         if name not in names:
             raise UnusableScores(f"{path}: there is no column {name}")
+    if not rows:
+        raise UnusableScores(f"{path}: there is no case")
     if len(set(names)) < len(names):
         raise UnusableScores(f"{path}: a column stands there twice")
     if any(None in row or None in row.values() for row in rows):
