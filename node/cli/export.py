@@ -2,7 +2,8 @@
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -85,9 +86,8 @@ def _collection(options: argparse.Namespace, settings: Settings, console: Consol
     options.out.mkdir(parents=True, exist_ok=True)
     if options.table is not None:
         _reduce(options.table, rules, options.out / OUTCOMES, known.of)
-    rows = _exported(people, options.out, making, console)
-    if from_store:
-        _record(rows, settings)
+    with _noted(settings, from_store=from_store) as note:
+        rows = _exported(people, options.out, making, console, note)
     _tell(rows, nobodys, console)
     return 0 if any(not row.reason for row in rows) else 1
 
@@ -125,11 +125,18 @@ def _in_store(settings: Settings) -> tuple[StudyFiles, ...]:
 
 
 def _exported(
-    people: Sequence[Patient], out: Path, rules: Rules, console: Console
+    people: Sequence[Patient],
+    out: Path,
+    rules: Rules,
+    console: Console,
+    note: Callable[[Exported], None],
 ) -> list[Exported]:
+    """Export patient after patient, each noted at once: an export may be stopped at any time."""
     making = export_patients(people, out, rules)
-    shown = track(making, "exporting", total=len(people), console=console, transient=True)
-    rows = list(shown)
+    rows = []
+    for row in track(making, "exporting", total=len(people), console=console, transient=True):
+        note(row)
+        rows.append(row)
     write_cases(rows, out / CASES)
     return rows
 
@@ -140,12 +147,20 @@ def _reduce(source: Path, rules: Layout, target: Path, pseudonym: Callable[[str]
     clinical.reduce_table(source, rules.table, target, pseudonym)
 
 
-def _record(rows: Sequence[Exported], settings: Settings) -> None:
+@contextmanager
+def _noted(settings: Settings, *, from_store: bool) -> Iterator[Callable[[Exported], None]]:
+    """Give what notes an export in the audit trail, where it came from the store."""
+    if not from_store:
+        yield lambda _row: None
+        return
     with bootstrap.record_of(settings) as record:
-        for row in rows:
+
+        def note(row: Exported) -> None:
             if row.study_instance_uid:
                 about = audit.Study(study_instance_uid=row.study_instance_uid)
                 record(audit.study_exported(audit.operator(), about))
+
+        yield note
 
 
 def _tell(rows: Sequence[Exported], nobodys: int, console: Console) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from inference.geometry import Grid, Points
 from inference.petct import GivenRegion, RegionSource
-from inference.volume import Region
+from inference.volume import Mask, Region
 from node.dicom import polygons
 from node.dicom.attributes import UNREADABLE
 from node.dicom.geometry import PlaneGeometry, plane_geometry
@@ -19,6 +19,8 @@ from node.errors import NotUnderstood
 
 FILE_BYTES_MOST = 2**20
 """A thousand boxes; what is larger is no annotation of one image."""
+_SAME_PLANE = 0.1
+"""In slices."""
 _TAGS = (
     "ImagePositionPatient",
     "ImageOrientationPatient",
@@ -87,10 +89,10 @@ def marked_region(
         corners = _corners(box, files, ct.frame_of_reference_uid)
         if corners is not None:
             placed.append(corners)
-    drawn = polygons.draw(placed, ct)
-    counted = len(placed) - drawn.dropped
+    mask, dropped = _union(placed, ct)
+    counted = len(placed) - dropped
     given = GivenRegion(
-        region=Region(mask=drawn.mask, grid=ct),
+        region=Region(mask=mask, grid=ct),
         source=RegionSource.BOX,
         name="primary",
         series_instance_uid=series_instance_uid,
@@ -99,10 +101,31 @@ def marked_region(
         marks_only=True,
     )
     return Marked(
-        given=given if drawn.mask.any() else None,
+        given=given if mask.any() else None,
         placed=counted,
         elsewhere=len(boxes) - counted,
     )
+
+
+def _union(boxes: Sequence[Points], ct: Grid) -> tuple[Mask, int]:
+    """Return the voxels in any box, and how many boxes lie on no slice.
+
+    Polygons of one plane cut holes in each other; so of each plane one box is drawn at a time.
+    """
+    layers: dict[int, list[Points]] = {}
+    heights: list[float] = []
+    for corners in boxes:
+        height = float(ct.to_indices(corners)[:, 0].mean())
+        before = sum(abs(height - other) < _SAME_PLANE for other in heights)
+        layers.setdefault(before, []).append(corners)
+        heights.append(height)
+    mask: Mask = np.zeros(ct.shape, np.bool_)
+    dropped = 0
+    for layer in layers.values():
+        drawn = polygons.draw(layer, ct)
+        mask |= drawn.mask
+        dropped += drawn.dropped
+    return mask, dropped
 
 
 def _corners(box: Box, files: Mapping[str, Path], frame_of_reference_uid: str) -> Points | None:

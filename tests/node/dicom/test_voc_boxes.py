@@ -64,6 +64,20 @@ def test_a_box_on_another_series_of_the_same_frame_lies_at_the_same_place(tmp_pa
     ]
 
 
+def test_boxes_that_overlap_join_instead_of_cutting_holes(tmp_path):
+    """The same box twice, as in two reconstructions, and one that overlaps it by a pixel."""
+    path = annotation(tmp_path, UID, (2, 4), (5, 6))
+    (box,) = read_boxes(path)
+    beside = replace(box, columns=(5.5, 7.5))
+
+    found = marked(tmp_path, [box, box, beside], [])
+
+    assert np.argwhere(found.given.region.mask).tolist() == [
+        [1, row, column] for row in (2, 3, 4) for column in (5, 6, 7)
+    ]
+    assert found.placed == 3
+
+
 def test_what_cannot_be_placed_is_counted(tmp_path):
     """An image that is not here, one of another size, one in another frame of reference."""
     foreign = ct_alone("1.2.8", "P")[:1]
