@@ -1,5 +1,8 @@
 """Fuzzing in short: what is kept is borne again, and each target gets a few new inputs."""
 
+import re
+import subprocess
+import sys
 import warnings
 from itertools import islice
 
@@ -8,6 +11,7 @@ from pynetdicom import fsm
 
 from node.dicom import headers
 from node.net import deadline
+from tests.bench.process import ROOT
 from tests.fuzz import corpus, run
 from tests.fuzz.__main__ import claims
 from tests.fuzz.run import Outcome
@@ -144,3 +148,13 @@ def test_a_line_holds_only_where_nothing_was_found(change):
 
     assert [one.holds for one in claims([Outcome(**sound)])] == [True, True]
     assert not all(one.holds for one in claims([Outcome(**{**sound, **change})]))
+
+
+def test_coverage_guides_to_what_no_seed_reaches():
+    """The child that libFuzzer ends comes back with 0, and has kept some of what it made."""
+    pytest.importorskip("atheris")
+    command = [sys.executable, "-m", "tests.fuzz.guided", "identify", "--runs", "50"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert re.search(r"new_units_added: +[1-9]", ran.stderr)
