@@ -95,7 +95,10 @@ def answer(
         for name, network in networks.items()
     }
     scores["clinical"] = clinical_margins(
-        ground.pool.covariates[ground.training], labels[ground.training], ground.test.covariates
+        ground.pool.covariates[ground.training],
+        labels[ground.training],
+        ground.test.covariates,
+        p_max=recipe.clinical_p_max,
     )
     scores["bayes"] = ground.test.risks[:, index]
     task = _calibrated(asked, fusion, ground, labels)

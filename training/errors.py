@@ -4,6 +4,7 @@
   - CheckpointUnusable    give another folder, or the recipe that the checkpoint was made with
   - PretrainedUnusable    give a file whose weights fit the encoder
   - Diverged              lower the learning rate, or look at the images
+  - NoOdds                take other covariates, or more cases; of training.odds
 """
 
 

@@ -35,3 +35,12 @@ def test_auxiliary_heads_count_a_tenth_each():
     found = deep_loss((LOGITS, -LOGITS, -LOGITS), LABELS, gamma=2, weight=0.1)
 
     assert torch.allclose(found, main + 0.2 * aux)
+
+
+def test_a_positive_case_counts_as_often_as_its_weight_says():
+    """Labels 1, 1, 0: the first two losses count threefold, and three cases are three still."""
+    each = [focal_loss(LOGITS[i : i + 1], LABELS[i : i + 1], gamma=2) for i in range(len(LABELS))]
+
+    found = focal_loss(LOGITS, LABELS, gamma=2, positive_weight=3)
+
+    assert torch.allclose(found, (3 * each[0] + 3 * each[1] + each[2]) / 3)
