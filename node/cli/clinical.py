@@ -36,7 +36,8 @@ def reduce_table(source: Path, rules: Table, target: Path, pseudonym: Callable[[
     with target.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, fieldnames=["patient", *present])
         table.writeheader()
-        table.writerows(kept)
+        # Not in the order of the source, which would tell whose line is whose.
+        table.writerows(sorted(kept, key=lambda row: row["patient"]))
     return len(kept)
 
 

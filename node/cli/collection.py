@@ -131,15 +131,15 @@ def export_patients(found: Sequence[Patient], out: Path, rules: Rules) -> Iterat
     Yields what became of each. A folder that is there already is kept as it is: an export that was
     stopped goes on where it was. Two patients of one pseudonym are a ``ConfigError``.
     """
-    names = [rules.pseudonyms.of(patient.patient_id) for patient in found]
-    if len(set(names)) < len(names):
+    named = {rules.pseudonyms.of(patient.patient_id): patient for patient in found}
+    if len(named) < len(found):
         raise ConfigError("two patients have one pseudonym: see the table of pseudonyms")
-    for patient in found:
-        yield _export(patient, out, rules)
+    # In the order of the pseudonyms: that of Patient IDs would tell whose is whose.
+    for name in sorted(named):
+        yield _export(name, named[name], out, rules)
 
 
-def _export(patient: Patient, out: Path, rules: Rules) -> Exported:
-    name = rules.pseudonyms.of(patient.patient_id)
+def _export(name: str, patient: Patient, out: Path, rules: Rules) -> Exported:
     row = Exported(patient=name, studies=len(patient.studies))
     if not patient.is_one:
         return replace(row, reason=TWO_ISSUERS)
