@@ -1,6 +1,5 @@
 """Joins case folders with tables of outcomes into a cohort, each patient screened in order."""
 
-import csv
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from inference import case
 from inference.codec import Malformed, decode
 from inference.errors import CaseUnusable
 from inference.petct import PetCt
+from inference.table import rows
 from training import outcomes
 from training.labels import Exclusion, LabelRules, NodalClass, classify
 from training.outcomes import CohortUnusable, Outcome
@@ -139,8 +139,13 @@ def _refused(path: Path) -> Mapping[str, str]:
     """Return why each patient of an export has no case folder."""
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["patient"]: row["reason"] for row in csv.DictReader(file) if row["reason"]}
+    found: dict[str, str] = {}
+    for line, row in rows(path):
+        if not {"patient", "reason"} <= set(row):
+            raise CohortUnusable(f"{path.name}:{line}: the columns are patient and reason")
+        if row["reason"]:
+            found[row["patient"]] = row["reason"]
+    return found
 
 
 def _require_distinct(labelled: Mapping[str, _Labelled]) -> None:

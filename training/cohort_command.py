@@ -38,6 +38,8 @@ def add_cohort(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _cohort(given: argparse.Namespace) -> None:
+    if given.out.exists():
+        raise FileExistsError(f"{given.out} is there already")
     definition = load_definition(given.definition)
     track = Track(quiet=given.quiet)
     cohort = assemble(given.cases, given.outcomes, definition, track)

@@ -16,6 +16,11 @@ MISSING = (
 )
 """Cells that say nothing, in lower case."""
 _STAGE = re.compile(r"(?P<basis>[cpyra]*)n?(?P<n>[0-3x])(?:\.0|[abc]\d?)?(?:\([a-z0-9+/-]*\))?")
+_NAMING = re.compile(
+    r"((patient|first|last|family|given|full|maiden)\W*)?names?|surname|dob|born|mrn|ssn"
+    r"|(\w+\W+)*birth\W*(date|day)?|address|street|e?\W?mail|(tele)?phone"
+)
+"""Columns whose cells would name a person, with their underscores as spaces."""
 _TRUTHS: Mapping[str, bool] = {
     **dict.fromkeys(("1", "1.0", "true", "yes", "y", "dead", "deceased", "event"), True),
     **dict.fromkeys(("0", "0.0", "false", "no", "n", "alive", "censored"), False),
@@ -69,8 +74,8 @@ def read(
 
     ``columns`` maps names of ``KNOWN`` to those that the tables use; every other column is a
     covariate under its own name. Refused with ``CohortUnusable`` and the line are a stage, number
-    or event that cannot be understood, no patient, and a patient for the second time in any table;
-    what is no table at all is refused by ``inference.table``.
+    or event that cannot be understood, no patient, and a patient for the second time in any table,
+    and a column that would name a person. What is no table is refused by ``inference.table``.
     """
     found: dict[str, Outcome] = {}
     for path in paths:
@@ -115,6 +120,11 @@ def _outcomes(path: Path, columns: Mapping[str, str], missing: frozenset[str]) -
                 f"{path.name}:1: no column {columns.get(absent[0], absent[0])!r} "
                 f"among {', '.join(cells)}"
             )
+        for name in said:
+            if _NAMING.fullmatch(plain(name).replace("_", " ")):
+                raise CohortUnusable(
+                    f"{path.name}:1: the column {name!r} may name people: leave it out"
+                )
         try:
             yield _outcome(said, source)
         except ValueError as error:

@@ -137,6 +137,31 @@ def test_a_table_that_cannot_be_understood_is_refused_with_its_line(table, conte
         read(table(content))
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        "Name",
+        "patient_name",
+        "Last name",
+        "surname",
+        "DOB",
+        "date of birth",
+        "Birth Date",
+        "e-mail",
+    ],
+)
+def test_a_column_that_would_name_a_person_is_refused(table, column):
+    with pytest.raises(CohortUnusable, match=f":1: the column '{column}' may name people"):
+        read(table(f"patient,pn,{column}\nA,N0,x\n"))
+
+
+@pytest.mark.parametrize("column", ["birth_weight_kg", "histology", "gene name", "mail_in_study"])
+def test_a_column_that_only_sounds_like_it_is_kept(table, column):
+    (found,) = read(table(f"patient,pn,{column}\nA,N0,x\n"))
+
+    assert found.covariates == {column: "x"}
+
+
 def test_a_column_that_is_mapped_must_be_one_that_we_know(table):
     with pytest.raises(CohortUnusable, match=r"columns\.stage is none of"):
         read(table("patient,pn\nA,N0\n"), stage="pn")

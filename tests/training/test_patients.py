@@ -256,6 +256,22 @@ def test_external_validation_needs_to_know_every_centre(given):
         assemble(folder, [table], load_definition(definition), QUIET)
 
 
+def test_what_an_export_left_must_be_told_in_its_columns(given):
+    folder, table, definition = given
+    (folder / "cases.csv").write_text("case,why\nP-10,SUV_NO_WEIGHT\n")
+
+    with pytest.raises(CohortUnusable, match=r"cases\.csv:2: the columns are patient and reason"):
+        assemble(folder, [table], load_definition(definition), QUIET)
+
+
+def test_a_cohort_is_never_written_over_another(given, tmp_path, capsys):
+    folder, table, definition = given
+    arguments = [str(folder), "--outcomes", str(table), "--definition", str(definition)]
+
+    assert main(["cohort", *arguments, "--out", str(tmp_path), "--quiet"]) == 1
+    assert "is there already" in capsys.readouterr().err
+
+
 def test_tables_of_one_name_are_refused(given, tmp_path):
     folder, table, definition = given
     with pytest.raises(CohortUnusable, match="two tables have one file name"):
