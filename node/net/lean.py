@@ -159,12 +159,14 @@ class LeanAssociation:
             how = self._converse(session)
         except Gone:
             if self._stopping.is_set():
+                how = "aborted"
                 self._say(A_ABORT)
         finally:
             self._desk.leave(self)
             if how == "released":
                 self._say(A_RELEASE_RP)
-            self._desk.ended(session, how)
+            if session.established:
+                self._desk.ended(session, how)
 
     def _converse(self, session: Session) -> str:
         """Answer one message after the other; return how it ended."""
