@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SCHEMA = 1
 PLANES = ("axial", "coronal", "sagittal")
@@ -143,6 +143,8 @@ class Parity:
     auroc: float
     probability_difference_max: float
     sides_changed: int
+    ranges: Mapping[str, float] = field(default_factory=dict)
+    """Of int8: the greatest magnitude of each tensor that a convolution reads, as calibrated."""
 
     @property
     def holds(self) -> bool:
@@ -214,9 +216,12 @@ class Card:
 
         ``engine`` is that of the records that count.
         """
-        held = {
-            record.task
-            for record in self.parity
-            if (record.precision, record.engine) == (precision, engine) and record.holds
-        }
-        return precision == "f32" or held.issuperset(task.name for task in self.tasks)
+        records = (self.record(task.name, precision, engine) for task in self.tasks)
+        return precision == "f32" or all(one is not None and one.holds for one in records)
+
+    def record(self, task: str, precision: str, engine: str) -> Parity | None:
+        """Return the task's record of that precision by that engine, if there is one."""
+        for one in self.parity:
+            if (one.task, one.precision, one.engine) == (task, precision, engine):
+                return one
+        return None

@@ -4,7 +4,7 @@ from typing import Protocol, TypeAlias
 
 from inference.volume import Voxels
 
-F32, F16, BF16 = "f32", "f16", "bf16"
+F32, F16, BF16, INT8 = "f32", "f16", "bf16", "int8"
 """What convolutions calculate in."""
 LOGITS = "logits"
 SALIENCY = "saliency"
@@ -32,7 +32,7 @@ class Engine(Protocol):
 
     @property
     def precision(self) -> str:
-        """``f32``, ``f16`` or ``bf16``: what its convolutions calculate in."""
+        """``f32``, ``f16``, ``bf16`` or ``int8``: what its convolutions calculate in."""
         ...
 
     def logits(self, pet: Voxels, ct: Voxels) -> Voxels:

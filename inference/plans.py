@@ -33,6 +33,8 @@ class Making:
     gpu: str
     compute_capability: str
     driver: str
+    calibration: str
+    """SHA-256 of the ranges of int8, or nothing."""
     batch: tuple[int, int, int]
     """Fewest, usual and most cases of one run."""
 

@@ -1,4 +1,4 @@
-"""Rewrites a network so that its convolutions run in half the bits, and nothing else does."""
+"""Rewrites a network so that its convolutions run in fewer bits, and nothing else does."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from inference.engine import BF16, F16, F32, LOGITS
+from inference.engine import BF16, F16, F32, INT8, LOGITS
 from inference.errors import EngineUnavailable
 
 try:
@@ -23,6 +23,8 @@ LOWERED = frozenset(
 UNKNOWN_IN = {BF16: frozenset({"ConvTranspose"})}
 """Operators without a kernel in TensorRT."""
 
+INT8_MOST = 127
+
 Proto: TypeAlias = Any  # a message of onnx, which may not be there
 
 
@@ -35,15 +37,107 @@ def lowered(network: bytes, precision: str) -> bytes:
     """
     if precision == F32:
         return network
-    if onnx is None:
-        raise EngineUnavailable(f"{precision} needs the package onnx to rewrite the network")
-    try:
-        model = onnx.shape_inference.infer_shapes(onnx.load_from_string(network))
-    except (DecodeError, ValueError) as error:
-        raise EngineUnavailable(f"cannot read the network: {error}") from error
+    model = _read(network, precision)
     _Rewriting(model.graph, precision).run()
     rewritten: bytes = model.SerializeToString(deterministic=True)
     return rewritten
+
+
+def quantised(network: bytes, ranges: Mapping[str, float]) -> bytes:
+    """Return the ONNX network with its convolutions in int8, by Q/DQ; all else stays float32.
+
+    ``ranges`` holds the greatest magnitude of each tensor of ``quantised_tensors``, as calibrated.
+    Scales are symmetric, those of weights one for each output channel; what would go beyond a range
+    is cut off. ``EngineUnavailable`` where a range is missing or the bytes are no network.
+    """
+    model, chosen = _convolutions(network)
+    written = _Quantising(model.graph, ranges)
+    for place, node in enumerate(model.graph.node):
+        written.add(node, quantise=place in chosen)
+    written.finish()
+    rewritten: bytes = model.SerializeToString(deterministic=True)
+    return rewritten
+
+
+def quantised_tensors(network: bytes) -> tuple[str, ...]:
+    """Return the names of the tensors that ``quantised`` needs the range of, in their order."""
+    model, chosen = _convolutions(network)
+    return tuple(dict.fromkeys(model.graph.node[place].input[0] for place in sorted(chosen)))
+
+
+def _convolutions(network: bytes) -> tuple[Proto, set[int]]:
+    """Return the graph, and the places of the convolutions that can do with 8 bits.
+
+    Those that see the images themselves are none of them: 256 steps are too few for HU.
+    """
+    model = _read(network, INT8)
+    graph = model.graph
+    images = {value.name for value in graph.input}
+    way = _leading_to(LOGITS, graph.node)
+    chosen = {
+        place
+        for place, node in enumerate(graph.node)
+        if node.op_type == "Conv" and way.issuperset(node.output) and node.input[0] not in images
+    }
+    return model, chosen
+
+
+class _Quantising:
+    """The new graph as it grows, and the pairs of Q and DQ that are there already."""
+
+    def __init__(self, graph: Proto, ranges: Mapping[str, float]) -> None:
+        self._graph = graph
+        self._ranges = ranges
+        self._weights = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+        self._nodes: list[Proto] = []
+        self._constants: list[Proto] = []
+        self._known: set[str] = set()
+
+    def add(self, node: Proto, *, quantise: bool) -> None:
+        node = _copied(node)
+        if quantise:
+            data, weight, *bias = node.input
+            self._pair(data, self._scale(data))
+            values = self._weights[weight]
+            self._pair(weight, np.abs(values).reshape(len(values), -1).max(axis=1) / INT8_MOST)
+            node.ClearField("input")
+            node.input.extend([f"{data}.{INT8}", f"{weight}.{INT8}", *bias])
+        self._nodes.append(node)
+
+    def finish(self) -> None:
+        del self._graph.node[:]
+        self._graph.node.extend(self._nodes)
+        self._graph.initializer.extend(self._constants)
+
+    def _scale(self, name: str) -> Any:  # noqa: ANN401  a number of NumPy
+        if name not in self._ranges:
+            raise EngineUnavailable(f"the card holds no range of {name}, which int8 needs")
+        return np.float32(self._ranges[name] / INT8_MOST)
+
+    def _pair(self, name: str, scale: Any) -> None:  # noqa: ANN401  a number or an array of NumPy
+        if f"{name}.{INT8}" in self._known:
+            return
+        self._known.add(f"{name}.{INT8}")
+        scale = np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32)
+        zero = np.zeros(scale.shape, np.int8)
+        given = [f"{name}.scale", f"{name}.zero"]
+        for constant, values in zip(given, (scale, zero), strict=True):
+            self._constants.append(numpy_helper.from_array(values, constant))
+        axis = {"axis": 0} if scale.ndim else {}
+        q, dq = f"{name}.q", f"{name}.{INT8}"
+        for kind, source, into in (("QuantizeLinear", name, q), ("DequantizeLinear", q, dq)):
+            self._nodes.append(
+                helper.make_node(kind, [source, *given], [into], name=f"{kind}_{name}", **axis)
+            )
+
+
+def _read(network: bytes, precision: str) -> Proto:
+    if onnx is None:
+        raise EngineUnavailable(f"{precision} needs the package onnx to rewrite the network")
+    try:
+        return onnx.shape_inference.infer_shapes(onnx.load_from_string(network))
+    except (DecodeError, ValueError) as error:
+        raise EngineUnavailable(f"cannot read the network: {error}") from error
 
 
 @dataclass(kw_only=True)

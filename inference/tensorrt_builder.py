@@ -2,12 +2,13 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, TypeAlias
 
-from inference.engine import F32
+from inference.codec import canonical, encode
+from inference.engine import F32, INT8
 from inference.errors import EngineUnavailable
 from inference.gpu import Gpu
 from inference.plans import ANY, Making, Plans, Tensor, digest
@@ -37,6 +38,8 @@ class Request:
     network: bytes = field(repr=False)
     precision: str
     gpu: Gpu | None
+    ranges: Mapping[str, float] = field(default_factory=dict)
+    """Of int8, from the card."""
     batch: tuple[int, int, int] = BATCH
 
 
@@ -61,6 +64,7 @@ def making_of(request: Request, library: Library) -> Making:
         gpu=gpu.name if gpu else ANY,
         compute_capability=gpu.compute_capability if gpu else ANY,
         driver=gpu.driver if gpu else ANY,
+        calibration=digest(canonical(encode(request.ranges))) if request.ranges else "",
         batch=request.batch,
     )
 
@@ -85,15 +89,10 @@ def plan_of(request: Request, plans: Plans) -> bytes:
 
 def _built(library: Library, request: Request, making: Making, plans: Plans) -> bytes:
     started = time.monotonic()
-    network = request.network
-    if request.precision != F32:
-        from inference.precision import lowered  # noqa: PLC0415  brings onnx, which few need
-
-        network = lowered(network, request.precision)
     # Timings hold for a GPU, whatever the network; TensorRT-RTX takes none without one.
-    timed = replace(making, network=ANY, precision=ANY)
+    timed = replace(making, network=ANY, precision=ANY, calibration=ANY)
     timing = plans.read_cache(TIMING, timed) if request.kind == TENSORRT else None
-    build = _Build(library, network, timing)
+    build = _Build(library, _rewritten(request), timing)
     plan = build.run(request.batch)
     seconds = time.monotonic() - started
     if build.timing:
@@ -101,6 +100,16 @@ def _built(library: Library, request: Request, making: Making, plans: Plans) -> 
     plans.keep(making, plan, tensors=build.tensors, build_s=round(seconds, 3))
     logger.info("built a plan of %s in %.1f s: %s", request.kind, seconds, making.key)
     return plan
+
+
+def _rewritten(request: Request) -> bytes:
+    if request.precision == F32:
+        return request.network
+    from inference.precision import lowered, quantised  # noqa: PLC0415  brings onnx, which few need
+
+    if request.precision == INT8:
+        return quantised(request.network, request.ranges)
+    return lowered(request.network, request.precision)
 
 
 class _Build:

@@ -201,9 +201,17 @@ class _Run:
 
 
 def open_engine(
-    onnx_path: Path, *, kind: str, precision: str, plans: Plans, ordinal: int = 0
+    onnx_path: Path,
+    *,
+    kind: str,
+    precision: str,
+    plans: Plans,
+    ordinal: int = 0,
+    ranges: Mapping[str, float] | None = None,
 ) -> TensorRtEngine:
     """Open the network's plan on that GPU, built now where ``plans`` holds none.
+
+    ``ranges`` are the card's, for int8.
 
     ``EngineUnavailable`` where there is no such GPU, TensorRT or torch is not installed, or the
     plan cannot be built or opened. TensorRT is not touched before a GPU is known to be there.
@@ -213,7 +221,13 @@ def open_engine(
     if torch is None or not torch.cuda.is_available():
         raise EngineUnavailable(f"{kind} needs torch with CUDA (extra petct-node[{kind}])")
     try:
-        request = Request(kind=kind, network=onnx_path.read_bytes(), precision=precision, gpu=gpu)
+        request = Request(
+            kind=kind,
+            network=onnx_path.read_bytes(),
+            precision=precision,
+            gpu=gpu,
+            ranges=ranges or {},
+        )
     except OSError as error:
         raise EngineUnavailable(f"{kind} cannot open {onnx_path}: {error}") from error
     ground = Ground(

@@ -215,6 +215,25 @@ def _tensor(constant: Proto) -> Tensor:
     return torch.from_numpy(values)
 
 
+def _quantise(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    data, scale, zero = inputs
+    scale = _along(scale, attributes, data.ndim)
+    return torch.clamp(torch.round(data / scale), -128, 127).to(zero.dtype)
+
+
+def _dequantise(inputs: Sequence[Tensor], attributes: Attributes) -> Tensor:
+    data, scale, _zero = inputs
+    return data.float() * _along(scale, attributes, data.ndim)
+
+
+def _along(scale: Tensor, attributes: Attributes, axes: int) -> Tensor:
+    """Lay one scale for each channel along its axis; a single one holds for all."""
+    if not scale.ndim:
+        return scale
+    axis = attributes.get("axis", 1)
+    return scale.reshape([-1 if number == axis else 1 for number in range(axes)])
+
+
 _CASTS = {1: "float32", 10: "float16", 16: "bfloat16"}
 """TensorProto.DataType of ONNX, and what torch calls it."""
 
@@ -227,6 +246,7 @@ _OPERATORS: dict[str, Callable[[Sequence[Tensor], Attributes], Tensor]] = {
     "Constant": _constant,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
+    "DequantizeLinear": _dequantise,
     "Div": lambda inputs, _: inputs[0] / inputs[1],
     "Equal": lambda inputs, _: inputs[0] == inputs[1],
     "Flatten": lambda inputs, attributes: inputs[0].flatten(attributes.get("axis", 1)),
@@ -238,6 +258,7 @@ _OPERATORS: dict[str, Callable[[Sequence[Tensor], Attributes], Tensor]] = {
     "MaxPool": _max_pool,
     "Mul": lambda inputs, _: inputs[0] * inputs[1],
     "Pad": _pad,
+    "QuantizeLinear": _quantise,
     "ReduceMax": _reduce("amax"),
     "ReduceMean": _reduce("mean"),
     "ReduceSum": _reduce("sum"),

@@ -6,7 +6,7 @@ from inference.card import Inputs
 from inference.engine import Engine
 from inference.errors import EngineUnavailable
 
-DIFFERENCE_MAX = {"f32": 1e-3, "f16": 2e-2, "bf16": 1e-1}
+DIFFERENCE_MAX = {"f32": 1e-3, "f16": 2e-2, "bf16": 1e-1, "int8": 2e-1}
 """Greatest difference in a logit, as a share of the greatest logit or of 1. Kernels that are broken
 miss it by far; what fewer bits cost in cases is the card's to say."""
 

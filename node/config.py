@@ -182,7 +182,7 @@ class Model(Section):
 
     bundle: Path | None = None
     engine: Literal["auto", "openvino", "onnxruntime", "torch", "tensorrt", "tensorrt-rtx"] = "auto"
-    precision: Literal["auto", "f32", "f16", "bf16"] = "auto"
+    precision: Literal["auto", "f32", "f16", "bf16", "int8"] = "auto"
     threads: int | None = Field(default=None, ge=1)
     devices: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
     plans: Path = Path("var/plans")

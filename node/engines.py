@@ -9,6 +9,7 @@ from inference import bundle as bundles
 from inference import gpu
 from inference.analyze import Model
 from inference.bundle import Bundle
+from inference.card import Task
 from inference.engine import F16, F32, Engine
 from inference.errors import EngineUnavailable, InferenceError
 from inference.gpu import Gpu
@@ -89,6 +90,7 @@ def build_plans(settings: Settings, kind: str) -> tuple[str, ...]:
             network=bundle.onnx_path(task).read_bytes(),
             precision=precision,
             gpu=device,
+            ranges=_ranges(bundle, task, precision),
         )
         plan_of(request, Plans(settings.model.plans))
     return tuple(task.name for task in bundle.tasks)
@@ -130,7 +132,7 @@ def _engines(settings: Settings, bundle: Bundle, kind: str) -> Mapping[str, Engi
     for task in bundle.tasks:
         path = bundle.onnx_path(task)
         if kind in ON_GPU:
-            engine = _on_gpu(settings, path, kind, precision)
+            engine = _on_gpu(settings, path, kind, precision, _ranges(bundle, task, precision))
         elif precision == F32:
             engine = _on_cpu(settings, path, kind)
         else:
@@ -152,12 +154,21 @@ def _on_cpu(settings: Settings, path: Path, kind: str, **given: str) -> Engine:
     return engine
 
 
-def _on_gpu(settings: Settings, path: Path, kind: str, precision: str) -> Engine:
+def _ranges(bundle: Bundle, task: Task, precision: str) -> Mapping[str, float]:
+    """Return what the card holds of a network's tensors for plans in that precision."""
+    record = bundle.card.record(task.name, precision, RECORDS[TENSORRT])
+    return {} if record is None else record.ranges
+
+
+def _on_gpu(
+    settings: Settings, path: Path, kind: str, precision: str, ranges: Mapping[str, float]
+) -> Engine:
     engine: Engine = import_module("inference.tensorrt_engine").open_engine(
         path,
         kind=kind,
         precision=precision,
         plans=Plans(settings.model.plans),
         ordinal=settings.model.devices[0],
+        ranges=ranges,
     )
     return engine

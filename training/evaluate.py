@@ -8,7 +8,7 @@ from inference.card import Auroc, Inputs
 from inference.engine import Engine
 from inference.preprocess import normalise
 from training.cohort import Cohort, phantom_cohort, require_both_classes
-from training.images import Drawing, Floats, Halves, draw_images
+from training.images import Drawing, Floats, Halves, Images, draw_images
 from training.progress import Track
 from training.recipe import Recipe, RecipeUnusable
 from training.statistics import auroc_interval
@@ -51,6 +51,16 @@ def cohort_again(
     """Draw phantoms for the bundle's inputs, unmoved; both classes of each task are among them."""
     if [task.name for task in recipe.tasks] != [task.name for task in bundle.tasks]:
         raise RecipeUnusable("the recipe's tasks are not the bundle's")
+    images = images_again(bundle, recipe, seeds, processes, track)
+    cohort = phantom_cohort([task.risk for task in recipe.tasks], images, first=seeds.start)
+    require_both_classes(cohort.labels, [task.name for task in recipe.tasks], "test")
+    return cohort
+
+
+def images_again(
+    bundle: Bundle, recipe: Recipe, seeds: range, processes: int, track: Track
+) -> Images:
+    """Draw phantoms for the bundle's inputs, unmoved."""
     drawing = Drawing(
         scanners=recipe.cohort.scanners,
         inputs=bundle.card.inputs,
@@ -58,10 +68,7 @@ def cohort_again(
         variants=0,
     )
     with track.stage("drawing phantoms", len(seeds)) as advance:
-        images = draw_images(seeds, drawing, processes=processes, advance=lambda: advance(""))
-    cohort = phantom_cohort([task.risk for task in recipe.tasks], images, first=seeds.start)
-    require_both_classes(cohort.labels, [task.name for task in recipe.tasks], "test")
-    return cohort
+        return draw_images(seeds, drawing, processes=processes, advance=lambda: advance(""))
 
 
 def engine_margins(engine: Engine, planes: Halves, inputs: Inputs) -> Floats:

@@ -1,17 +1,21 @@
 """What a network loses in fewer bits: the records in a card that let it run so."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper
 
 from inference import openvino_engine, torch_engine
 from inference.bundle import Bundle
 from inference.card import Inputs, Parity, Task
-from inference.engine import BF16, F16, Engine
-from inference.precision import lowered
+from inference.engine import BF16, F16, INT8, Engine
+from inference.precision import lowered, quantised, quantised_tensors
+from inference.preprocess import normalise
 from training.cohort import Labels
 from training.evaluate import engine_margins
 from training.images import Floats, Halves
@@ -20,10 +24,14 @@ from training.statistics import auroc
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cases:
-    """Planes ``(n, modality, plane, row, column)`` and labels ``(n, task)``, never trained on."""
+    """Planes ``(n, modality, plane, row, column)`` and labels ``(n, task)``, never trained on.
+
+    ``calibrating`` are planes of other cases, which the ranges of int8 are taken from.
+    """
 
     planes: Halves
     labels: Labels
+    calibrating: Halves
 
 
 def measured(bundle: Bundle, cases: Cases) -> tuple[Parity, ...]:
@@ -31,7 +39,7 @@ def measured(bundle: Bundle, cases: Cases) -> tuple[Parity, ...]:
     found: list[Parity] = []
     for index, task in enumerate(bundle.tasks):
         network = bundle.onnx_path(task).read_bytes()
-        held = Cases(planes=cases.planes, labels=cases.labels[:, index])
+        held = replace(cases, labels=cases.labels[:, index])
         found += records(task, network, held, bundle.card.inputs)
     return tuple(found)
 
@@ -43,26 +51,51 @@ def records(task: Task, network: bytes, cases: Cases, inputs: Inputs) -> tuple[P
     GPU, torch runs the network as it is rewritten for it. Cases of both classes are needed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        pairs = _pairs(network, Path(folder))
-        return tuple(
+        path = Path(folder) / "network.onnx"
+        path.write_bytes(network)
+        ranges = calibrated(path, cases.calibrating, inputs)
+        pairs = _pairs(path, ranges)
+        found = [
             _record(task, cases, inputs, exact=exact, coarse=coarse, precision=precision)
             for exact, coarse, precision in pairs
+        ]
+    return tuple(replace(one, ranges=ranges) if one.precision == INT8 else one for one in found)
+
+
+def calibrated(path: Path, planes: Halves, inputs: Inputs) -> Mapping[str, float]:
+    """Return the greatest magnitude that each tensor of ``quantised_tensors`` takes on them."""
+    network = path.read_bytes()
+    names = quantised_tensors(network)
+    model = onnx.load_from_string(network)
+    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    greatest = dict.fromkeys(names, 0.0)
+    for planes_of_one in planes.astype(np.float32):
+        pet, ct = (
+            normalise(planes_of_one[None, number], channel)
+            for number, channel in enumerate((inputs.pet, inputs.ct))
         )
+        for name, found in zip(names, session.run(names, {"pet": pet, "ct": ct}), strict=True):
+            greatest[name] = max(greatest[name], float(np.abs(found).max()))
+    return {name: float(f"{value:.6g}") for name, value in greatest.items()}
 
 
-def _pairs(network: bytes, folder: Path) -> Iterator[tuple[Engine, Engine, str]]:
+def _pairs(path: Path, ranges: Mapping[str, float]) -> Iterator[tuple[Engine, Engine, str]]:
     """Yield an engine in float32, the same in fewer bits, and how many those are."""
-    path = folder / "f32.onnx"
-    path.write_bytes(network)
     if BF16 in openvino_engine.precisions():
         exact, coarse = (
             openvino_engine.open_engine(path, threads=1, precision=precision)
             for precision in ("f32", BF16)
         )
         yield exact, coarse, BF16
-    for precision in (F16, BF16):
-        rewritten = folder / f"{precision}.onnx"
-        rewritten.write_bytes(lowered(network, precision))
+    network = path.read_bytes()
+    for precision in (F16, BF16, INT8):
+        rewritten = path.with_name(f"{precision}.onnx")
+        rewritten.write_bytes(
+            quantised(network, ranges) if precision == INT8 else lowered(network, precision)
+        )
         yield (
             torch_engine.open_engine(path, threads=1),
             torch_engine.open_engine(rewritten, threads=1),

@@ -8,11 +8,14 @@ from pathlib import Path
 from inference import bundle as bundles
 from inference.bundle import Bundle
 from inference.card import Parity
-from training.evaluate import cohort_again
+from training.evaluate import cohort_again, images_again
 from training.parity import Cases, measured
 from training.phantom_command import DEFAULT_RECIPE
 from training.progress import Track
 from training.recipe import load as load_recipe
+
+CALIBRATING = 24
+"""Phantoms whose greatest activations decide the scales of int8; they are not judged by."""
 
 
 def add_parity(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -21,9 +24,9 @@ def add_parity(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "parity",
         help="measure what a bundle loses in fewer bits, and let it run so",
         description="Draws phantoms that the bundle was neither trained nor tested on, runs its "
-        "networks on them in float32, f16 and bf16, and prints AUROC and the greatest difference "
-        "in a probability. With --out a copy of the bundle is written whose card holds these "
-        "records; the node runs it in fewer bits where they are good enough.",
+        "networks on them in float32, f16, bf16 and int8, and prints AUROC and the greatest "
+        "difference in a probability. With --out a copy of the bundle is written whose card holds "
+        "these records; the node runs it in fewer bits where they are good enough.",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder for the copy")
@@ -42,8 +45,12 @@ def _parity(given: argparse.Namespace) -> None:
         raise FileExistsError(f"{given.out} is there already")
     first = recipe.cohort.test_first_seed + recipe.cohort.test
     seeds = range(first, first + given.cases)
-    cohort = cohort_again(bundle, recipe, seeds, given.processes, Track(quiet=given.quiet))
-    found = measured(bundle, Cases(planes=cohort.images.planes, labels=cohort.labels))
+    others = range(seeds.stop, seeds.stop + CALIBRATING)
+    track = Track(quiet=given.quiet)
+    cohort = cohort_again(bundle, recipe, seeds, given.processes, track)
+    calibrating = images_again(bundle, recipe, others, given.processes, track)
+    cases = Cases(planes=cohort.images.planes, labels=cohort.labels, calibrating=calibrating.planes)
+    found = measured(bundle, cases)
     sys.stdout.write("".join(_line(record) for record in found))
     if given.out is not None:
         copy = with_records(bundle, found, given.out)

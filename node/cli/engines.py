@@ -16,11 +16,11 @@ def show(settings: Settings, console: Console) -> int:
     """Print the GPUs, what may run in fewer bits, and the plans; returns 0."""
     bundle = engines.load_bundle(settings)
     for line in _told(settings, bundle):
-        console.print(escape(line))
+        console.print(escape(line), soft_wrap=True)
     names = _names(bundle)
     held = Plans(settings.model.plans).held()
     for sidecar in held:
-        console.print(escape(_line(sidecar, names)))
+        console.print(escape(_line(sidecar, names)), soft_wrap=True)
     if not held:
         console.print(f"no plans in {escape(str(settings.model.plans))}")
     return 0
@@ -31,7 +31,7 @@ def build(settings: Settings, kind: str, console: Console) -> int:
     try:
         tasks = engines.build_plans(settings, kind)
     except EngineUnavailable as unavailable:
-        console.print(f"[red]failed[/] {kind}: {escape(str(unavailable))}")
+        console.print(f"[red]failed[/] {kind}: {escape(str(unavailable))}", soft_wrap=True)
         return 1
     console.print(f"plans of {kind} for {', '.join(tasks)} in {escape(str(settings.model.plans))}")
     return 0

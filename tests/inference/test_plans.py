@@ -14,6 +14,7 @@ MAKING = Making(
     gpu="NVIDIA L4",
     compute_capability="8.9",
     driver="570.86.15",
+    calibration="",
     batch=(1, 1, 8),
 )
 PET = Tensor(name="pet", type="FLOAT", shape=(-1, 3, 48, 48))
@@ -45,6 +46,7 @@ def test_a_plan_is_found_by_its_making(plans):
         {"gpu": "NVIDIA A10"},
         {"compute_capability": "8.6"},
         {"driver": "580.1"},
+        {"calibration": digest(b"ranges")},
         {"batch": (1, 2, 8)},
     ],
     ids=lambda other: next(iter(other)),

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from inference import torch_engine
 from inference.bundle import default_path, load
 from inference.errors import EngineUnavailable
-from inference.precision import lowered
+from inference.precision import lowered, quantised, quantised_tensors
 
 BITS = {"f16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 ROUNDING = {"f16": 2**-10, "bf16": 2**-7}
@@ -98,13 +98,15 @@ def test_float32_is_the_network_as_it_is(shipped):
     assert lowered(network, "f32") is network
 
 
-def network_of(*nodes, weights=()):
+def network_of(*nodes, weights=(), axes=None):
     """A network of one input and one output, both called as ours are."""
     ends = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 1, 4, 4])
         for name in ("pet", "logits")
     ]
     constants = [numpy_helper.from_array(np.asarray(w, np.float32), name) for name, w in weights]
+    if axes is not None:
+        constants.append(numpy_helper.from_array(np.asarray(axes, np.int64), "axes"))
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
     onnx.checker.check_model(model)
@@ -165,3 +167,54 @@ def test_a_weight_that_f16_cannot_hold_is_refused():
 def test_bytes_that_are_no_network_are_refused():
     with pytest.raises(EngineUnavailable, match="cannot read the network"):
         lowered(b"\x99not a network", "f16")
+
+
+def test_int8_is_scale_times_the_nearest_of_255_steps(opened):
+    """2.54 at most is 0.02 a step: 1.009 becomes 50 steps, 1.0; the weight -3 is -127 steps."""
+    data = network_of(
+        helper.make_node("Relu", ["pet"], ["a"]),
+        helper.make_node("Conv", ["a", "w"], ["logits"]),
+        weights=[("w", [[[[-3.0]]]])],
+    )
+    image = np.zeros((1, 1, 4, 4), np.float32)
+    image[0, 0, 0, :3] = 1.009, 9.0, -1.0
+
+    engine = opened(quantised(data, {"a": 2.54}))
+
+    # What lies beyond the range is cut off there.
+    expected = np.zeros_like(image)
+    expected[0, 0, 0, :3] = -3.0, -7.62, 0.0
+    assert np.allclose(engine.logits(image, image), expected, atol=1e-5)
+
+
+def test_weights_have_a_scale_for_each_channel_that_comes_out():
+    data = network_of(
+        helper.make_node("Relu", ["pet"], ["a"]),
+        helper.make_node("Conv", ["a", "w"], ["b"]),
+        helper.make_node("ReduceSum", ["b", "axes"], ["logits"]),
+        weights=[("w", [[[[0.5]]], [[[-127.0]]]])],
+        axes=[1],
+    )
+
+    graph = onnx.load_from_string(quantised(data, {"a": 1.0})).graph
+
+    found = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    assert np.allclose(found["w.scale"], [0.5 / 127, 1.0])
+    assert np.allclose(found["a.scale"], 1 / 127)
+
+
+def test_what_sees_the_images_and_what_only_the_saliency_needs_is_not_quantised(shipped):
+    network = shipped.read_bytes()
+    model = onnx.load_from_string(network)
+    convolutions = {n.input[0] for n in model.graph.node if n.op_type == "Conv"}
+
+    names = set(quantised_tensors(network))
+
+    (smoothing,) = convolutions - names - {"pet", "ct"}
+    assert smoothing in {n.output[0] for n in model.graph.node if n.op_type == "Add"}
+    assert len(names) == 32
+
+
+def test_int8_without_the_range_of_a_tensor_is_refused(shipped):
+    with pytest.raises(EngineUnavailable, match="the card holds no range of max_pool2d"):
+        quantised(shipped.read_bytes(), {})

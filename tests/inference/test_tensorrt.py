@@ -15,6 +15,7 @@ from inference.bundle import default_path, load
 from inference.errors import EngineUnavailable
 from inference.gpu import Gpu
 from inference.plans import ANY, Plans, digest
+from inference.precision import quantised_tensors
 from inference.tensorrt_builder import Request, making_of, plan_of
 from inference.tensorrt_builder import load as load_library
 
@@ -69,6 +70,7 @@ def test_the_shipped_networks_become_plans(library, networks, plans, tmp_path, t
         "gpu": ANY,
         "compute_capability": ANY,
         "driver": ANY,
+        "calibration": "",
         "batch": [1, 1, 8],
     }
     assert told["tensors"] == [
@@ -77,6 +79,20 @@ def test_the_shipped_networks_become_plans(library, networks, plans, tmp_path, t
         {"name": "logits", "type": "FLOAT", "shape": [-1, 2]},
         {"name": "saliency", "type": "FLOAT", "shape": [-1, 24, 24]},
     ]
+
+
+@pytest.mark.tensorrt
+@pytest.mark.usefixtures("library")
+def test_a_plan_in_int8_is_built_with_the_ranges_of_the_card(networks, plans, tmp_path):
+    ranges = dict.fromkeys(quantised_tensors(networks[0]), 4.0)
+    request = Request(kind=RTX, network=networks[0], precision="int8", gpu=None, ranges=ranges)
+
+    plan = plan_of(request, plans)
+
+    told = sidecar(tmp_path)
+    assert told["plan"] == digest(plan)
+    assert told["making"]["calibration"].startswith("sha256:")
+    assert {tensor["type"] for tensor in told["tensors"]} == {"FLOAT"}
 
 
 @pytest.mark.tensorrt

@@ -42,6 +42,7 @@ def test_a_plan_is_told_by_the_task_whose_network_it_is(tmp_path):
         gpu="NVIDIA L4",
         compute_capability="8.9",
         driver="570.86.15",
+        calibration="",
         batch=(1, 1, 8),
     )
     Plans(tmp_path / "plans").keep(making, b"a plan", tensors=(), build_s=31.4)
