@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.integrate import quad
 from scipy.special import expit, logit
-from scipy.stats import multivariate_normal, norm
+from scipy.stats import binomtest, multivariate_normal, norm
 
 from training.statistics import survival as surviving
 from training.statistics import weighted
@@ -67,9 +67,10 @@ class Row:
         return math.sqrt(NOMINAL * (1 - NOMINAL) / self.tables)
 
     @property
-    def deviation(self) -> float:
-        """Observed less nominal, in standard errors."""
-        return (self.observed - NOMINAL) / self.error
+    def p(self) -> float:
+        """Probability of a coverage as far from the promised one: binomial, two-sided or below."""
+        side = "less" if self.at_least else "two-sided"
+        return binomtest(self.held, self.tables, NOMINAL, alternative=side).pvalue
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import pytest
 
 from tests.training.coverage import STUDIES, Effort, table_of
 
-TABLES = int(os.environ.get("PETCT_COVERAGE_TABLES", "100"))
-SHORT = {"AUROC, DeLong"}
-"""Known to hold less than 95 %, which is why ``auroc_interval_logit`` is there."""
+TABLES = int(os.environ.get("PETCT_COVERAGE_TABLES", "200"))
+APART = {"AUROC, DeLong", "sensitivity, bootstrap", "npv, bootstrap"}
+"""Known to hold less, which is why ``auroc_interval_logit`` is there, or more than 95 %: of 40 cases
+a sensitivity comes in steps of 1/40, and draws cannot tell what lies between."""
 FEWER = {"survival": 0.4}
 """lifelines takes 30 ms a table."""
 
@@ -16,7 +17,7 @@ FEWER = {"survival": 0.4}
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_ninety_five_of_a_hundred_intervals_hold_the_truth(name):
-    """Observed coverage is within 3.5 standard errors of 95 %; some promise more than that.
+    """No observed coverage is less probable than 0.0001 if 95 % (some promise more) are held.
 
     Seeds are fixed, so that a study passes always or never.
     """
@@ -24,11 +25,6 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth(name):
 
     rows = STUDIES[name](effort)
 
-    apart = {
-        row.interval: row.deviation
-        for row in rows
-        if (row.deviation < -3.5 and row.interval not in SHORT)
-        or (row.deviation > 3.5 and not row.at_least)
-    }
-    assert apart == {}
+    apart = {row.interval: row.observed for row in rows if row.p < 1e-4}
+    assert set(apart) <= APART
     assert all(row.interval in table_of(rows, effort) for row in rows)
