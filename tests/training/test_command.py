@@ -129,7 +129,9 @@ def test_a_phantom_cohort_is_case_folders_and_a_table(tmp_path, capsys):
     assert case.read(out / "phantom-7").pet_facts.tracer == "FDG"
 
 
-@pytest.mark.parametrize("command", [[], ["bundle"], ["evaluate"], ["phantom-cohort"], ["show"]])
+@pytest.mark.parametrize(
+    "command", [[], ["bundle"], ["evaluate"], ["phantom-cohort"], ["show"], ["statistics"]]
+)
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stopped:
         main([*command, "--help"])

@@ -8,8 +8,8 @@ from tests.training.coverage import STUDIES, Effort, table_of
 
 TABLES = int(os.environ.get("PETCT_COVERAGE_TABLES", "200"))
 APART = {"AUROC, DeLong", "sensitivity, bootstrap", "npv, bootstrap"}
-"""Known to hold less, which is why ``auroc_interval_logit`` is there, or more than 95 %: of 40 cases
-a sensitivity comes in steps of 1/40, and draws cannot tell what lies between."""
+"""Known to hold less than 95 %, which is why ``auroc_interval_logit`` is there, or more: of 40
+cases a sensitivity comes in steps of 1/40, and draws cannot tell what lies between."""
 FEWER = {"survival": 0.4}
 """lifelines takes 30 ms a table."""
 
