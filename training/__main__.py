@@ -20,6 +20,7 @@ from training.errors import TrainingFailed
 from training.evaluate import evaluate
 from training.export import ExportDiffers
 from training.material import Resources
+from training.odds_command import add_odds
 from training.outcomes import CohortUnusable
 from training.parity_command import add_parity
 from training.phantom_command import DEFAULT_RECIPE, add_phantom_cohort
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     add_phantom_cohort(commands)
     add_cohort(commands)
     add_statistics(commands)
+    add_odds(commands)
     return parser
 
 

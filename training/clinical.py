@@ -14,8 +14,8 @@ def clinical_margins(
 ) -> Floats:
     """Fit on ``covariates`` and ``labels``; return the log odds of the unseen cases.
 
-    Columns are those of ``COVARIATES``. All of them enter, or with ``p_max`` those whose univariable
-    p is below it, and ``NoOdds`` is raised where there are none.
+    Columns are those of ``COVARIATES``. All enter, or with ``p_max`` those whose univariable p is
+    below it, and ``NoOdds`` is raised where there are none.
     """
     if p_max is not None:
         return _chosen(covariates, labels, unseen, p_max)

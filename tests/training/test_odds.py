@@ -1,9 +1,11 @@
+import csv
 import math
 
 import numpy as np
 import pytest
 from statsmodels.api import Logit, add_constant
 
+from training.__main__ import main
 from training.clinical import clinical_margins
 from training.odds import NoOdds, clinical_model, fit
 
@@ -153,3 +155,43 @@ def test_the_clinical_row_of_a_bundle_comes_from_the_chosen_covariates():
 
     assert np.array_equal(np.argsort(margins), np.argsort(unseen[:, 5]))
     assert not np.array_equal(np.argsort(all_of_them), np.argsort(unseen[:, 5]))
+
+
+@pytest.fixture
+def table(tmp_path):
+    """The 2 x 2 table above as a file, with ages of which some are missing."""
+    exposed, sick = two_by_two(30, 20, 10, 60)
+    path = tmp_path / "cases.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["exposed", "age", "sick"])
+        for index, (value, label) in enumerate(zip(exposed, sick, strict=True)):
+            rows.writerow([int(value), "" if index % 10 == 0 else index % 7, int(label)])
+    return path
+
+
+def test_the_command_prints_odds_ratios_alone_and_together(table, capsys):
+    command = ["odds", str(table), "--label", "sick", "--covariates", "exposed", "age"]
+
+    assert main(command) == 0
+
+    told = capsys.readouterr().out
+    assert "| exposed | 9 (3.75 to 21.6) |" in told
+    assert told.splitlines()[3].startswith("| age | 1")
+    assert told.splitlines()[3].endswith("| | |")
+    assert "120 cases, 40 positive; together: 120." in told
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("age,sick", "years,sick"), "there is no column age"),
+        (("1,1,1", "1,old,1"), "row 3: age must be a number, got 'old'"),
+        (("1,1,1", "1,1,2"), "sick must be 0 or 1 in every row"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused(table, capsys, change, told):
+    table.write_text(table.read_text().replace(*change, 1))
+
+    assert main(["odds", str(table), "--label", "sick", "--covariates", "exposed", "age"]) == 1
+    assert told in " ".join(capsys.readouterr().err.split())

@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from inference.phantom import SCANNERS
-from training.recipe import RecipeUnusable, load
+from training.recipe import Model, Precision, RecipeUnusable, Schedule, load
 
 
 def changed(path, tmp_path, change):
@@ -47,3 +47,39 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, text):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(RecipeUnusable, match="nowhere"):
         load(tmp_path / "nowhere.yaml")
+
+
+def test_the_published_recipe_is_that_of_the_paper(shipped_recipe_path):
+    recipe = load(shipped_recipe_path.with_name("dlnms-published.yaml"))
+
+    assert recipe.network.widths == (64, 128, 256, 512)
+    assert recipe.fit.schedule is Schedule.STEP
+    assert recipe.rivals == (Model.PET, Model.CT, Model.EARLY, Model.LATE)
+    assert recipe.clinical_p_max == 0.1
+
+
+def test_a_recipe_without_the_newer_keys_asks_for_what_it_always_did(shipped_recipe_path):
+    recipe = load(shipped_recipe_path)
+
+    assert recipe.rivals == (Model.PET, Model.CT)
+    assert recipe.clinical_p_max is None
+    assert recipe.network.pretrained is None
+    assert (recipe.fit.schedule, recipe.fit.positive_share) == (Schedule.COSINE, 0.5)
+    assert (recipe.fit.ema_decay, recipe.fit.precision) == (0.0, Precision.FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda r: r.update(rivals=["pet", "pet"]), "rivals must differ"),
+        (lambda r: r.update(rivals=["fusion"]), "and from the bundle.s fusion"),
+        (lambda r: r.update(rivals=["fusion-4d"]), r"rivals\[0\] must be one of"),
+        (lambda r: r["fit"].update(ema_decay=1.0), "ema_decay must be at least 0 and below 1"),
+        (lambda r: r["fit"].update(positive_share=0.0), "positive_share must lie between"),
+        (lambda r: r["fit"].update(step_epochs=0), "step_epochs must be positive"),
+        (lambda r: r["network"].update(pretrained={"share_min": 0.0}), "share_min must lie above"),
+    ],
+)
+def test_a_newer_key_that_makes_no_sense_is_named(shipped_recipe_path, tmp_path, change, told):
+    with pytest.raises(RecipeUnusable, match=told):
+        load(changed(shipped_recipe_path, tmp_path, change))
