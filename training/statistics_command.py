@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.conformal import conform, coverage_of
+from training.conformal import conform, coverage_of, spread
 from training.statistics.bootstrap import Resampling
 from training.statistics.operating_point import youden_cutoff
 from training.statistics.recalibration import Choice, chosen
@@ -151,7 +151,12 @@ def _calibrators(table: Table, validation: Table, given: argparse.Namespace) -> 
 def _conformal(table: Table, validation: Table, name: str, coverage: float) -> dict[str, Any]:
     found = conform(validation.labels, _scores(validation, name), coverage=coverage)
     sets: Labels = found.sets(table.models[name])
-    return {**asdict(found), "observed": coverage_of(sets, table.labels)}
+    return {
+        **asdict(found),
+        "spread_of_positives": spread(found.positives, coverage),
+        "spread_of_negatives": spread(found.negatives, coverage),
+        "observed": coverage_of(sets, table.labels),
+    }
 
 
 def _scores(table: Table, name: str) -> Floats:

@@ -117,6 +117,8 @@ def test_all_that_the_table_has_columns_for_is_answered(told):
     assert 0 < told["survival"]["interaction"]["p"] < 1
     assert told["recalibration"]["fusion"]["method"] in {"prior shift", "platt", "isotonic"}
     assert told["conformal"]["fusion"]["observed"]["of_positives"] > 0.7
+    low, high = told["conformal"]["fusion"]["spread_of_positives"]
+    assert low < 0.9 < high
     assert told["models"]["fusion"]["calibration"]["slope"]["value"] > 0
     assert len(told["models"]["fusion"]["decision_curve"]) == 10
 

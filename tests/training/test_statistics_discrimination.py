@@ -20,7 +20,6 @@ from training.statistics.discrimination import (
     auroc_interval_logit,
     average_precision,
     delong,
-    roc_curve,
 )
 from training.statistics.values import UnusableScores
 
@@ -245,18 +244,6 @@ def test_average_precision_of_binary_calls_draws_no_straight_line():
 
     assert found == pytest.approx(50 / 116 * 50 / 130 + 66 / 116 * 116 / 999)
     assert found < 0.24
-
-
-def test_the_curve_is_that_of_scikit_learn():
-    labels, (scores, _) = drawn(6, ties=True)
-    false, true, cutoffs = metrics.roc_curve(labels, scores, drop_intermediate=False)
-
-    found = roc_curve(labels, scores)
-
-    # There a case at the cut-off is called, here only one above: one step between the two.
-    assert found[0, :-1] == pytest.approx(cutoffs[1:])
-    assert found[1] == pytest.approx(false)
-    assert found[2] == pytest.approx(true)
 
 
 def test_equal_orders_do_not_differ_and_opposite_ones_surely_do():

@@ -180,19 +180,6 @@ def average_precision(labels: Labels, scores: Floats) -> float:
     return float(np.sum(steps * hits / (ends + 1)))
 
 
-def roc_curve(labels: Labels, scores: Floats) -> Floats:
-    """Return ``(3, k)``: cut-offs from the highest, then 1 - specificity and sensitivity above."""
-    require_scores(labels, scores)
-    cutoffs = np.append(np.unique(scores)[::-1], -np.inf)
-    positive, negative = np.sort(scores[labels]), np.sort(scores[~labels])
-    rates = [
-        1 - np.searchsorted(some, cutoffs, side="right") / len(some)
-        for some in (negative, positive)
-    ]
-    curve: Floats = np.stack([cutoffs, *rates])
-    return curve
-
-
 def _with_variance(
     labels: Labels, scores: Floats, patients: Patients | None
 ) -> tuple[float, float]:
