@@ -63,7 +63,9 @@ def assemble(
     told = {
         one.patient: one for one in outcomes.read(tables, definition.columns, definition.missing)
     }
-    folders = {path.name: path for path in sorted(cases.iterdir()) if (path / case.FACTS).is_file()}
+    # What a killed export left half-written has a name that begins with a dot.
+    whole = sorted(path for path in cases.iterdir() if not path.name.startswith("."))
+    folders = {path.name: path for path in whole if (path / case.FACTS).is_file()}
     refused = _refused(cases / EXPORTED)
     left_out: list[LeftOut] = []
     labelled: dict[str, _Labelled] = {}
@@ -125,12 +127,11 @@ def _screen(
 def _covariates(outcome: Outcome, petct: PetCt) -> Mapping[str, str]:
     """Return what the table says; where it does not, age, sex and scanner as headers say."""
     age, sex = petct.patient.age_years, petct.patient.sex
+    maker, model = petct.pet_facts.manufacturer, petct.pet_facts.model_name
     headers = {
         "age_years": "" if age is None else f"{age:g}",
         "sex": sex or "",
-        "pet_scanner": " ".join(
-            filter(None, (petct.pet_facts.manufacturer, petct.pet_facts.model_name))
-        ),
+        "pet_scanner": model if model.startswith(maker) else f"{maker} {model}".strip(),
     }
     return {**{name: text for name, text in headers.items() if text}, **outcome.covariates}
 

@@ -14,6 +14,7 @@ from inference.phantom import SCANNERS, Phantom, draw, random_phantom, tumour_re
 from training.bayes import best_auroc
 from training.cohort import COVARIATES, covariates_of, labels_of, risk_of
 from training.labels import labels
+from training.outcomes import CohortUnusable
 from training.progress import Track
 from training.recipe import Recipe
 from training.recipe import load as load_recipe
@@ -65,6 +66,8 @@ def add_phantom_cohort(commands: "argparse._SubParsersAction[argparse.ArgumentPa
 
 
 def _phantom_cohort(given: argparse.Namespace) -> None:
+    if given.n < 1:
+        raise CohortUnusable(f"--n must be 1 or more, got {given.n}")
     of_phantom, told = _generator(given)
     given.out.mkdir(parents=True)
     written = []
@@ -77,7 +80,9 @@ def _phantom_cohort(given: argparse.Namespace) -> None:
     outcomes = [row for _, row in written if row]
     if outcomes:
         _write_table(given.out / "outcomes.csv", outcomes)
-    seeds = range(BAYES_FIRST_SEED, BAYES_FIRST_SEED + given.bayes_draws)
+    # Of fewer than two there is no pair to compute on.
+    draws = given.bayes_draws if given.bayes_draws > 1 else 0
+    seeds = range(BAYES_FIRST_SEED, BAYES_FIRST_SEED + draws)
     risks = [of_phantom(random_phantom(seed)).risks for seed in seeds]
     best = {task: best_auroc([one[task] for one in risks]) for task in risks[0]} if risks else {}
     for task, found in best.items():

@@ -85,6 +85,8 @@ def given(tmp_path, petct):
     for number in (*range(10), 11, 12):
         write_case(folder / f"P-{number:02d}", petct, number)
     (folder / "cases.csv").write_text("patient,reason\nP-10,SUV_NO_WEIGHT\nP-00,\n")
+    (folder / ".P-14.part").mkdir()  # as an export that was killed leaves it
+    (folder / ".P-14.part" / "case.json").write_text("{}")
     table = tmp_path / "outcomes.csv"
     table.write_text(TABLE)
     definition = tmp_path / "definition.yaml"
@@ -159,6 +161,7 @@ def test_what_the_table_does_not_say_is_taken_from_the_headers(cohort, petct):
 
     assert first.covariates["age_years"] == "61"
     assert first.covariates["sex"] == petct.patient.sex
+    assert first.covariates["pet_scanner"] == "Phantom Small"  # the maker's name is in it
     assert "smoking" not in cohort.members[4].covariates
 
 

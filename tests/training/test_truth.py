@@ -148,6 +148,11 @@ def test_a_truth_that_makes_no_sense_is_refused(truth, tmp_path, change, told):
         load_truth(path)
 
 
+def test_no_phantoms_are_no_cohort(tmp_path, capsys):
+    assert main(["phantom-cohort", "--seed", "1", "--n", "0", "--out", str(tmp_path / "c")]) == 1
+    assert "--n must be 1 or more" in capsys.readouterr().err
+
+
 def test_the_command_makes_a_cohort_that_the_cohort_command_takes(truth, tmp_path, capsys):
     """Two phantoms of one site on the smallest scanner, from drawing to split."""
     small = replace(
