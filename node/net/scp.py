@@ -193,6 +193,9 @@ class _Sessions(Desk):
     def _on_requested(self, event: evt.Event) -> None:
         """Take or reject who calls, before anything is negotiated."""
         association = event.assoc
+        if not isinstance(association.requestor.primitive, A_ASSOCIATE):
+            association.is_aborted = True  # it ended before it was asked for; else we negotiated
+            return
         entered = self.enter(association, _caller(association), association.requestor.port)
         if isinstance(entered, Refusal):
             association.acse.send_reject(*entered.rejection.value)
