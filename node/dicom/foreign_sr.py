@@ -125,7 +125,7 @@ def _joined(first: Group, other: Group) -> Group:
         findings=(*first.findings, *other.findings),
         sites=(*first.sites, *other.sites),
         outlines=(*first.outlines, *other.outlines),
-        segments=(*first.segments, *other.segments),
+        segments=tuple(dict.fromkeys((*first.segments, *other.segments))),
         references=References(
             instances=first.references.instances | other.references.instances,
             series=first.references.series | other.references.series,
