@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from pynetdicom import evt
 from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
 from node.config import Peer
@@ -17,6 +17,8 @@ from node.net.wire import acknowledge_at_once, send_at_once
 
 MAX_PDU_BYTES = 16382
 """What we ask peers to keep to; pynetdicom's default."""
+
+REJECTED = (0x01, 0x02)  # PS3.8 9.3.4: for good, for now
 
 
 class NothingAccepted(PeerUnavailable):
@@ -88,9 +90,10 @@ def _address(peer: Peer) -> str:
 
 
 def _why(association: Association) -> str:
-    if association.is_rejected:
-        answer = association.acceptor.primitive
-        if answer is not None:
-            return f"association rejected: {answer.reason_str}"
-        return "association rejected"
-    return "no association"
+    answer = association.acceptor.primitive
+    if not association.is_rejected:
+        # A rejection that comes at once finds pynetdicom still waiting to be connected: unread.
+        answer = association.dul.receive_pdu(wait=False)
+    if isinstance(answer, A_ASSOCIATE) and answer.result in REJECTED:
+        return f"association rejected: {answer.reason_str}"
+    return "association rejected" if association.is_rejected else "no association"
