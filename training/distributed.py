@@ -17,6 +17,8 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
+from training.errors import TrainingFailed
+
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=6)
@@ -87,13 +89,18 @@ ALONE = World()
 def joined(device: str = "cpu") -> Iterator[World]:
     """Join the processes that ``torchrun`` started; without it the world is this process alone.
 
-    On ``cuda`` each process takes the GPU of its rank on its host.
+    On ``cuda`` each process takes the GPU of its rank on its host. Raises ``TrainingFailed`` where
+    there is none.
     """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise TrainingFailed("there is no GPU that torch can use: train on cpu")
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield World(device=device)
         return
     local_rank = int(os.environ["LOCAL_RANK"])
     mine = f"cuda:{local_rank}" if device == "cuda" else device
+    if device == "cuda":
+        torch.cuda.set_device(local_rank)
     distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield World(

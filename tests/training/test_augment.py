@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from inference.preprocess import planes
-from training.augment import Moves, draw_moves, jitter_intensities, moved_planes, still
+from inference.preprocess import crop_start, planes
+from training.augment import (
+    Moves,
+    draw_moves,
+    jitter_intensities,
+    moved_cubes,
+    moved_planes,
+    still,
+)
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +107,38 @@ def test_the_same_generator_draws_the_same_moves(tiny_inputs, tiny_recipe):
 
     assert torch.equal(first.turn, second.turn)
     assert torch.equal(first.shift_voxels, second.shift_voxels)
+
+
+def test_a_cube_that_does_not_move_is_cut_to_its_middle(tiny_inputs):
+    cubes = torch.randn(2, 2, *(tiny_inputs.cube_side,) * 3)
+    start = crop_start(tiny_inputs)
+    crop = slice(start, start + tiny_inputs.crop_side)
+
+    found = moved_cubes(cubes, still(2), tiny_inputs)
+
+    assert torch.allclose(found, cubes[:, :, crop, crop, crop], atol=1e-4)
+
+
+def test_the_planes_of_a_moved_cube_are_the_moved_planes(tiny_inputs, tiny_recipe):
+    """Both by the same draw, so through the middle voxel they must be the same."""
+    cubes = torch.randn(3, 2, *(tiny_inputs.cube_side,) * 3)
+    generator = torch.Generator().manual_seed(1)
+    moves = draw_moves(3, tiny_recipe.augmentation, tiny_inputs, generator)
+    middle = tiny_inputs.crop_side // 2
+
+    whole = moved_cubes(cubes, moves, tiny_inputs)
+    flat = moved_planes(cubes, moves, tiny_inputs)
+
+    assert torch.allclose(whole[:, :, middle], flat[:, :, 0], atol=1e-4)
+    assert torch.allclose(whole[:, :, :, middle], flat[:, :, 1], atol=1e-4)
+    assert torch.allclose(whole[:, :, :, :, middle], flat[:, :, 2], atol=1e-4)
+
+
+def test_pet_and_ct_of_a_cube_move_alike(tiny_inputs, tiny_recipe):
+    one = torch.randn(2, 1, *(tiny_inputs.cube_side,) * 3)
+    generator = torch.Generator().manual_seed(2)
+    moves = draw_moves(2, tiny_recipe.augmentation, tiny_inputs, generator)
+
+    found = moved_cubes(one.expand(-1, 2, -1, -1, -1), moves, tiny_inputs)
+
+    assert torch.equal(found[:, 0], found[:, 1])

@@ -15,7 +15,8 @@ from torch import nn
 
 from inference.bundle import load
 from inference.codec import encode
-from training.distributed import World
+from training.distributed import World, joined
+from training.errors import TrainingFailed
 from training.recipe import Model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,13 +136,13 @@ def trained(tiny_recipe, tmp_path_factory):
 
 
 def few(recipe):
-    """A recipe of one task, one network and one epoch."""
+    """A recipe of one task, two networks and one epoch."""
     return replace(
         recipe,
         cohort=replace(recipe.cohort, training=40, validation_share=0.3, test=24),
         tasks=recipe.tasks[:1],
         fit=replace(recipe.fit, epochs=1),
-        rivals=(),
+        rivals=(Model.LATE_3D,),
     )
 
 
@@ -187,7 +188,9 @@ def test_the_command_that_two_processes_run_together_writes_one_bundle(trained):
 
     assert told.count("sha256:") == 1
     assert load(trained / "out").digest in told
-    assert [path.name for path in (trained / "runs").iterdir()] == ["occult_n1-fusion"]
+    assert "| occult_n1 | late fusion of cubes |" in told
+    runs = {path.name for path in (trained / "runs").iterdir()}
+    assert runs == {"occult_n1-fusion", "occult_n1-late-3d"}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
@@ -199,6 +202,12 @@ def test_the_shares_of_all_processes_are_the_whole_batch(size, count):
 
     assert np.array_equal(np.concatenate(shares), cases)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_told():
+    with pytest.raises(TrainingFailed, match="no GPU"), joined("cuda"):
+        pass
 
 
 def test_one_process_alone_gathers_its_own_and_keeps_its_network():

@@ -5,7 +5,7 @@ import pytest
 
 from inference.phantom import SCANNERS, draw, random_phantom
 from inference.preprocess import cubes, planes
-from training.images import Drawing, draw_images, draw_surroundings
+from training.images import Drawing, draw_images, draw_surroundings, open_images, save_images
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,24 @@ def test_each_variant_is_another_view_of_the_same_case(drawing):
 
 def test_without_variants_nothing_is_moved(drawing):
     assert draw_images(range(1), replace(drawing, variants=0)).moved.size == 0
+
+
+def test_cubes_are_kept_where_a_network_sees_them_and_hold_the_planes(
+    tiny_inputs, tiny_recipe, tmp_path
+):
+    drawing = Drawing(
+        scanners=("small",),
+        inputs=tiny_inputs,
+        augmentation=tiny_recipe.augmentation,
+        variants=0,
+        volumetric=True,
+    )
+    save_images(draw_images(range(2), drawing), tmp_path / "images")
+
+    images = open_images(tmp_path / "images")
+
+    assert images.cubes is not None
+    for case in range(2):
+        for modality in range(2):
+            expected = planes(images.cubes[case, modality], tiny_inputs)
+            assert np.array_equal(images.planes[case, modality], expected)

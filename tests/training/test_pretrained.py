@@ -111,7 +111,7 @@ def test_a_file_without_the_great_layers_is_refused_though_most_names_are_there(
         if not (name.startswith("layer4") and "conv" in name)
     }
 
-    with pytest.raises(PretrainedUnusable, match="28.9 %"):
+    with pytest.raises(PretrainedUnusable, match=r"28\.9 %"):
         load_encoder(
             encoder((4, 8, 16, 32)),
             saved(tmp_path / "small.pth", held),
