@@ -137,6 +137,20 @@ def test_a_run_killed_twice_and_in_bfloat16_ends_with_the_same_weights(
     )
 
 
+def test_the_best_epoch_before_the_kill_stays_the_best(trainer, network, examples, tmp_path):
+    """At a rate of 1e-9 after the first epoch little changes, and the last epoch is no better."""
+    fit = replace(trainer.fit, warm_up_epochs=0, step_factor=1e-9, ema_decay=0.0)
+    still, keep = replace(trainer, fit=fit), Keep(folder=tmp_path / "run", identity="one")
+    with pytest.raises(Killed):
+        trained(still, Model.PET, network, examples, keep=keep, killed_after=EPOCHS - 2)
+
+    trained(still, Model.PET, network, examples, keep=keep)
+
+    state = keep.load()
+    reached = [row["auroc"] for row in state["rows"]]
+    assert state["best_epoch"] == reached.index(max(reached)) < EPOCHS - 1
+
+
 def test_a_run_that_was_over_gives_its_weights_again_without_another_epoch(
     trainer, network, examples, tmp_path
 ):
