@@ -166,7 +166,7 @@ def fast() -> bool:
 
 
 @pytest.fixture
-def listening(free_ports: Callable[[], int], fast: bool) -> Iterator[Callable[..., Peer]]:
+def listening(free_ports: Callable[[], int], *, fast: bool) -> Iterator[Callable[..., Peer]]:
     """Starts a listener over an intake; gives the peer that a sender has to name."""
     with ExitStack() as stack:
 
