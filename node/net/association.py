@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from pynetdicom import evt
 from pynetdicom.association import Association
@@ -71,6 +72,7 @@ def associate(
         raise PeerUnavailable(f"{_address(peer)}: {error}") from error
     except OSError as error:
         raise PeerUnavailable(f"{_address(peer)}: {error.strerror or error}") from error
+    _leave_answers(association)
     if not association.is_established:
         close(association)  # pynetdicom leaves it to the garbage collector
     if association.rejected_contexts and not association.accepted_contexts:
@@ -83,6 +85,30 @@ def associate(
     finally:
         if association.is_established:
             association.release()
+
+
+def _leave_answers(association: Association) -> None:
+    """Keep pynetdicom's reactor from taking the answer that one of its ``send_*`` methods awaits.
+
+    The reactor says that it is paused just before it looks whether it is to be: a request sent at
+    that moment has its answer taken off the queue, as if the peer had said nothing.
+    """
+    dimse = association.dimse
+    take = dimse.get_msg
+
+    def get_msg(block: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002  pynetdicom's own signature
+        context_id, message = take(block)
+        is_answer = getattr(message, "MessageIDBeingRespondedTo", None) is not None
+        # Cleared from before a request is sent until its answer is there.
+        if block or not is_answer or association._reactor_checkpoint.is_set():
+            return context_id, message
+        waiting = dimse.msg_queue
+        with waiting.mutex:
+            waiting.queue.appendleft((context_id, message))
+            waiting.not_empty.notify()
+        return None, None
+
+    dimse.get_msg = get_msg  # type: ignore[method-assign]  # pynetdicom offers no other way
 
 
 def _address(peer: Peer) -> str:

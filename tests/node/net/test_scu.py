@@ -2,11 +2,14 @@ import subprocess
 import time
 
 import pytest
-from pynetdicom import AE, StoragePresentationContexts, evt
+from pynetdicom import AE, StoragePresentationContexts, build_context, evt
+from pynetdicom.dimse_primitives import C_ECHO
 
 from node.config import Peer
 from node.errors import NotUnderstood, PeerUnavailable
 from node.net import scu
+from node.net.association import associate
+from node.net.syntaxes import VERIFICATION
 
 # pynetdicom 3.0.4 leaves the socket of a refused connection to the garbage collector.
 pytestmark = [
@@ -140,3 +143,22 @@ def test_a_file_that_is_no_part_10_file_is_not_understood(tmp_path):
 
     with pytest.raises(NotUnderstood, match="x"):
         scu.outgoing(path)
+
+
+def test_the_reactor_leaves_an_answer_to_who_waits_for_it_and_the_order_as_it_came(storescp):
+    peer, _ = storescp()
+    first, second = C_ECHO(), C_ECHO()
+    first.MessageIDBeingRespondedTo, second.MessageIDBeingRespondedTo = 1, 2
+    with associate(
+        peer, calling_ae_title="NODE", contexts=[build_context(VERIFICATION)], timeout_s=10
+    ) as association:
+        association._reactor_checkpoint.clear()  # as every send does before it asks
+        association.dimse.msg_queue.put((1, first))
+        association.dimse.msg_queue.put((1, second))
+
+        for _ in range(3):
+            assert association.dimse.get_msg(block=False) == (None, None)  # as the reactor looks
+
+        assert association.dimse.get_msg(block=True) == (1, first)
+        assert association.dimse.get_msg(block=True) == (1, second)
+        association._reactor_checkpoint.set()
