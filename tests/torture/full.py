@@ -8,7 +8,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -32,6 +32,9 @@ INODES = 20_000
 FULL_S, EMPTY_S = (0.2, 1.5), (0.5, 2.0)
 ANSWER_WITHIN_S = 30
 REFUSED = "Refused: OutOfResources"
+
+FURTHER = 40
+"""Fillings beyond those that were asked for, while none has been noticed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,7 @@ def run(trial: Trial) -> Iterator[Claim]:
             )
         )
         node.start()
-        filled = _fill(trial, ballasts)
+        filled = _fill(trial, ballasts, lambda: bool(sending.refused))
         node.look()
         sending.come_to_rest()
         told = ", ".join(f"{what} {times}" for what, times in sorted(filled.items()))
@@ -139,12 +142,15 @@ def _answer(file: Path, port: int) -> str:
     return "none"
 
 
-def _fill(trial: Trial, ballasts: Sequence[Ballast]) -> Counter[str]:
-    """Fill one disk after another for a moment each, by turns, and empty it again."""
+def _fill(trial: Trial, ballasts: Sequence[Ballast], bites: Callable[[], bool]) -> Counter[str]:
+    """Fill one disk after another for a moment each, by turns, and empty it again.
+
+    Goes on for a while where a slow machine has written nothing at those moments.
+    """
     chance = random.Random(trial.seed)
     filled: Counter[str] = Counter()
-    for number in range(trial.count):
-        if trial.stop.is_set():
+    for number in range(trial.count + FURTHER):
+        if trial.stop.is_set() or (number >= trial.count and bites()):
             break
         ballast = ballasts[number % len(ballasts)]
         time.sleep(chance.uniform(*EMPTY_S))
