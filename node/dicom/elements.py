@@ -1,4 +1,4 @@
-"""Where the top-level elements of a Part 10 file lie, told from its bytes without a data set.
+"""Where the top-level elements of Part 10 bytes lie, told without a data set.
 
 Only what is certain is told. A file in another encoding than little endian, with an element out of
 order, a Value Representation nobody knows or a length that does not fit is left to pydicom.
@@ -28,6 +28,7 @@ _FIRST_PIXELS: Final = min(_PIXELS)
 _BEFORE_DATA_SET: Final = 0x0002FFFF
 _TRANSFER_SYNTAX_UID: Final = 0x00020010
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_LAST_TAG: Final = 0xFFFFFFFF
 _UNDEFINED: Final = 0xFFFFFFFF
 _NESTED_MOST: Final = 16
 _FIRST_BYTES: Final = 16 * 2**10
@@ -84,7 +85,7 @@ class Elements:
     stamp: Stamp
 
 
-class _UnsureError(Exception):
+class UnsureError(Exception):
     """The bytes are such that pydicom shall read them."""
 
 
@@ -99,49 +100,71 @@ def find(path: Path) -> Elements | None:
             stamp = Stamp.of(file.fileno())
             data = file.read(_FIRST_BYTES)
             try:
-                return _Walk(data, stamp).elements()
+                return _elements(data, stamp)
             except _TooFewError:
                 data += file.read(_MOST_BYTES)
-                return _Walk(data, stamp).elements()
-    except (OSError, _UnsureError, _TooFewError):
+                return _elements(data, stamp)
+    except (OSError, UnsureError, _TooFewError):
         return None
+
+
+def values(part10: bytes, wanted: Mapping[int, bytes]) -> tuple[str, dict[int, bytes]]:
+    """Return the transfer syntax and the values of ``wanted``: tags, each with the VR it must have.
+
+    What is absent is left out. Nothing beyond the greatest of the tags is read. Raises UnsureError.
+    """
+    walk = _Walk(part10, size=len(part10), last=max(wanted))
+    uid, _, by_tag = walk.top()
+    found = {}
+    for tag in wanted.keys() & by_tag.keys():
+        vr, _, start, end = by_tag[tag]
+        if (vr and vr != wanted[tag]) or not start <= end <= len(part10):
+            raise UnsureError
+        found[tag] = part10[start:end]
+    return uid, found
+
+
+def _elements(data: bytes, stamp: Stamp) -> Elements:
+    uid, start, by_tag = _Walk(data, size=stamp.size, last=_LAST_TAG).top()
+    last = by_tag[next(reversed(by_tag))] if by_tag else None
+    pixels = None
+    end = start if last is None else last[3]
+    for tag in _PIXELS & by_tag.keys():
+        found = by_tag.pop(tag)
+        _, end, begin, behind = found
+        pixels = (begin, behind) if tag == PIXEL_DATA and behind >= begin else None
+    return Elements(
+        transfer_syntax_uid=uid,
+        implicit=uid == ImplicitVRLittleEndian,
+        data=data[:end],
+        start=start,
+        by_tag=by_tag,
+        pixels=pixels,
+        stamp=stamp,
+    )
 
 
 class _Walk:
     """Goes from element to element; what is unsure ends it."""
 
-    def __init__(self, data: bytes, stamp: Stamp) -> None:
-        self._data, self._stamp = data, stamp
+    def __init__(self, data: bytes, *, size: int, last: int) -> None:
+        """Walk the first bytes of ``size``, up to the pixels or to the tag ``last``."""
+        self._data, self._size, self._last = data, size, last
         self._known = len(data)
 
-    def elements(self) -> Elements:
+    def top(self) -> tuple[str, int, dict[int, Element]]:
+        """Return the transfer syntax, where the data set begins, and the elements of it."""
         data = self._data
         if data[128:132] != b"DICM":
-            raise _UnsureError
+            raise UnsureError
         stated, start = self._file_meta()
         uid = stated.decode("latin-1")
         implicit = uid == ImplicitVRLittleEndian
         if not implicit and uid not in _EXPLICIT:
-            raise _UnsureError
+            raise UnsureError
         if implicit and start + 6 <= self._known and data[start + 4 : start + 6].isupper():
-            raise _UnsureError  # pydicom would take it for explicit VR
-        by_tag = self._top_implicit(start) if implicit else self._top_explicit(start)
-        last = by_tag[next(reversed(by_tag))] if by_tag else None
-        pixels = None
-        end = start if last is None else last[3]
-        for tag in _PIXELS & by_tag.keys():
-            found = by_tag.pop(tag)
-            _, end, begin, behind = found
-            pixels = (begin, behind) if tag == PIXEL_DATA and behind >= begin else None
-        return Elements(
-            transfer_syntax_uid=uid,
-            implicit=implicit,
-            data=data[:end],
-            start=start,
-            by_tag=by_tag,
-            pixels=pixels,
-            stamp=self._stamp,
-        )
+            raise UnsureError  # pydicom would take it for explicit VR
+        return uid, start, self._top_implicit(start) if implicit else self._top_explicit(start)
 
     def _file_meta(self) -> tuple[bytes, int]:
         """Return the transfer syntax, and where the data set begins. Group 2 is explicit VR."""
@@ -155,7 +178,7 @@ class _Walk:
                 length = self._long(vr, at)
                 at += 4
             if tag <= before or at + length > self._known:
-                raise _UnsureError
+                raise UnsureError
             if tag == _TRANSFER_SYNTAX_UID:
                 syntax = data[at : at + length].rstrip(b"\0")
             before, at = tag, at + length
@@ -168,7 +191,9 @@ class _Walk:
             group, number, vr, length = _EXPLICIT_HEAD(data, at)
             tag = group << 16 | number
             if tag <= before:
-                raise _UnsureError
+                raise UnsureError
+            if tag > self._last:
+                return found
             start = at + 8
             if vr not in _SHORT:
                 length = self._long(vr, start)
@@ -188,7 +213,9 @@ class _Walk:
             group, number, length = _IMPLICIT_HEAD(data, at)
             tag = group << 16 | number
             if tag <= before:
-                raise _UnsureError
+                raise UnsureError
+            if tag > self._last:
+                return found
             start = at + 8
             end = self._end(tag, b"", start) if length == _UNDEFINED else start + length
             found[tag] = (b"", at, start, end)
@@ -201,7 +228,7 @@ class _Walk:
     def _long(self, vr: bytes, at: int) -> int:
         """Return a length of four bytes."""
         if vr not in _LONG:
-            raise _UnsureError
+            raise UnsureError
         return int(_LENGTH(self._data, at)[0])
 
     def _end(self, tag: int, vr: bytes, start: int) -> int:
@@ -210,10 +237,10 @@ class _Walk:
 
     def _ended(self, at: int) -> None:
         """Accept the end of the walk where it is the end of the file, and nowhere else."""
-        if self._known < self._stamp.size:
+        if self._known < self._size:
             raise _TooFewError
         if at != self._known:
-            raise _UnsureError
+            raise UnsureError
 
     def _explicit(self, at: int) -> tuple[int, Element]:
         """Return an element of defined length."""
@@ -225,13 +252,13 @@ class _Walk:
             (length,) = _LENGTH(self._data, start)
             start += 4
         elif vr not in _SHORT:
-            raise _UnsureError
+            raise UnsureError
         return group << 16 | number, (vr, at, start, start + length)
 
     def _sequence(self, at: int, vr: bytes, tag: int, depth: int = 0) -> int:
         """Return where a sequence of undefined length ends, having seen every element in it."""
         if depth == _NESTED_MOST or not _is_sequence(vr, tag):
-            raise _UnsureError
+            raise UnsureError
         implicit = not vr
         while True:
             self._need(at + 8)
@@ -241,7 +268,7 @@ class _Walk:
             if opened == _SEQUENCE_END and length == 0:
                 return at
             if opened != _ITEM:
-                raise _UnsureError
+                raise UnsureError
             end = None if length == _UNDEFINED else at + length
             at = self._item(at, end, implicit=implicit, depth=depth)
 
@@ -253,19 +280,19 @@ class _Walk:
             if tag == _ITEM_END and end is None and length == 0:
                 return start
             if group == 0xFFFE:
-                raise _UnsureError
+                raise UnsureError
             if not implicit:
                 tag, (vr, _, start, behind) = self._explicit(at)
                 length = behind - start
             undefined = length == _UNDEFINED
             at = self._sequence(start, vr, tag, depth + 1) if undefined else start + length
         if at != end:
-            raise _UnsureError
+            raise UnsureError
         return at
 
     def _need(self, count: int) -> None:
         if count > self._known:
-            raise _TooFewError if self._known < self._stamp.size else _UnsureError
+            raise _TooFewError if self._known < self._size else UnsureError
 
 
 def _is_sequence(vr: bytes, tag: int) -> bool:

@@ -17,8 +17,8 @@ from pydicom.uid import (
 )
 
 from node.dicom.attributes import UNREADABLE, text
+from node.dicom.elements import UnsureError, values
 from node.dicom.reading import inflated, read_headers, transfer_syntax_uid
-from node.dicom.top import UnsureError, values
 from node.errors import NotUnderstood
 
 # PS3.5 9.1 forbids leading zeros in a component; devices in the field write them and they are

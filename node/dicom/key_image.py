@@ -8,7 +8,7 @@ from highdicom.base import SOPClass
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from inference.findings import Findings, Lesion
 from inference.geometry import Vector
@@ -29,24 +29,47 @@ def key_image(
     choice: Choice, petct: PetCt, findings: Findings, *, subject: Dataset, provenance: Provenance
 ) -> ResultObject:
     """Return the rendered findings as one colour image, in a series of its own."""
-    dataset = SOPClass(
-        study_instance_uid=choice.study_instance_uid,
-        series_instance_uid=provenance.uid("series SC"),
+    dataset = new_capture(
+        SecondaryCaptureImageStorage,
+        choice,
+        subject,
+        provenance,
         series_number=SERIES_NUMBER,
-        sop_instance_uid=provenance.uid("instance SC"),
-        sop_class_uid=SecondaryCaptureImageStorage,
-        instance_number=1,
-        modality="OT",
-        manufacturer=provenance.equipment.manufacturer,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
+        role="SC",
         series_description="PET/CT analysis key image (research)",
     )
-    dataset.copy_patient_and_study_information(subject)
     set_picture(dataset, render(petct, findings))
     lesion = findings.primary or next(iter(findings.lesions), None)
     shown = [*choice.pet.planes] if lesion is None else [*_cut(choice, petct, lesion)]
     set_sources(dataset, shown, derivation=_derivation(findings))
     return finish(dataset, ResultKind.KEY_IMAGE, subject=subject, provenance=provenance)
+
+
+def new_capture(  # noqa: PLR0913  what one Secondary Capture differs in from another
+    sop_class_uid: UID,
+    choice: Choice,
+    subject: Dataset,
+    provenance: Provenance,
+    *,
+    series_number: int,
+    role: str,
+    series_description: str,
+) -> SOPClass:
+    """Return a Secondary Capture without its picture, alone in a series, with UIDs by ``role``."""
+    dataset = SOPClass(
+        study_instance_uid=choice.study_instance_uid,
+        series_instance_uid=provenance.uid(f"series {role}"),
+        series_number=series_number,
+        sop_instance_uid=provenance.uid(f"instance {role}"),
+        sop_class_uid=sop_class_uid,
+        instance_number=1,
+        modality="OT",
+        manufacturer=provenance.equipment.manufacturer,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        series_description=series_description,
+    )
+    dataset.copy_patient_and_study_information(subject)
+    return dataset
 
 
 def set_picture(dataset: Dataset, pixels: Pixels) -> None:

@@ -2,15 +2,14 @@
 
 from typing import Final
 
-from highdicom.base import SOPClass
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pydicom.uid import ExplicitVRLittleEndian, MultiFrameTrueColorSecondaryCaptureImageStorage
+from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage
 
 from inference.findings import Findings
 from inference.petct import PetCt
 from node.dicom.capture import SUV_TOP, rotate
-from node.dicom.key_image import set_picture, set_sources
+from node.dicom.key_image import new_capture, set_picture, set_sources
 from node.dicom.provenance import Provenance, finish
 from node.dicom.series import Choice
 from node.instance import ResultKind, ResultObject
@@ -28,19 +27,15 @@ def rotating_mip(
     choice: Choice, petct: PetCt, findings: Findings, *, subject: Dataset, provenance: Provenance
 ) -> ResultObject:
     """Return the projections as the frames of one image that viewers play, in its own series."""
-    dataset = SOPClass(
-        study_instance_uid=choice.study_instance_uid,
-        series_instance_uid=provenance.uid("series rotating MIP"),
+    dataset = new_capture(
+        MultiFrameTrueColorSecondaryCaptureImageStorage,
+        choice,
+        subject,
+        provenance,
         series_number=SERIES_NUMBER,
-        sop_instance_uid=provenance.uid("instance rotating MIP"),
-        sop_class_uid=MultiFrameTrueColorSecondaryCaptureImageStorage,
-        instance_number=1,
-        modality="OT",
-        manufacturer=provenance.equipment.manufacturer,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
+        role="rotating MIP",
         series_description="PET/CT analysis rotating MIP (research)",
     )
-    dataset.copy_patient_and_study_information(subject)
     frames = rotate(petct, findings)
     set_picture(dataset, frames)
     _set_cine(dataset, len(frames))

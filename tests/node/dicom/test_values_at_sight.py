@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from node.dicom import headers, top
+from node.dicom import elements, headers
+from node.dicom.elements import UnsureError
 from node.dicom.headers import identify
-from node.dicom.top import UnsureError
 from node.errors import NotUnderstood
 from node.net.part10 import part10
 
@@ -49,11 +49,19 @@ UIDS = (
     explicit(0x0020000E, b"UI", b"1.2.3.1\0"),
 )
 INNER = explicit(0x00080018, b"UI", b"9.9\0")
+# A private element of undefined length: without a VR nobody can tell what is in it.
+UNKNOWN_IN_IMPLICIT = (
+    struct.pack("<HHL", 0x0009, 0x1015, UNDEFINED)
+    + ITEM
+    + implicit(0x00080018, b"9.9\0")
+    + ITEM_END
+    + SEQUENCE_END
+)
 
 
-def instance(*elements, syntax=EXPLICIT):
+def instance(*content, syntax=EXPLICIT):
     return part10(
-        *elements, sop_class_uid=CT, sop_instance_uid="1.2.3.4", transfer_syntax_uid=syntax
+        *content, sop_class_uid=CT, sop_instance_uid="1.2.3.4", transfer_syntax_uid=syntax
     )
 
 
@@ -67,7 +75,7 @@ def by_pydicom(content):
 
 def at_sight(content):
     try:
-        return top.values(content, WANTED)[1]
+        return elements.values(content, WANTED)[1]
     except UnsureError:
         return None
 
@@ -85,8 +93,15 @@ def test_what_lies_in_sequences_is_no_identifier():
     assert identify(content) == by_pydicom(content)
 
 
+def test_a_private_sequence_is_passed_over_as_pydicom_does():
+    content = instance(*UIDS[:3], sequence(0x00091115, INNER), *UIDS[3:])
+
+    assert at_sight(content) == at_sight(instance(*UIDS))
+    assert identify(content) == by_pydicom(content)
+
+
 def test_implicit_vr_is_read_at_sight():
-    elements = (
+    content = (
         implicit(0x00080018, b"1.2.3.4\0"),
         struct.pack("<HHL", 0x0008, 0x1115, UNDEFINED)
         + ITEM
@@ -96,7 +111,7 @@ def test_implicit_vr_is_read_at_sight():
         implicit(0x0020000E, b"1.2.3.1\0"),
     )
 
-    assert at_sight(instance(*elements, syntax=IMPLICIT)) == at_sight(instance(*UIDS))
+    assert at_sight(instance(*content, syntax=IMPLICIT)) == at_sight(instance(*UIDS))
 
 
 def test_what_follows_the_last_identifier_is_not_looked_at():
@@ -115,7 +130,7 @@ def test_what_follows_the_last_identifier_is_not_looked_at():
         instance(*UIDS)[:-3],
         instance(UIDS[0], b"\x08\0\x18\0UI"),
         instance(UIDS[0], sequence(0x00081115, INNER)[:-8]),
-        instance(UIDS[0], sequence(0x00091115, INNER)),
+        instance(implicit(0x00090010, b"MAKER "), UNKNOWN_IN_IMPLICIT, syntax=IMPLICIT),
         instance(*UIDS, syntax="1.2.840.10008.1.2.2"),
         instance(*UIDS, syntax="1.2.840.10008.1.2.1.99"),
         instance(*UIDS, syntax=IMPLICIT),
