@@ -188,6 +188,26 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
 
 
+def test_the_changelog_holds_every_fragment_under_its_kind():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased = re.split(r"^## .+$", text, flags=re.MULTILINE)[1]
+    kinds = re.split(r"^### (\w+)$", unreleased, flags=re.MULTILINE)[1:]
+    entries = {
+        kind.lower(): [" ".join(one.split()) for one in listed.split("\n* ") if one.strip()]
+        for kind, listed in zip(kinds[::2], kinds[1::2], strict=True)
+    }
+
+    fragments: dict[str, list[str]] = {}
+    for path in sorted(
+        (ROOT / "changes").glob("*.md"), key=lambda one: int(one.name.split(".")[0])
+    ):
+        issue, kind, _ = path.name.split(".")
+        lines = path.read_text(encoding="utf-8").splitlines()
+        fragments.setdefault(kind, []).extend(f"{line} ({issue})" for line in lines)
+    assert list(entries) == ["clinical", "added", "changed", "fixed"]
+    assert entries == fragments
+
+
 def test_decisions_are_numbered_without_a_gap():
     numbers = [int(one.name[:4]) for one in sorted((ROOT / "docs/decisions").glob("*.md"))]
 
