@@ -241,10 +241,11 @@ def _basins(scene: _Scene, floor: float) -> tuple[Labels, list[_Basin]]:
 
 def _hottest(suv: Voxels, labels: Labels) -> Labels:
     """Return the numbers of the basins that peak highest."""
-    inside = labels > 0  # little of a chest is above the floor
-    numbers: Labels = np.unique(labels[inside])
-    peaks = ndimage.maximum(suv[inside], labels[inside], index=numbers)
-    hottest: Labels = numbers[np.argsort(peaks, kind="stable")[-BASINS_MOST:]]
+    inside = labels > 0  # little of a chest is above the floor, nothing of a cold one
+    peaks = np.zeros(int(labels.max()) + 1, suv.dtype)
+    np.maximum.at(peaks, labels[inside], suv[inside])
+    numbers: Labels = np.flatnonzero(peaks)
+    hottest: Labels = numbers[np.argsort(peaks[numbers], kind="stable")[-BASINS_MOST:]]
     return hottest
 
 

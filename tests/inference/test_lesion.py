@@ -100,6 +100,13 @@ def test_without_a_tumour_nothing_is_found():
     assert locate(draw(phantom, SCANNERS["small"]), LesionRules()) == ()
 
 
+def test_where_all_is_too_cold_nothing_is_found(hot_heart):
+    """An SUV that is wrong by a hundred leaves no voxel above the floor of the foci."""
+    cold = replace(hot_heart.pet, voxels=hot_heart.pet.voxels * np.float32(0.01))
+
+    assert locate(replace(hot_heart, pet=cold), LesionRules()) == ()
+
+
 def test_a_tumour_fainter_than_the_rule_is_left(hot_heart):
     assert locate(hot_heart, LesionRules(suv_min=12.0)) == ()
 
