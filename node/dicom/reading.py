@@ -99,12 +99,14 @@ def transfer_syntax_uid(file: BinaryIO) -> str:
 def inflated(file: BinaryIO, most: int) -> Iterator[bytes]:
     """Inflate what follows in a file, piece by piece, up to ``most`` bytes and no further."""
     inflating = zlib.decompressobj(-zlib.MAX_WBITS)
-    deflated = file.read(_PIECE)
-    while deflated and most > 0 and not inflating.eof:
+    while most > 0 and not inflating.eof:
+        deflated = inflating.unconsumed_tail or file.read(_PIECE)
+        # Even after the last byte something can be left that a piece before had no room for.
         piece = inflating.decompress(deflated, min(most, _PIECE))
+        if not (deflated or piece):
+            return
         most -= len(piece)
         yield piece
-        deflated = inflating.unconsumed_tail or file.read(_PIECE)
 
 
 def _inflated(path: Path, most: int) -> BytesIO | None:

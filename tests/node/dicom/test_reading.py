@@ -104,6 +104,27 @@ def test_a_deflated_file_reads_as_the_one_that_is_not(tmp_path):
     assert reading.read_headers(deflated, ["Modality"]).Modality == "PT"
 
 
+@pytest.mark.parametrize("beyond", [0, 1, 8, 50, 257])
+def test_a_deflated_file_is_inflated_to_its_last_byte(beyond):
+    """zlib holds back what had no room in a piece when it has read all of a file already."""
+    plain = bytes(MIB + beyond)
+    deflating = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    deflated = deflating.compress(plain) + deflating.flush()
+
+    assert b"".join(reading.inflated(BytesIO(deflated), 2 * MIB)) == plain
+
+
+def test_a_deflated_file_that_was_cut_short_ends_where_it_was_cut():
+    plain = np.random.default_rng(0).bytes(4096)
+    deflating = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    deflated = (deflating.compress(plain) + deflating.flush())[:2000]
+
+    found = b"".join(reading.inflated(BytesIO(deflated), MIB))
+
+    assert 1000 < len(found) < 2000
+    assert plain.startswith(found)
+
+
 @pytest.mark.parametrize(
     "sizes",
     [
