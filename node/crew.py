@@ -135,7 +135,7 @@ class Crew:
             if post.process is not None and not post.process.is_alive():
                 self._bury(post, post.process)
             if post.process is None and time.monotonic() >= post.vacant_until:
-                self._fill(post)
+                self._refill(post)
 
     def _judge(self, post: _Post, process: SpawnProcess) -> None:
         reason = self._excess(post, process)
@@ -176,19 +176,28 @@ class Crew:
         logger.error("worker %s is gone: %s; starting another", post.name, reason.meaning)
         self._lost(post.name, reason)
 
+    def _refill(self, post: _Post) -> None:
+        """Start another; what the machine has none left of, it may have after a pause."""
+        try:
+            self._fill(post)
+        except OSError as error:
+            post.vacant_until = time.monotonic() + PAUSES.first.total_seconds()
+            logger.error("worker %s cannot be started: %s", post.name, error.strerror)  # noqa: TRY400  the traceback says no more
+
     def _fill(self, post: _Post) -> None:
         self._started += 1
         post.name = f"{self._name}-{self._started}"
         post.duty = Duty(self._context, post.number)
         post.killed_for = None
         post.started_at = time.monotonic()
-        post.process = self._context.Process(
+        process = self._context.Process(
             target=self._member,
             args=(post.name, post.duty),
             name=f"worker-{post.number}",
             daemon=True,
         )
-        post.process.start()
+        process.start()
+        post.process = process
 
 
 def _cause(status: int | None) -> Reason:

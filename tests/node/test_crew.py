@@ -1,6 +1,7 @@
 """A crew keeps its posts filled with real processes, whatever becomes of them."""
 
 import os
+import resource
 import signal
 import time
 from functools import partial
@@ -148,6 +149,29 @@ def test_workers_that_end_at_once_are_started_with_growing_pauses(watched):
 
     assert one.lost == [(f"w-{number}", "WORKER_ENDED") for number in (1, 2, 3)]
     assert time.monotonic() - ended_at[0] > 1
+
+
+@pytest.fixture
+def files():
+    """Sets how many files this process may open, as on a machine that has run out of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda most=soft: resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_worker_that_cannot_be_started_is_started_later(watched, files):
+    one = watched(idle)
+    with one.crew:
+        await_(lambda: one.pid("w-1"))
+        os.kill(one.pid("w-1"), signal.SIGKILL)
+        files(0)
+        await_(lambda: one.watch() or one.lost)
+        one.crew.watch()
+        files()
+        await_(lambda: one.is_replaced("w-3"))
+
+    assert one.lost == [("w-1", "WORKER_KILLED")]
+    assert one.pid("w-2") is None
 
 
 def test_the_end_of_the_crew_ends_its_processes(watched):
