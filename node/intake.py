@@ -71,11 +71,7 @@ class Intake:
         """
         instance = _received(arrival, self._identify(arrival.part10), self._clock())
         try:
-            if not self._is_known(instance):
-                self._keep(instance, peer=arrival.peer)
-        except Conflicting:
-            self._keep_aside(instance)
-            raise
+            self._take(instance, peer=arrival.peer)
         except SQLAlchemyError as error:
             logger.exception("the database fails")
             raise _database_fails(error) from error
@@ -91,6 +87,14 @@ class Intake:
                 associations.closed(connection, association, now=self._clock())
         except SQLAlchemyError:
             logger.exception("the end of association %s is not noted", association)
+
+    def _take(self, instance: ReceivedInstance, *, peer: str) -> None:
+        try:
+            if not self._is_known(instance):
+                self._keep(instance, peer=peer)
+        except Conflicting:
+            self._keep_aside(instance)
+            raise
 
     def _is_known(self, instance: ReceivedInstance) -> bool:
         with reading(self._engine) as connection:

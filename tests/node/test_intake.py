@@ -1,6 +1,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -146,6 +147,33 @@ def test_other_bytes_are_kept_aside_and_the_study_stays_what_it_was(intake, engi
     with reading(engine) as connection:
         assert len(instances.kept_aside(connection, "1.2.3")) == 1
         assert set_digest(instances.to_analyze(connection, "1.2.3")) == digest
+
+
+@contextmanager
+def without_a_table(engine, name):
+    """Makes every statement about the table fail."""
+
+    def rename(old, new):
+        with writing(engine) as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {old} RENAME TO {new}")
+
+    rename(name, "away")
+    try:
+        yield
+    finally:
+        rename("away", name)
+
+
+def test_other_bytes_that_the_database_cannot_note_are_refused_as_any_others(
+    intake, engine, arrival
+):
+    intake.receive(arrival("1.1", comment="first"))
+
+    with (
+        without_a_table(engine, "quarantine"),
+        pytest.raises(OutOfResources, match="the database fails"),
+    ):
+        intake.receive(arrival("1.1", comment="other"))
 
 
 def mark(engine, store, clock, *, file_is_gone):
