@@ -4,6 +4,7 @@ GDCM ends the process by ``std::terminate`` on about one damaged stream in a hun
 would ask it first. So it is asked only where nobody else knows how, and apart from us.
 """
 
+import atexit
 import io
 import os
 import subprocess
@@ -65,6 +66,13 @@ class _Apart:
     def __init__(self) -> None:
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End the process, which would else outlive ours by the moment until it reads no more."""
+        process = self._process
+        if process is not None:
+            self._end(process)
 
     def decode(self, dataset: Dataset) -> Stored:
         """Have a data set decoded; raise ValueError where that fails, ends it or takes too long."""
