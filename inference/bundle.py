@@ -1,13 +1,12 @@
 """The folder a model lies in: a card and networks whose digests the card holds."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from inference.card import Card, Task
-from inference.codec import Malformed, canonical, decode, encode, loads
+from inference.codec import Malformed, canonical, decode, digest, encode, loads
 from inference.errors import BundleUnusable
 from inference.findings import BundleIdentity
 
@@ -65,9 +64,9 @@ def load(path: Path) -> Bundle:
         raise BundleUnusable(f"{card_path}: {error}") from error
     _check_names(card_path, card.files)
     _check_listed(path, card.files)
-    for name, digest in card.files.items():
-        _check_digest(path / name, digest)
-    return Bundle(folder=path, card=card, digest=_digest(canonical(_told(card))))
+    for name, expected in card.files.items():
+        _check_digest(path / name, expected)
+    return Bundle(folder=path, card=card, digest=digest(canonical(_told(card))))
 
 
 def save(folder: Path, card: Card, networks: Mapping[str, bytes]) -> Bundle:
@@ -78,7 +77,7 @@ def save(folder: Path, card: Card, networks: Mapping[str, bytes]) -> Bundle:
     folder.mkdir(parents=True)
     for name, data in networks.items():
         (folder / name).write_bytes(data)
-    files = {name: _digest(data) for name, data in sorted(networks.items())}
+    files = {name: digest(data) for name, data in sorted(networks.items())}
     text = json.dumps(_told(replace(card, files=files)), indent=1, ensure_ascii=False)
     (folder / CARD).write_text(text + "\n", encoding="utf-8")
     return load(folder)
@@ -91,10 +90,6 @@ def _told(card: Card) -> object:
     if not card.parity:
         del told["parity"]
     return told
-
-
-def _digest(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def _check_names(card_path: Path, files: Mapping[str, str]) -> None:
@@ -111,7 +106,7 @@ def _check_listed(path: Path, files: Mapping[str, str]) -> None:
 
 def _check_digest(path: Path, expected: str) -> None:
     try:
-        found = _digest(path.read_bytes())
+        found = digest(path.read_bytes())
     except OSError as error:
         raise BundleUnusable(f"{path}: listed in {CARD} but not readable: {error}") from error
     if found != expected:

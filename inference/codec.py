@@ -1,6 +1,7 @@
 """Frozen dataclasses to JSON values and back, strictly: no unknown key, no missing one, no cast."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import types
@@ -31,6 +32,11 @@ def canonical(value: object) -> bytes:
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
     return text.encode()
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of bytes as cards, sidecars and cohorts write it."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def encode(value: object) -> object:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from inference.codec import Malformed, canonical, decode, encode, loads
+from inference.codec import Malformed, canonical, decode, digest, encode, loads
 
 logger = logging.getLogger(__name__)
 
@@ -143,11 +143,6 @@ class Plans:
 
     def _cache(self, kind: str, making: Making) -> Path:
         return self._folder / f"{making.key}.{kind}"
-
-
-def digest(data: bytes) -> str:
-    """Return the SHA-256 of a network or a plan, as cards and sidecars write it."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def _read(path: Path) -> Sidecar:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, TypeAlias
 
-from inference.codec import canonical, encode
+from inference.codec import canonical, digest, encode
 from inference.engine import F32, INT8
 from inference.errors import EngineUnavailable
 from inference.gpu import Gpu
-from inference.plans import ANY, Making, Plans, Tensor, digest
+from inference.plans import ANY, Making, Plans, Tensor
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.codec import Malformed, canonical, decode, encode, loads
+from inference.codec import Malformed, canonical, decode, digest, encode, loads
 from training.labels import LabelRules, NodalClass
 from training.outcomes import CohortUnusable
 from training.partition import Part, Placed, SplitPlan, partition
@@ -72,12 +72,12 @@ class PatientCohort:
     @property
     def digest(self) -> str:
         """The digest of everything in the cohort."""
-        return _digest(canonical(encode(self)))
+        return digest(canonical(encode(self)))
 
     @property
     def split_digest(self) -> str:
         """The digest of who lies in which part, and of nothing else."""
-        return _digest(canonical(sorted([one.patient, one.part.value] for one in self.members)))
+        return digest(canonical(sorted([one.patient, one.part.value] for one in self.members)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,12 +135,8 @@ def case_digest(folder: Path) -> str:
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         with path.open("rb") as file:
             sums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return _digest(canonical(sums))
+    return digest(canonical(sums))
 
 
 def _placed(member: Member) -> Placed:
     return Placed(patient=member.patient, centre=member.centre, nodal=member.nodal)
-
-
-def _digest(held: bytes) -> str:
-    return f"sha256:{hashlib.sha256(held).hexdigest()}"

@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from inference.bundle import Bundle
+from inference.codec import digest
 from inference.errors import EngineUnavailable
-from inference.plans import Plans, Sidecar, digest
+from inference.plans import Plans, Sidecar
 from node import engines
 from node.config import Settings
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from inference.plans import Making, Plans, Tensor, digest
+from inference.codec import digest
+from inference.plans import Making, Plans, Tensor
 
 MAKING = Making(
     library="tensorrt",

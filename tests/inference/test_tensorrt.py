@@ -12,9 +12,10 @@ from onnx import TensorProto, helper
 
 from inference import gpu
 from inference.bundle import default_path, load
+from inference.codec import digest
 from inference.errors import EngineUnavailable
 from inference.gpu import Gpu
-from inference.plans import ANY, Plans, digest
+from inference.plans import ANY, Plans
 from inference.precision import quantised_tensors
 from inference.tensorrt_builder import Request, making_of, plan_of
 from inference.tensorrt_builder import load as load_library

@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from inference.bundle import default_path
+from inference.codec import digest
 from inference.errors import EngineUnavailable
-from inference.plans import Making, Plans, digest
+from inference.plans import Making, Plans
 from inference.tensorrt_builder import load
 from node.cli import engines
 from node.config import settings_from
