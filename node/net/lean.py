@@ -39,6 +39,8 @@ FRAGMENT = struct.Struct(">LBB")  # PS3.8 9.3.5.1 and E.2: length, context, cont
 IS_COMMAND, IS_LAST = 1, 2
 GRACE_S = 0.2
 DRAINED_BYTES = 65536
+PIECES_MOST = 256
+"""So many are joined to one: by themselves, small ones take many times the room of their bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,7 +227,7 @@ class LeanAssociation:
     def _data_set(self, inbox: Inbox, context_id: int) -> tuple[list[bytes], int]:
         """Return the data set in pieces, and its size; one that is too long is not kept."""
         pieces: list[bytes] = []
-        size = 0
+        size = joined = 0
         while True:
             fragment = self._fragment(inbox)
             if fragment.control & IS_COMMAND:
@@ -235,6 +237,9 @@ class LeanAssociation:
             come = inbox.pieces(fragment.length)
             if size <= self._policy.max_instance_bytes:
                 pieces += come
+                if len(pieces) - joined > PIECES_MOST:
+                    pieces[joined:] = [b"".join(pieces[joined:])]
+                    joined += 1
             else:
                 pieces.clear()
                 deque(come, maxlen=0)

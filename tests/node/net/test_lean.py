@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import tracemalloc
 
 import pytest
 from pynetdicom import AE
@@ -234,6 +235,26 @@ def test_an_instance_beyond_the_limit_is_read_past_and_answered(taken, associate
     assert answered(read_pdu, connection)[0x0900] == b"\x00\xa7"
     assert answered(read_pdu, connection)[0x0900] == b"\0\0"
     assert taken.arrivals == []
+
+
+def test_fragments_of_two_bytes_take_little_more_room_than_their_bytes(taken, associated, read_pdu):
+    """Each by itself would take some forty: 100,000 of them four megabytes."""
+    content = b"".join(number.to_bytes(4, "big") for number in range(50_000))
+    items = [item(0, content[at : at + 2]) for at in range(0, len(content), 2)]
+    pdus = [pdu(*items[at : at + 10_000]) for at in range(0, len(items), 10_000)]
+    connection = associated(taken.listen())
+    tracemalloc.start()
+    try:
+        connection.sendall(pdu(item(COMMAND | LAST, store_request())) + b"".join(pdus))
+        connection.sendall(pdu(item(LAST, b"")))
+        answer = answered(read_pdu, connection)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert answer[0x0900] == b"\0\0"
+    assert taken.arrivals[0].part10.endswith(content)
+    assert most < 3_000_000
 
 
 def test_an_answer_keeps_to_the_length_that_the_peer_can_take(
