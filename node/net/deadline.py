@@ -179,8 +179,8 @@ def replace_socket(
 
     ``unread`` has been received already, and comes before what the connection brings.
     """
-    with contextlib.suppress(Exception):
-        association.dul.event_queue.get_nowait()
+    # The first socket has told of the connection, which the second tells of again.
+    association.dul.event_queue.get_nowait()
     association.dul.socket = BoundedSocket(
         association, bounds, client_socket=connection, unread=unread
     )
