@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID, CTImageStorage, PositronEmissionTomographyImageStorage
 from pydicom.valuerep import format_number_as_ds
 
 from inference.geometry import Grid
@@ -65,8 +66,8 @@ def set_dimension_organization(dataset: Dataset, uid: str) -> None:
         index.DimensionOrganizationUID = uid
 
 
-def _single_frame_class(modality: str) -> str:
-    return "1.2.840.10008.5.1.4.1.1.2" if modality == "CT" else "1.2.840.10008.5.1.4.1.1.128"
+def _single_frame_class(modality: str) -> UID:
+    return CTImageStorage if modality == "CT" else PositronEmissionTomographyImageStorage
 
 
 def _placeholder(plane: Plane) -> str:

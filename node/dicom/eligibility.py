@@ -3,6 +3,15 @@
 import re
 from collections.abc import Callable, Sequence
 
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    EnhancedPETImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    LegacyConvertedEnhancedPETImageStorage,
+    PositronEmissionTomographyImageStorage,
+)
+
 from inference.findings import Reason
 from node.dicom.attributes import Attributes, number, text, texts, value
 from node.dicom.reasons import REFUSALS
@@ -11,17 +20,13 @@ from node.dicom.tracer import Tracer, tracer_of
 
 PET_SOP_CLASSES = frozenset(
     {
-        "1.2.840.10008.5.1.4.1.1.128",  # Positron Emission Tomography Image Storage
-        "1.2.840.10008.5.1.4.1.1.128.1",  # Legacy Converted Enhanced PET Image Storage
-        "1.2.840.10008.5.1.4.1.1.130",  # Enhanced PET Image Storage
+        PositronEmissionTomographyImageStorage,
+        LegacyConvertedEnhancedPETImageStorage,
+        EnhancedPETImageStorage,
     }
 )
 CT_SOP_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
-        "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
-        "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
-    }
+    {CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
 )
 # Values of Image Type and Frame Type of copies that were projected or cut anew.
 _REFORMATTED = frozenset(

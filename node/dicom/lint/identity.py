@@ -3,6 +3,15 @@
 from collections.abc import Iterator
 from typing import Final
 
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    KeyObjectSelectionDocumentStorage,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
+    ParametricMapStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
+
 from node.dicom.lint.faults import Found, Rule
 from node.dicom.lint.images import Source
 from node.dicom.lint.items import Encoded, Item
@@ -23,21 +32,21 @@ _SAME: Final = (
     "ReferringPhysicianName",
 )
 _MODALITIES: Final = {
-    "1.2.840.10008.5.1.4.1.1.88.34": "SR",
-    "1.2.840.10008.5.1.4.1.1.88.59": "KO",
-    "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
-    "1.2.840.10008.5.1.4.1.1.7": "OT",
-    "1.2.840.10008.5.1.4.1.1.7.4": "OT",
-    "1.2.840.10008.5.1.4.1.1.30": "OT",
+    Comprehensive3DSRStorage: "SR",
+    KeyObjectSelectionDocumentStorage: "KO",
+    SegmentationStorage: "SEG",
+    SecondaryCaptureImageStorage: "OT",
+    MultiFrameTrueColorSecondaryCaptureImageStorage: "OT",
+    ParametricMapStorage: "OT",
 }
 _CLASSES: Final = {
-    ResultKind.REPORT: "1.2.840.10008.5.1.4.1.1.88.34",
-    ResultKind.EDITABLE: "1.2.840.10008.5.1.4.1.1.88.34",
-    ResultKind.REJECTION: "1.2.840.10008.5.1.4.1.1.88.59",
-    ResultKind.SEGMENTATION: "1.2.840.10008.5.1.4.1.1.66.4",
-    ResultKind.KEY_IMAGE: "1.2.840.10008.5.1.4.1.1.7",
-    ResultKind.ROTATING_MIP: "1.2.840.10008.5.1.4.1.1.7.4",
-    ResultKind.SALIENCY: "1.2.840.10008.5.1.4.1.1.30",
+    ResultKind.REPORT: Comprehensive3DSRStorage,
+    ResultKind.EDITABLE: Comprehensive3DSRStorage,
+    ResultKind.REJECTION: KeyObjectSelectionDocumentStorage,
+    ResultKind.SEGMENTATION: SegmentationStorage,
+    ResultKind.KEY_IMAGE: SecondaryCaptureImageStorage,
+    ResultKind.ROTATING_MIP: MultiFrameTrueColorSecondaryCaptureImageStorage,
+    ResultKind.SALIENCY: ParametricMapStorage,
 }
 _TYPE_1: Final = (
     "SeriesNumber",

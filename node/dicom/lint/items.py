@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
 Item: TypeAlias = Mapping[str, Any]
 """Values by keyword: text without padding (several values parted by a backslash), a number or a
@@ -22,9 +23,6 @@ _SHORT: Final = Struct("<HH2sH")
 _LONG: Final = Struct("<HH2s2xI")
 _ITEM: Final = Struct("<HHI")
 _ITEM_TAG: Final = (0xFFFE, 0xE000)
-_LONG_VRS: Final = frozenset(
-    ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]
-)
 _NUMBERS: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 _BYTES: Final = frozenset(["OB", "OD", "OF", "OL", "OV", "OW", "UN", "AT", "SV", "UV"])
 
@@ -105,7 +103,7 @@ def _elements(encoded: bytes) -> Iterator[tuple[int, str, bytes]]:
         group, element, name, length = _SHORT.unpack_from(encoded, position)
         vr = name.decode("ascii")
         start = position + _SHORT.size
-        if vr in _LONG_VRS:
+        if vr in EXPLICIT_VR_LENGTH_32:
             *_, length = _LONG.unpack_from(encoded, position)
             start = position + _LONG.size
         tag, position = group << 16 | element, start + length
