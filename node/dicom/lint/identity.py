@@ -1,6 +1,6 @@
 """Whether an object is of the patient and the study, and made by the device that it names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pydicom.uid import (
@@ -31,7 +31,7 @@ _SAME: Final = (
     "StudyID",
     "ReferringPhysicianName",
 )
-_MODALITIES: Final = {
+_MODALITIES: Final[Mapping[str, str]] = {
     Comprehensive3DSRStorage: "SR",
     KeyObjectSelectionDocumentStorage: "KO",
     SegmentationStorage: "SEG",
