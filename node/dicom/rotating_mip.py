@@ -9,8 +9,8 @@ from pydicom.uid import MultiFrameTrueColorSecondaryCaptureImageStorage
 from inference.findings import Findings
 from inference.petct import PetCt
 from node.dicom.capture import SUV_TOP, rotate
-from node.dicom.key_image import new_capture, set_picture, set_sources
 from node.dicom.provenance import Provenance, finish
+from node.dicom.secondary_capture import new_capture, set_picture, set_sources
 from node.dicom.series import Choice
 from node.instance import ResultKind, ResultObject
 
