@@ -18,13 +18,13 @@ def title(petct: PetCt, lesion: Lesion | None) -> str:
 
 def measures(lesion: Lesion) -> list[tuple[str, str]]:
     """Return the name and the value of each measure of a lesion."""
-    peak = "-" if lesion.suv_peak is None else f"{lesion.suv_peak:.2f}"
+    peak = "-" if lesion.suv_peak is None else f"{lesion.suv_peak:.2f} g/ml"
     side = f"{lesion.laterality}, " if lesion.laterality else ""
     axial = f"(axial {lesion.longest_axial_diameter_mm:.1f} mm)"
     return [
         ("SUVmax", f"{lesion.suv_max:.2f} g/ml"),
         ("SUVmean", f"{lesion.suv_mean:.2f} g/ml"),
-        ("SUVpeak", f"{peak} g/ml" if lesion.suv_peak is not None else peak),
+        ("SUVpeak", peak),
         ("Metabolic volume", f"{lesion.mtv_ml:.2f} ml"),
         ("TLG", f"{lesion.tlg_g:.2f} g"),
         ("Volume", f"{lesion.volume_ml:.2f} ml"),
