@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
 from scipy.special import expit
 from scipy.stats import chi2
 from statsmodels.discrete.discrete_model import Logit
@@ -23,6 +23,8 @@ from training.statistics.values import Floats, Interval, Labels
 STEPS = 200
 WIDEST = 60.0
 """A log odds ratio beyond this is as good as infinite."""
+SCORE = 1e-5
+"""Where Firth's score is less than this the likelihood is at its maximum."""
 
 
 class NoOdds(TrainingFailed):
@@ -176,29 +178,44 @@ def _firth(design: Floats, truth: Floats) -> _Fitted:
 
 
 def _penalised(design: Floats, truth: Floats, held: Mapping[int, float]) -> Floats:
-    """Solve Firth's score equations for the weights that are not held."""
+    """Return the weights of the greatest penalised likelihood; some may be held at a value."""
     weights = np.zeros(design.shape[1])
     for index, value in held.items():
         weights[index] = value
     free = [index for index in range(len(weights)) if index not in held]
-    for _ in range(STEPS):
+
+    def descent(some: Floats) -> tuple[float, Floats]:
+        weights[free] = some
         p = expit(design @ weights)
-        information = design.T @ (design * (p * (1 - p))[:, None])
-        leverage = p * (1 - p) * np.sum(design * np.linalg.solve(information, design.T).T, axis=1)
-        score = design.T @ (truth - p + leverage * (0.5 - p))
-        step = np.linalg.solve(information[np.ix_(free, free)], score[free])
-        weights[free] += step / max(1.0, float(np.abs(step).max()))  # at most one, or it overshoots
-        if np.abs(step).max() < 1e-9:
-            return weights
-    raise NoOdds("Firth's likelihood has no maximum that can be found")
+        leverage, _ = _penalty(design, weights)
+        score = design.T @ (truth - p + leverage * (0.5 - p))  # Firth's
+        return -_likelihood(design, truth, weights), -score[free]
+
+    found = minimize(descent, np.zeros(len(free)), jac=True, options={"gtol": SCORE / 1000})
+    # Rounding may end the search before gtol does.
+    if not np.abs(found.jac).max() < SCORE:
+        raise NoOdds("Firth's likelihood has no maximum that can be found")
+    weights[free] = found.x
+    return weights
 
 
 def _likelihood(design: Floats, truth: Floats, weights: Floats) -> float:
     """Return the log likelihood and half the log determinant of the information."""
     logits = design @ weights
-    p = expit(logits)
-    _, penalty = np.linalg.slogdet(design.T @ (design * (p * (1 - p))[:, None]))
-    return float(truth @ logits - np.logaddexp(0, logits).sum() + penalty / 2)
+    _, penalty = _penalty(design, weights)
+    return float(truth @ logits - np.logaddexp(0, logits).sum() + penalty)
+
+
+def _penalty(design: Floats, weights: Floats) -> tuple[Floats, float]:
+    """Return each case's leverage, and half the log determinant of the information.
+
+    By QR of its root, and p (1 - p) by two logistic functions: sure cases weigh next to nothing,
+    and not nothing.
+    """
+    logits = design @ weights
+    spread = np.sqrt(expit(logits) * expit(-logits))
+    frame, triangle = np.linalg.qr(design * spread[:, None])
+    return np.sum(frame**2, axis=1), float(np.log(np.abs(np.diag(triangle))).sum())
 
 
 def _crossing(worse: Callable[[float], float], start: float, direction: float) -> float:
