@@ -1,29 +1,32 @@
-"""The folder a model lies in: a card and networks whose digests the card holds."""
+"""The folder a model lies in: a card, and networks and statistics whose digests it holds."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from inference.card import Card, Task
 from inference.codec import Malformed, canonical, decode, digest, encode, loads
 from inference.errors import BundleUnusable
+from inference.familiar import Familiar, read
 from inference.findings import BundleIdentity
 
 CARD = "card.json"
 CALIBRATION = (
-    "Probabilities are the networks' margins after Platt scaling, fitted on the bundle's own "
+    "Probabilities are the networks' margins after {methods}, fitted on the bundle's own "
     "validation data; they hold for cases like those it was trained on"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A card and the folder of the networks that it names, all verified when it was loaded."""
+    """A card and the folder of the files that it names, all verified when it was loaded."""
 
     folder: Path
     card: Card
     digest: str
+    familiar: Mapping[str, Familiar] = field(default_factory=dict)
+    """The statistics of each task that has a ``familiarity``, by the task's name."""
 
     @property
     def identity(self) -> BundleIdentity:
@@ -33,8 +36,13 @@ class Bundle:
             version=self.card.version,
             digest=self.digest,
             training_data=self.card.training_data,
-            calibration=CALIBRATION,
+            calibration=CALIBRATION.format(methods=" or ".join(self._methods)),
         )
+
+    @property
+    def _methods(self) -> list[str]:
+        """How margins became probabilities, in words, each way once."""
+        return list(dict.fromkeys(task.calibration.words for task in self.tasks))
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -55,7 +63,8 @@ def load(path: Path) -> Bundle:
     """Read a bundle and verify every file of it against its card.
 
     ``BundleUnusable`` names the file and the reason: the card is missing or malformed, a digest
-    differs, a listed file is missing, or a file is there that the card does not list.
+    differs, a listed file is missing or not what it should be, or a file is there that the card
+    does not list.
     """
     card_path = path / CARD
     try:
@@ -66,30 +75,26 @@ def load(path: Path) -> Bundle:
     _check_listed(path, card.files)
     for name, expected in card.files.items():
         _check_digest(path / name, expected)
-    return Bundle(folder=path, card=card, digest=digest(canonical(_told(card))))
+    familiar = {
+        task.name: read(path / task.familiarity.file) for task in card.tasks if task.familiarity
+    }
+    return Bundle(
+        folder=path, card=card, digest=digest(canonical(encode(card))), familiar=familiar
+    )
 
 
-def save(folder: Path, card: Card, networks: Mapping[str, bytes]) -> Bundle:
-    """Write the networks and the card, with their digests filled in, to a folder that is new.
+def save(folder: Path, card: Card, contents: Mapping[str, bytes]) -> Bundle:
+    """Write the files and the card, with their digests filled in, to a folder that is new.
 
     Returns the bundle as ``load`` reads it. ``card.files`` is replaced by what is written.
     """
     folder.mkdir(parents=True)
-    for name, data in networks.items():
+    for name, data in contents.items():
         (folder / name).write_bytes(data)
-    files = {name: digest(data) for name, data in sorted(networks.items())}
-    text = json.dumps(_told(replace(card, files=files)), indent=1, ensure_ascii=False)
+    files = {name: digest(data) for name, data in sorted(contents.items())}
+    text = json.dumps(encode(replace(card, files=files)), indent=1, ensure_ascii=False)
     (folder / CARD).write_text(text + "\n", encoding="utf-8")
     return load(folder)
-
-
-def _told(card: Card) -> object:
-    """Spell out a card; one without records of parity is spelt as before there were any."""
-    told = encode(card)
-    assert isinstance(told, dict)
-    if not card.parity:
-        del told["parity"]
-    return told
 
 
 def _check_names(card_path: Path, files: Mapping[str, str]) -> None:

@@ -1,8 +1,13 @@
 """The model card: what a bundle's networks take in, give out, were trained on and are good for."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import pairwise
+
+from inference.codec import ADDED
 
 SCHEMA = 1
 PLANES = ("axial", "coronal", "sagittal")
@@ -54,23 +59,126 @@ class Inputs:
             raise ValueError(f"planes must be {list(PLANES)}, got {list(self.planes)}")
 
 
+class CalibrationMethod(StrEnum):
+    """How margins were turned into probabilities: by one fitted number, by two, or by many."""
+
+    PRIOR_SHIFT = "prior shift"
+    """The slope stays 1: only the prevalence of training is undone."""
+    PLATT = "platt"
+    ISOTONIC = "isotonic"
+
+
+_WORDS = {
+    CalibrationMethod.PRIOR_SHIFT: "a shift of the prior",
+    CalibrationMethod.PLATT: "Platt scaling",
+    CalibrationMethod.ISOTONIC: "isotonic regression",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Platt scaling: probability = sigmoid(slope * (logit 1 - logit 0) + intercept)."""
+    """From the margin logit 1 - logit 0 to a probability: one that rises with it.
+
+    It is sigmoid(slope * margin + intercept); by isotonic regression, which has neither (1 and 0
+    stand there), it is read off ``points`` (margin, probability): straight between, level beyond.
+    """
 
     slope: float
     intercept: float
+    method: CalibrationMethod = field(default=CalibrationMethod.PLATT, metadata=ADDED)
+    points: tuple[tuple[float, float], ...] = field(default=(), metadata=ADDED)
 
     def __post_init__(self) -> None:
         if self.slope <= 0:
             raise ValueError(f"slope must be positive, or ranks turn over; got {self.slope}")
+        if bool(self.points) is not (self.method is CalibrationMethod.ISOTONIC):
+            raise ValueError("isotonic calibration needs points, and no other has them")
+        if any(a[0] >= b[0] or a[1] >= b[1] for a, b in pairwise(self.points)):
+            raise ValueError("points must rise in margin and in probability")
+        if self.points and not (self.points[0][1] > 0 and self.points[-1][1] < 1):
+            raise ValueError("probabilities of points must lie between 0 and 1")
+
+    @property
+    def words(self) -> str:
+        """The method as it stands in a sentence."""
+        return _WORDS[self.method]
 
     def probability(self, margin: float) -> float:
         """Map the margin between the two logits to a probability, without overflow."""
+        if self.points:
+            return self._read_off(margin)
         score = self.slope * margin + self.intercept
         if score >= 0:
             return 1.0 / (1.0 + math.exp(-score))
         return math.exp(score) / (1.0 + math.exp(score))
+
+    def _read_off(self, margin: float) -> float:
+        above = bisect_right(self.points, margin, key=lambda point: point[0])
+        if above in (0, len(self.points)):
+            return self.points[max(above - 1, 0)][1]
+        (left, low), (right, high) = self.points[above - 1], self.points[above]
+        return low + (high - low) * (margin - left) / (right - left)
+
+
+class Possible(StrEnum):
+    """Which answers a probability leaves possible at the promised coverage."""
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+    BOTH = "both"
+    """The score does not tell."""
+    NEITHER = "neither"
+    """Too high for a negative case and too low for a positive one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerSets:
+    """Sets of answers that hold the truth in ``coverage`` of the cases of each class.
+
+    Positive stays possible for probabilities of ``positive_from`` and above, negative for those of
+    ``negative_to`` and below: split conformal prediction on so many ``positives`` and ``negatives``
+    of the validation data. The promise is for cases drawn as these were.
+    """
+
+    coverage: float
+    positive_from: float
+    negative_to: float
+    positives: int
+    negatives: int
+
+    def __post_init__(self) -> None:
+        for share in (self.coverage, self.positive_from, self.negative_to):
+            if not 0 < share < 1:
+                raise ValueError(f"coverage and bounds must lie between 0 and 1, got {share}")
+
+    def possible(self, probability: float) -> Possible:
+        """Return what a calibrated probability leaves open."""
+        positive, negative = probability >= self.positive_from, probability <= self.negative_to
+        if positive and negative:
+            return Possible.BOTH
+        if positive:
+            return Possible.POSITIVE
+        return Possible.NEGATIVE if negative else Possible.NEITHER
+
+
+@dataclass(frozen=True, kw_only=True)
+class Familiarity:
+    """How unlike the training set a study may look to a network before its prediction is marked.
+
+    ``file`` holds the statistics that the distance is computed with. ``distance_max`` is that of
+    one of the ``cases`` of the validation part: of studies like them, a share of
+    ``share_beyond_expected`` lies beyond it. ``share_beyond_test`` of the test part did.
+    """
+
+    file: str
+    distance_max: float
+    cases: int
+    share_beyond_expected: float
+    share_beyond_test: float
+
+    def __post_init__(self) -> None:
+        if self.distance_max <= 0:
+            raise ValueError(f"distance_max must be positive, got {self.distance_max}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +193,18 @@ class Task:
     onnx: str
     cutoff: float
     calibration: Calibration
+    answers: AnswerSets | None = field(default=None, metadata=ADDED)
+    familiarity: Familiarity | None = field(default=None, metadata=ADDED)
+    """Without it nothing tells whether a study looks like those that the network learnt from."""
 
     def __post_init__(self) -> None:
         if not 0 < self.cutoff < 1:
             raise ValueError(f"cutoff must lie between 0 and 1, got {self.cutoff}")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files that the task needs."""
+        return (self.onnx, *([] if self.familiarity is None else [self.familiarity.file]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +235,21 @@ class AtCutoff:
     false_negatives: int
     false_positives: int
     true_negatives: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coverage:
+    """What a task's sets of answers did on the test set; each number but ``task`` is a share.
+
+    ``of_positives`` and ``of_negatives`` had the truth in their set; ``unsure`` had both answers
+    there, ``neither`` none.
+    """
+
+    task: str
+    of_positives: float
+    of_negatives: float
+    unsure: float
+    neither: float
 
 
 AUROC_LOSS_MAX = 0.002
@@ -156,10 +287,19 @@ class Parity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScannerModel:
+    """A PET/CT scanner as its headers name it; without ``model_name`` any of the manufacturer."""
+
+    manufacturer: str
+    model_name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """Outside these a study is marked as not applicable; the first block withholds predictions.
 
-    ``cube_inside_share`` is the share of the field of view that lies inside both images.
+    ``cube_inside_share`` is the share of the field of view that lies inside both images. What the
+    last block leaves out is not judged.
     """
 
     lung_volume_min_ml: float
@@ -174,6 +314,11 @@ class Limits:
     age_years: tuple[float, float]
     lesion_diameter_mm: tuple[float, float]
     lesion_suv_max: tuple[float, float]
+
+    node_suv_max: float | None = field(default=None, metadata=ADDED)
+    """A further focus at a hilum or in the mediastinum above this SUVbw is an overt metastasis."""
+    scanners: tuple[ScannerModel, ...] = field(default=(), metadata=ADDED)
+    """Those of the training set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,16 +338,17 @@ class Card:
     at_cutoff: tuple[AtCutoff, ...]
     limits: Limits
     files: Mapping[str, str]
-    parity: tuple[Parity, ...] = ()
+    parity: tuple[Parity, ...] = field(default=(), metadata=ADDED)
+    coverage: tuple[Coverage, ...] = field(default=(), metadata=ADDED)
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise ValueError(f"schema must be {SCHEMA}, got {self.schema}")
         if not self.tasks or len({task.name for task in self.tasks}) != len(self.tasks):
             raise ValueError("a card needs tasks, each with a name of its own")
-        unlisted = {task.onnx for task in self.tasks} - set(self.files)
+        unlisted = {name for task in self.tasks for name in task.files} - set(self.files)
         if unlisted:
-            raise ValueError(f"networks without a digest: {sorted(unlisted)}")
+            raise ValueError(f"files without a digest: {sorted(unlisted)}")
 
     def task(self, name: str) -> Task:
         """Return the task of that name; KeyError where the card has none."""

@@ -11,6 +11,11 @@ from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin, get_typ
 
 T = TypeVar("T")
 Kind: TypeAlias = Any  # a type as an annotation spells it: typing has no narrower name for that
+ADDED = types.MappingProxyType({"added": True})
+"""Metadata of a dataclass field that came after the first files were written.
+
+``encode`` leaves it out where it holds its default: what was written before keeps its digest.
+"""
 
 
 class Malformed(Exception):
@@ -42,7 +47,11 @@ def digest(data: bytes) -> str:
 def encode(value: object) -> object:
     """Turn dataclasses, mappings and tuples into what ``json.dumps`` takes."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {
+            f.name: encode(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if not ("added" in f.metadata and getattr(value, f.name) == f.default)
+        }
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
