@@ -4,6 +4,7 @@ import logging
 import math
 import multiprocessing
 import os
+import random
 import signal
 import socket
 import sys
@@ -227,7 +228,13 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
     def report_over(association: str, told: Report) -> int | None:
         return None if listener is None else listener.report(association, told)
 
-    host = Host(node=node_name(), clock=now, report_over=report_over, record=record)
+    host = Host(
+        node=node_name(),
+        clock=now,
+        report_over=report_over,
+        chance=random.random,
+        record=record,
+    )
     exchange = build_exchange(settings, engine, store, host)
     intake = Intake(engine, store, headers.identify, now, node=presence.run)
     reception = Reception(intake, record)

@@ -14,7 +14,7 @@ from db import commitments, deliveries
 from db.commitments import CommitmentRequest
 from db.deliveries import Delivery, DeliveryState, Evidence
 from db.engine import reading, writing
-from node.backoff import Backoff
+from node.backoff import Backoff, DueAt
 from node.config import Destination, Peer
 from node.errors import PeerUnavailable
 from node.lanes import Lanes
@@ -273,48 +273,49 @@ class Confirmation:
             )
 
     def _wait(self, sent: Iterable[Delivery], now: datetime, error: str) -> None:
+        due_at = self._pace.backoff.drawn(now)
         with writing(self._engine) as connection:
             for one in sent:
-                self._wait_for(connection, one, now, error)
+                self._wait_for(connection, one, due_at, error)
 
-    def _wait_for(self, connection: Connection, one: Delivery, now: datetime, error: str) -> None:
-        due_at = now + self._pace.backoff.after(one.asks + 1)
-        noted = deliveries.wait(connection, one, due_at=due_at, error=error)
+    def _wait_for(self, connection: Connection, one: Delivery, due_at: DueAt, error: str) -> None:
+        noted = deliveries.wait(connection, one, due_at=due_at(one.asks + 1), error=error)
         if noted and error != one.commitment_error:
             _say(one, error)
 
     def _miss(self, sent: Iterable[Delivery], now: datetime) -> None:
         error = "C-FIND does not find it"
+        due_at = self._pace.backoff.drawn(now)
         with writing(self._engine) as connection:
             for one in sent:
                 if one.asks + 1 < MISSES:
-                    self._wait_for(connection, one, now, error)
+                    self._wait_for(connection, one, due_at, error)
                 else:
-                    self._reject(connection, one, now, error)
+                    self._reject(connection, one, due_at, error)
 
-    def _reject(self, connection: Connection, one: Delivery, now: datetime, error: str) -> None:
-        over = one.rejections + 1 - RESENDS_AT_ONCE
-        due_at = now if over <= 0 else now + self._pace.backoff.after(over)
-        if deliveries.reject(connection, one, due_at=due_at, error=error):
+    def _reject(self, connection: Connection, one: Delivery, due_at: DueAt, error: str) -> None:
+        resend_at = due_at(one.rejections + 1 - RESENDS_AT_ONCE)
+        if deliveries.reject(connection, one, due_at=resend_at, error=error):
             _say(one, f"{error}; it is sent again")
 
     def _apply(self, connection: Connection, report: Report, now: datetime) -> None:
         committed = {one.sop_instance_uid for one in report.committed}
         failed = {one.reference.sop_instance_uid: one for one in report.failed}
+        due_at = self._pace.backoff.drawn(now)
         for delivery in commitments.open_items(connection, report.transaction_uid):
             uid = delivery.sop_instance_uid
             if uid in failed:  # also where the report names it twice: it is sent once too often
-                self._apply_failure(connection, delivery, failed[uid], now)
+                self._apply_failure(connection, delivery, failed[uid], due_at)
             elif uid in committed:
                 deliveries.settle(connection, delivery, evidence=Evidence.COMMITMENT, now=now)
 
     def _apply_failure(
-        self, connection: Connection, delivery: Delivery, failure: Failure, now: datetime
+        self, connection: Connection, delivery: Delivery, failure: Failure, due_at: DueAt
     ) -> None:
         if failure.reason in NOT_PROCESSED:
-            self._wait_for(connection, delivery, now, failure.meaning)
+            self._wait_for(connection, delivery, due_at, failure.meaning)
         else:
-            self._reject(connection, delivery, now, failure.meaning)
+            self._reject(connection, delivery, due_at, failure.meaning)
 
 
 def _say(delivery: Delivery, what: str) -> None:

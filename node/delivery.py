@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from db import deliveries
 from db.deliveries import Delivery, DeliveryState
 from db.engine import reading, writing
-from node.backoff import Backoff
+from node.backoff import Backoff, DueAt
 from node.config import Peer
 from node.errors import PeerUnavailable
 from node.instance import Outgoing
@@ -75,21 +75,22 @@ class Outbox:
             )
         if not owed:  # another node was faster
             return 0
+        due_at = self._backoff.drawn(now)
         peer = self._destinations.get(name)
         if peer is None:
-            self._postpone_all(owed, now, f"destination {name} is not configured any more")
+            self._postpone_all(owed, due_at, f"destination {name} is not configured any more")
             return 0
         try:
             answers = self._send(peer, [self._outgoing(one) for one in owed])
         except PeerUnavailable as error:
-            self._postpone_all(owed, now, str(error))
+            self._postpone_all(owed, due_at, str(error))
             return 0
         pairs = zip(owed, answers, strict=True)
-        return sum(self._note(delivery, answer, now) for delivery, answer in pairs)
+        return sum(self._note(delivery, answer, due_at, now) for delivery, answer in pairs)
 
-    def _note(self, delivery: Delivery, answer: Sent, now: datetime) -> bool:
+    def _note(self, delivery: Delivery, answer: Sent, due_at: DueAt, now: datetime) -> bool:
         if not answer.taken:
-            self._postpone(delivery, now, str(answer), told=answer.told)
+            self._postpone(delivery, due_at, str(answer), told=answer.told)
             return False
         warning = str(answer) if answer.warning else None
         with writing(self._engine) as connection:
@@ -98,15 +99,15 @@ class Outbox:
             _say(delivery, answer.told)
         return still_ours
 
-    def _postpone_all(self, owed: Sequence[Delivery], now: datetime, error: str) -> None:
+    def _postpone_all(self, owed: Sequence[Delivery], due_at: DueAt, error: str) -> None:
         for delivery in owed:
-            self._postpone(delivery, now, error, told=error)
+            self._postpone(delivery, due_at, error, told=error)
 
-    def _postpone(self, delivery: Delivery, now: datetime, error: str, *, told: str) -> None:
+    def _postpone(self, delivery: Delivery, due_at: DueAt, error: str, *, told: str) -> None:
         """Try again later; ``error`` is for `explain`, ``told`` for the log."""
-        due_at = now + self._backoff.after(delivery.attempts + 1)
+        again_at = due_at(delivery.attempts + 1)
         with writing(self._engine) as connection:
-            deliveries.postpone(connection, delivery, due_at=due_at, error=error)
+            deliveries.postpone(connection, delivery, due_at=again_at, error=error)
         if error != delivery.last_error:
             _say(delivery, told)
 

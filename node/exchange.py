@@ -64,33 +64,32 @@ class Exchange:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Host:
-    """What the running node lends: its name, its clock, its associations and its audit trail."""
+    """What the running node lends: name, clock, associations, chance and audit trail."""
 
     node: str
     """Its name among all that share the database."""
     clock: Clock
     report_over: ReportOver
+    chance: Callable[[], float]
+    """Gives a number from 0 up to 1; it spreads what is tried again."""
     record: Record = ignore
 
 
 def build_exchange(settings: Settings, engine: Engine, store: Store, host: Host) -> Exchange:
     """Build it for one node."""
-    node = host.node
     return Exchange(
-        outbox=build_outbox(settings, engine, store, node=node, record=host.record),
-        confirmation=build_confirmation(settings, engine, node=node),
-        pledges=build_pledges(settings, engine, store, node=node, report_over=host.report_over),
+        outbox=build_outbox(settings, engine, store, host),
+        confirmation=build_confirmation(settings, engine, host),
+        pledges=build_pledges(settings, engine, store, host),
         clock=host.clock,
     )
 
 
-def build_outbox(
-    settings: Settings, engine: Engine, store: Store, *, node: str, record: Record = ignore
-) -> Outbox:
+def build_outbox(settings: Settings, engine: Engine, store: Store, host: Host) -> Outbox:
     """Build what brings results to their destinations."""
 
     def deliver(peer: Peer, objects: Sequence[Outgoing]) -> list[Sent]:
-        with transmission(peer, objects, record) as answers:
+        with transmission(peer, objects, host.record) as answers:
             sent = send(
                 peer,
                 objects,
@@ -104,18 +103,18 @@ def build_outbox(
         engine,
         store,
         settings.destinations,
-        node=node,
+        node=host.node,
         send=deliver,
-        backoff=_backoff(settings),
+        backoff=_backoff(settings, host),
     )
 
 
-def build_confirmation(settings: Settings, engine: Engine, *, node: str) -> Confirmation:
+def build_confirmation(settings: Settings, engine: Engine, host: Host) -> Confirmation:
     """Build what finds out whether destinations keep what they were sent."""
     return Confirmation(
         engine,
         settings.destinations,
-        node=node,
+        node=host.node,
         network=Inquiry(
             calling_ae_title=settings.listener.ae_title,
             wait_s=settings.delivery.commitment_wait_s,
@@ -123,15 +122,13 @@ def build_confirmation(settings: Settings, engine: Engine, *, node: str) -> Conf
         ),
         pace=Pace(
             timeout=timedelta(seconds=settings.delivery.commitment_timeout_s),
-            backoff=_backoff(settings),
+            backoff=_backoff(settings, host),
         ),
         new_uid=_new_uid,
     )
 
 
-def build_pledges(
-    settings: Settings, engine: Engine, store: Store, *, node: str, report_over: ReportOver
-) -> Pledges:
+def build_pledges(settings: Settings, engine: Engine, store: Store, host: Host) -> Pledges:
     """Build what commits to the instances that peers ask about."""
 
     def report_to(peer: Peer, told: Report) -> int:
@@ -147,16 +144,17 @@ def build_pledges(
         engine,
         store,
         {peer.ae_title.strip(): peer for peer in known},
-        node=node,
-        channels=Channels(over=report_over, to=report_to),
-        backoff=_backoff(settings),
+        node=host.node,
+        channels=Channels(over=host.report_over, to=report_to),
+        backoff=_backoff(settings, host),
     )
 
 
-def _backoff(settings: Settings) -> Backoff:
+def _backoff(settings: Settings, host: Host) -> Backoff:
     return Backoff(
         first=timedelta(seconds=settings.delivery.retry_first_s),
         longest=timedelta(seconds=settings.delivery.retry_longest_s),
+        chance=host.chance,
     )
 
 

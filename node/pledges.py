@@ -164,7 +164,7 @@ class Pledges:
         if now - pledge.created_at > GIVE_UP:
             self._abandon(pledge, now, error)
             return
-        due_at = now + self._backoff.after(pledge.attempts + 1)
+        due_at = self._backoff.drawn(now)(pledge.attempts + 1)
         with writing(self._engine) as connection:
             pledges.postpone(connection, pledge, due_at=due_at, error=error)
         if error != pledge.last_error:

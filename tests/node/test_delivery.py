@@ -1,6 +1,8 @@
+import random
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -16,7 +18,7 @@ from node.errors import PeerUnavailable
 from node.net import scu
 from tests.postgresql import BOTH
 
-BACKOFF = Backoff(first=timedelta(seconds=5), longest=timedelta(seconds=600))
+BACKOFF = Backoff(first=timedelta(seconds=5), longest=timedelta(seconds=600), chance=lambda: 0.0)
 
 # pynetdicom 3.0.4 leaves the socket of a refused connection to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -31,8 +33,8 @@ def database(request):
 def outbox(engine, store):
     made = []
 
-    def make(send, *, node="node", **destinations):
-        made.append(Outbox(engine, store, destinations, node=node, send=send, backoff=BACKOFF))
+    def make(send, *, node="node", backoff=BACKOFF, **destinations):
+        made.append(Outbox(engine, store, destinations, node=node, send=send, backoff=backoff))
         return made[-1]
 
     yield make
@@ -141,12 +143,23 @@ def test_a_refusal_is_kept_and_tried_again(engine, owe, outbox, clock, status):
     assert outbox(answer_all(0x0000), pacs=peer()).deliver(clock.forward(5)) == 1
 
 
-def test_the_pauses_double_up_to_the_longest_and_never_end():
-    """5, 10, 20, ... 320, 600, 600 s."""
-    pauses = [BACKOFF.after(failures).total_seconds() for failures in range(1, 10)]
+def test_fifty_objects_owed_to_a_pacs_that_is_down_are_tried_in_one_call(
+    engine, store, owe, outbox, clock
+):
+    calls = []
 
-    assert pauses == [5, 10, 20, 40, 80, 160, 320, 600, 600]
-    assert BACKOFF.after(10_000) == timedelta(seconds=600)
+    def send(_peer, objects):
+        calls.append(len(objects))
+        raise PeerUnavailable("it is down")
+
+    spread = replace(BACKOFF, chance=random.Random(1).random)
+    owe(*(f"2.25.{number}" for number in range(1, 51)))
+    box = outbox(send, backoff=spread, pacs=peer())
+    for _ in range(100):
+        box.deliver(clock.forward(1))
+
+    # 5, 10, 20 and 40 s, each less up to half, and the first at once: 5 or 6 calls in 100 s.
+    assert calls in ([50] * 5, [50] * 6)
 
 
 def test_one_object_that_is_refused_does_not_hold_up_the_next(engine, owe, outbox, clock):
@@ -205,7 +218,7 @@ def test_a_destination_that_is_down_does_not_hold_up_another(engine, owe, outbox
 def test_a_destination_that_hangs_is_left_alone_and_the_others_are_served(
     engine, owe, outbox, clock, monkeypatch
 ):
-    monkeypatch.setattr("node.lanes.ROUND_S", 0.2)
+    monkeypatch.setattr("node.lanes.ROUND_S", 1.0)
     owe("2.25.1", destinations=("archive", "pacs"))
     hangs = threading.Event()
     calls = []

@@ -126,7 +126,7 @@ def meet(engine, store, settings_of, clock, free_ports, owe):
             )
             pacs = Pacs(port, node_port, reports=reports, **of_pacs)
             stack.callback(pacs.close)
-            host = Host(node="n", clock=clock, report_over=lambda *_: None)
+            host = Host(node="n", clock=clock, report_over=lambda *_: None, chance=lambda: 0.0)
             exchange = build_exchange(settings, engine, store, host)
             stack.callback(exchange.close)
             stack.enter_context(

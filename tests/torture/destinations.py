@@ -34,12 +34,13 @@ def down_for_a_day(folder: Path, study: Study) -> Iterator[Claim]:
         stage.pass_time(DAY)
         attempts = {one.attempts for one in stage.deliveries()}
         false = [one.sop_instance_uid for one in stage.deliveries() if one.delivered]
-        # 5, 10, 20 ... 320 s are 7 calls in 635 s, then one each 600 s of 85,765 s.
-        polite = all(140 <= one <= 150 for one in attempts)
+        # 5, 10, 20 ... 320 s are 7 calls in 635 s, then one each 600 s of 85,765 s: 149. Chance
+        # takes a quarter of each pause away on average, and half of it at most.
+        polite = len(attempts) == 1 and all(149 <= one <= 298 for one in attempts)
         yield Claim(
             trial=trial,
-            claim="calls in that day: doubling pauses up to 10 minutes",
-            found=f"{sorted(attempts)}",
+            claim="calls in that day, each for all 12: pauses up to 10 minutes, less up to half",
+            found=", ".join(map(str, sorted(attempts))),
             holds=polite,
         )
         yield Claim.of(trial, "reported as delivered while it was down", false)

@@ -1,5 +1,6 @@
 """A node's delivery under a simulated clock, before a destination that plays a script."""
 
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -42,7 +43,12 @@ class Stage:
             self.settings,
             self._engine,
             self._store,
-            Host(clock=lambda: self.now, node="stage", report_over=lambda *_: None),
+            Host(
+                clock=lambda: self.now,
+                node="stage",
+                report_over=lambda *_: None,
+                chance=random.Random(0).random,
+            ),
         )
         self.intake = Intake(self._engine, self._store, headers.identify, lambda: self.now)
         self.study = ""
