@@ -91,6 +91,12 @@ def _add_bundle(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="keep checkpoints and logs here; the same command goes on where it was stopped",
     )
     parser.add_argument(
+        "--answers",
+        type=Path,
+        metavar="DIR",
+        help="write what every model says of every case here, a new folder of tables",
+    )
+    parser.add_argument(
         "--device", choices=["cpu", "cuda"], default="cpu", help="what to train on (default cpu)"
     )
     _add_processes(parser)
@@ -140,7 +146,8 @@ def _bundle(given: argparse.Namespace) -> None:
         resources = Resources(
             folder=folder, processes=given.processes, runs=given.runs, world=world
         )
-        made = build(recipe, given.out, resources, Track(quiet=given.quiet or not world.leads))
+        track = Track(quiet=given.quiet or not world.leads)
+        made = build(recipe, given.out, resources, track, answers=given.answers)
     if made is None:
         return
     sys.stdout.write(performance_table(made.card) + f"\n{given.out}: {made.digest}\n")

@@ -1,6 +1,6 @@
 """A whole run: draw, train, compare, calibrate and write the bundle with what it is worth."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +10,18 @@ from torch import nn
 from inference import bundle as bundles
 from inference.bundle import Bundle
 from inference.card import SCHEMA, AtCutoff, Auroc, Card, Task
-from training.clinical import clinical_margins
+from training import scores as tables
+from training.clinical import Clinical, clinical_model
 from training.cohort import Labels
 from training.export import to_onnx
-from training.feeding import margins, seen_by
 from training.fit import Trainer
 from training.images import Floats
 from training.jobs import Job, train_all
 from training.material import Material, Resources, material
+from training.partition import Part
 from training.progress import Track
 from training.recipe import Model, Recipe, TaskRecipe
+from training.scores import Answers, Scores, scores_of
 from training.statistics import (
     auroc_difference_p,
     auroc_interval,
@@ -45,23 +47,45 @@ class Answer:
     at_cutoff: AtCutoff
 
 
-def build(recipe: Recipe, out: Path, resources: Resources, track: Track) -> Bundle | None:
+def build(
+    recipe: Recipe,
+    out: Path,
+    resources: Resources,
+    track: Track,
+    *,
+    answers: Path | None = None,
+) -> Bundle | None:
     """Train and test everything in the recipe and write its bundle to ``out``, which is new.
 
     The same recipe and code on the same kind of machine give the same files. Where several
-    processes work together the leading one writes, and the others get None.
+    processes work together the leading one writes, and the others get None. ``answers`` is a new
+    folder for what every model says of every case; see ``training.scores``.
     """
-    if out.exists():
-        raise FileExistsError(f"{out} is there already")
+    for folder in (out, *filter(None, [answers])):
+        if folder.exists():
+            raise FileExistsError(f"{folder} is there already")
     ground = material(recipe, resources, track)
+    clinical = _clinical(recipe, ground)
     networks = _trained(recipe, ground, resources, track)
     if not resources.world.leads:
         return None
-    models = (Model.FUSION, *recipe.rivals)
-    answers = [
-        answer(recipe, index, ground, {model: networks[index, model] for model in models})
-        for index in range(len(recipe.tasks))
+    scores = [
+        _scores(index, ground, networks, clinical[index]) for index in range(len(recipe.tasks))
     ]
+    found = [
+        answer(asked, ground, scores[index], networks[index, Model.FUSION])
+        for index, asked in enumerate(recipe.tasks)
+    ]
+    bundle = bundles.save(out, *_contents(recipe, ground, found))
+    if answers is not None:
+        tables.write(answers, _told(recipe, ground, scores, bundle.digest), scores)
+    return bundle
+
+
+def _contents(
+    recipe: Recipe, ground: Material, answers: Sequence[Answer]
+) -> tuple[Card, dict[str, bytes]]:
+    """Return the card, and the files that it names."""
     files = {given.task.onnx: given.onnx for given in answers}
     card = Card(
         schema=SCHEMA,
@@ -78,36 +102,20 @@ def build(recipe: Recipe, out: Path, resources: Resources, track: Track) -> Bund
         limits=recipe.limits,
         files=dict.fromkeys(files, ""),
     )
-    return bundles.save(out, card, files)
+    return card, files
 
 
 def answer(
-    recipe: Recipe, index: int, ground: Material, networks: Mapping[Model, nn.Module]
+    asked: TaskRecipe, ground: Material, scores: Mapping[Part, Scores], fusion: nn.Module
 ) -> Answer:
     """Calibrate one task's fusion network, and hold it against its rivals on the test set."""
-    asked = recipe.tasks[index]
-    labels = ground.pool.labels[:, index]
-    fusion = networks[Model.FUSION]
-    scores = {
-        str(name): margins(
-            network, seen_by(network, ground.test.images, ground.inputs), ground.inputs
-        )
-        for name, network in networks.items()
-    }
-    scores["clinical"] = clinical_margins(
-        ground.pool.covariates[ground.training],
-        labels[ground.training],
-        ground.test.covariates,
-        p_max=recipe.clinical_p_max,
-    )
-    scores["bayes"] = ground.test.risks[:, index]
-    task = _calibrated(asked, fusion, ground, labels)
-    truth = ground.test.labels[:, index]
+    task = _calibrated(asked, scores)
+    truth, told = scores[Part.TEST].labels, scores[Part.TEST].models
     return Answer(
         task=task,
         onnx=to_onnx(fusion, ground.inputs),
-        performance=tuple(_row(asked.name, name, truth, scores) for name in scores),
-        at_cutoff=_at_cutoff(task, truth, scores["fusion"]),
+        performance=tuple(_row(asked.name, name, truth, told) for name in told),
+        at_cutoff=_at_cutoff(task, truth, told["fusion"]),
     )
 
 
@@ -164,13 +172,63 @@ def _job(recipe: Recipe, index: int, model: Model, ground: Material, resources: 
     )
 
 
-def _calibrated(asked: TaskRecipe, fusion: nn.Module, ground: Material, labels: Labels) -> Task:
+def _clinical(recipe: Recipe, ground: Material) -> list[Clinical]:
+    """Fit the clinical model of each task; before the networks, because it may not be possible."""
+    group = ground.groups[Part.TRAINING]
+    return [
+        clinical_model(
+            group.covariates,
+            group.labels(index),
+            names=group.cohort.covariate_names,
+            p_max=recipe.clinical_p_max,
+        )
+        for index in range(len(recipe.tasks))
+    ]
+
+
+def _scores(
+    index: int,
+    ground: Material,
+    networks: Mapping[tuple[int, Model], nn.Module],
+    clinical: Clinical,
+) -> Mapping[Part, Scores]:
+    """Return what every model says of every part, for one task."""
+    of_task = {str(model): network for (task, model), network in networks.items() if task == index}
+    return {
+        part: scores_of(group, index, networks=of_task, clinical=clinical, inputs=ground.inputs)
+        for part, group in ground.groups.items()
+    }
+
+
+def _told(
+    recipe: Recipe, ground: Material, scores: Sequence[Mapping[Part, Scores]], bundle_digest: str
+) -> Answers:
+    origin, tasks = ground.origin, tuple(task.name for task in recipe.tasks)
+    return Answers(
+        recipe=recipe.name,
+        version=recipe.version,
+        seed=recipe.seed,
+        bundle_digest=bundle_digest,
+        source=origin.source,
+        cohort=origin.name,
+        cohort_digest=origin.digest,
+        split_digest=origin.split_digest,
+        tasks=tasks,
+        models=tuple(scores[0][Part.TEST].models),
+        cases={part.value: len(group.indices) for part, group in ground.groups.items()},
+        positives={
+            task: {part.value: int(found.labels.sum()) for part, found in of_parts.items()}
+            for task, of_parts in zip(tasks, scores, strict=True)
+        },
+        without_lesion=origin.without_lesion,
+    )
+
+
+def _calibrated(asked: TaskRecipe, scores: Mapping[Part, Scores]) -> Task:
     """Calibrate on validation; take the cut-off from training, then carry it over."""
-    seen = ground.pool.images.planes
-    held_out = margins(fusion, seen[ground.validation], ground.inputs)
-    calibration = platt(labels[ground.validation], held_out)
-    known = margins(fusion, seen[ground.training], ground.inputs)
-    cutoff = youden_cutoff(labels[ground.training], known)
+    held_out, known = scores[Part.VALIDATION], scores[Part.TRAINING]
+    calibration = platt(held_out.labels, held_out.models["fusion"])
+    cutoff = youden_cutoff(known.labels, known.models["fusion"])
     return Task(
         name=asked.name,
         meaning=asked.meaning,
@@ -180,7 +238,7 @@ def _calibrated(asked: TaskRecipe, fusion: nn.Module, ground: Material, labels: 
     )
 
 
-def _row(task: str, model: str, truth: Labels, scores: dict[str, Floats]) -> Auroc:
+def _row(task: str, model: str, truth: Labels, scores: Mapping[str, Floats]) -> Auroc:
     found = auroc_interval(truth, scores[model])
     rival = model != "fusion"
     p = auroc_difference_p(truth, scores["fusion"], scores[model]) if rival else None

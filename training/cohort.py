@@ -1,8 +1,8 @@
-"""A cohort of phantoms: images, covariates, and labels drawn from known risks."""
+"""Cases with images, covariates and labels; of phantoms these are drawn from known risks."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inference.anatomy import hilum
 from inference.phantom import Phantom, Tumour, random_phantom
-from training.images import Floats, Images
+from training.images import Floats, Images, scanner_of
 from training.recipe import RecipeUnusable, Risk, weights
 
 Indices: TypeAlias = NDArray[np.intp]
@@ -19,16 +19,54 @@ Labels: TypeAlias = NDArray[np.bool_]
 COVARIATES = ("age_years", "male", "left", "central", "log_diameter", "log_suv_max")
 CENTRAL_MM = 50.0
 """A tumour whose centre lies nearer to the hilum than this counts as central."""
+GROUP_MM = 30.0
+"""Subgroups of size: up to this diameter, or larger."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cohort:
     """Cases in a fixed order; ``risks`` and ``labels`` are ``(case, task)``."""
 
+    cases: tuple[str, ...]
+    """The name of each."""
     images: Images
     covariates: Floats
-    risks: Floats
+    """One column for each of ``covariate_names``; NaN where it is not known."""
     labels: Labels
+    risks: Floats | None = None
+    """The probabilities that labels were drawn with; None where nobody knows them."""
+    covariate_names: tuple[str, ...] = COVARIATES
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What a table of scores tells beside (``subgroup:sex``, ``time`` ...), one cell a case."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """The cases of one part: those of ``cohort`` at ``indices``."""
+
+    cohort: Cohort
+    indices: Indices
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.cohort.cases[index] for index in self.indices)
+
+    @property
+    def covariates(self) -> Floats:
+        """One row a case."""
+        table: Floats = self.cohort.covariates[self.indices]
+        return table
+
+    def labels(self, task: int) -> Labels:
+        """Return the truth of one task."""
+        truth: Labels = self.cohort.labels[self.indices, task]
+        return truth
+
+
+def whole(cohort: Cohort) -> Group:
+    """Return all cases of a cohort as one part."""
+    return Group(cohort=cohort, indices=np.arange(len(cohort.cases)))
 
 
 def risk_of(tumour: Tumour, risk: Risk) -> float:
@@ -81,25 +119,50 @@ def labels_of(seed: int, chances: Sequence[float]) -> Labels:
     return labels
 
 
-def phantom_cohort(risks: Sequence[Risk], images: Images, *, first: int) -> Cohort:
+def phantom_cohort(
+    risks: Sequence[Risk], images: Images, *, first: int, scanners: Sequence[str] = ()
+) -> Cohort:
     """Join the images of the seeds from ``first`` on with covariates, risks and labels.
 
     A case's labels come from its own seed, independently for each task given its traits.
     """
     covariates, probabilities, labels = [], [], []
-    for seed, suv_max in enumerate(images.suv_max, start=first):
+    seeds = range(first, first + len(images.suv_max))
+    for seed, suv_max in zip(seeds, images.suv_max, strict=True):
         phantom = random_phantom(seed)
         assert phantom.tumour is not None
         chances = [risk_of(phantom.tumour, risk) for risk in risks]
         covariates.append(covariates_of(phantom, float(suv_max)))
         probabilities.append(chances)
         labels.append(labels_of(seed, chances))
+    table = np.asarray(covariates)
+    columns = groups_of(table, COVARIATES)
+    if scanners:
+        columns["subgroup:scanner"] = tuple(scanner_of(seed, scanners) for seed in seeds)
     return Cohort(
+        cases=tuple(f"phantom-{seed}" for seed in seeds),
         images=images,
-        covariates=np.asarray(covariates),
-        risks=np.asarray(probabilities),
+        covariates=table,
         labels=np.asarray(labels),
+        risks=np.asarray(probabilities),
+        columns=columns,
     )
+
+
+def groups_of(covariates: Floats, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the subgroups of sex and size as columns of a table of scores; ``""``: not known."""
+    known = dict(zip(names, covariates.T, strict=True))
+    return {
+        "subgroup:sex": _grouped(known["male"], 0.5, ("women", "men")),
+        "subgroup:size": _grouped(
+            np.exp(known["log_diameter"]), GROUP_MM, (f"up to {GROUP_MM:g} mm", "larger")
+        ),
+    }
+
+
+def _grouped(values: Floats, highest: float, names: tuple[str, str]) -> tuple[str, ...]:
+    """Name each value by whether it is at most ``highest``, or above; what is not known is ""."""
+    return tuple("" if np.isnan(value) else names[int(value > highest)] for value in values)
 
 
 def require_both_classes(labels: Labels, names: Sequence[str], part: str) -> None:

@@ -5,6 +5,7 @@
   - PretrainedUnusable    give a file whose weights fit the encoder
   - Diverged              lower the learning rate, or look at the images
   - NoOdds                take other covariates, or more cases; of training.odds
+  - NoCovariates          the same; of training.clinical
 """
 
 

@@ -21,12 +21,14 @@ def evaluate(bundle: Bundle, recipe: Recipe, *, processes: int, track: Track) ->
     """
     first, count = recipe.cohort.test_first_seed, recipe.cohort.test
     cohort = cohort_again(bundle, recipe, range(first, first + count), processes, track)
+    risks = cohort.risks
+    assert risks is not None  # of phantoms they are known
     rows = []
     for index, task in enumerate(bundle.tasks):
         engine = onnx_engine.open_engine(bundle.onnx_path(task), threads=1)
         scores = {
             "fusion": engine_margins(engine, cohort.images.planes, bundle.card.inputs),
-            "bayes": cohort.risks[:, index],
+            "bayes": risks[:, index],
         }
         truth = cohort.labels[:, index]
         for model, score in scores.items():

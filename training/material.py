@@ -2,7 +2,8 @@
 
 import hashlib
 import inspect
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,19 @@ from inference import anatomy, phantom, preprocess, resample, scanner, shapes
 from inference.card import Inputs
 from inference.codec import canonical, encode
 from training import augment, images
-from training.cohort import Cohort, Indices, phantom_cohort, require_both_classes, split
+from training.cohort import (
+    Cohort,
+    Group,
+    Indices,
+    phantom_cohort,
+    require_both_classes,
+    split,
+    whole,
+)
 from training.distributed import ALONE, World
 from training.feeding import fitted_inputs
 from training.images import Drawing, draw_images, open_images, save_images, unit_inputs
+from training.partition import Part, split_digest
 from training.progress import Track
 from training.recipe import Recipe
 
@@ -35,6 +45,19 @@ class Resources:
     world: World = ALONE
 
 
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where the cases come from, as a table of answers tells it."""
+
+    source: str
+    """``phantoms`` or ``patients``."""
+    name: str
+    digest: str = ""
+    split_digest: str
+    without_lesion: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By part, the patients in whom no lesion was found."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Material:
     """The pool with its one split for all tasks, the test set, and inputs with normalisers."""
@@ -45,6 +68,19 @@ class Material:
     training: Indices
     validation: Indices
     test: Cohort
+    external: Cohort | None = None
+    """Patients of centres that nobody else is of."""
+    origin: Origin
+
+    @property
+    def groups(self) -> Mapping[Part, Group]:
+        """The cases of each part."""
+        found = {
+            Part.TRAINING: Group(cohort=self.pool, indices=self.training),
+            Part.VALIDATION: Group(cohort=self.pool, indices=self.validation),
+            Part.TEST: whole(self.test),
+        }
+        return found if self.external is None else {**found, Part.EXTERNAL: whole(self.external)}
 
 
 def material(recipe: Recipe, resources: Resources, track: Track) -> Material:
@@ -62,15 +98,21 @@ def material(recipe: Recipe, resources: Resources, track: Track) -> Material:
     first, unseen = asked.first_seed, asked.test_first_seed
     seeds, test_seeds = range(first, first + asked.training), range(unseen, unseen + asked.test)
     pool_folder = _drawn(seeds, drawing, resources, track)
-    pool = phantom_cohort(risks, open_images(pool_folder), first=first)
+    scanners = asked.scanners
+    pool = phantom_cohort(risks, open_images(pool_folder), first=first, scanners=scanners)
     test_folder = _drawn(test_seeds, replace(drawing, variants=0), resources, track)
     rng = np.random.default_rng(recipe.seed)
     training, validation = split(pool.labels, asked.validation_share, rng)
-    test = phantom_cohort(risks, open_images(test_folder), first=unseen)
+    test = phantom_cohort(risks, open_images(test_folder), first=unseen, scanners=scanners)
     names = [task.name for task in recipe.tasks]
     require_both_classes(pool.labels[training], names, "training")
     require_both_classes(pool.labels[validation], names, "validation")
     require_both_classes(test.labels, names, "test")
+    parts = {
+        **dict.fromkeys((pool.cases[index] for index in training), Part.TRAINING),
+        **dict.fromkeys((pool.cases[index] for index in validation), Part.VALIDATION),
+        **dict.fromkeys(test.cases, Part.TEST),
+    }
     return Material(
         inputs=fitted_inputs(pool.images.planes[training], unit),
         pool=pool,
@@ -78,6 +120,7 @@ def material(recipe: Recipe, resources: Resources, track: Track) -> Material:
         training=training,
         validation=validation,
         test=test,
+        origin=Origin(source="phantoms", name=recipe.name, split_digest=split_digest(parts)),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.codec import canonical, digest
 from training.labels import NodalClass
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -71,6 +72,11 @@ def partition(placed: Sequence[Placed], plan: SplitPlan) -> Mapping[str, Part]:
         line = [one.patient for one in sorted(drawn, key=lambda one: one.centre)]
         parts |= dict(zip(line, _dealt(len(line), plan, rng), strict=True))
     return parts
+
+
+def split_digest(parts: Mapping[str, Part]) -> str:
+    """Return the digest of who lies in which part, and of nothing else."""
+    return digest(canonical(sorted([name, part.value] for name, part in parts.items())))
 
 
 def _dealt(count: int, plan: SplitPlan, rng: np.random.Generator) -> list[Part]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from inference.codec import Malformed, canonical, decode, digest, encode, loads
 from training.labels import LabelRules, NodalClass
 from training.outcomes import CohortUnusable
-from training.partition import Part, Placed, SplitPlan, partition
+from training.partition import Part, Placed, SplitPlan, partition, split_digest
 
 SCHEMA = 1
 FILE = "cohort.json"
@@ -77,7 +77,7 @@ class PatientCohort:
     @property
     def split_digest(self) -> str:
         """The digest of who lies in which part, and of nothing else."""
-        return digest(canonical(sorted([one.patient, one.part.value] for one in self.members)))
+        return split_digest({one.patient: one.part for one in self.members})
 
 
 @dataclass(frozen=True, kw_only=True)

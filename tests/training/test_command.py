@@ -2,13 +2,18 @@
 
 import csv
 
+import numpy as np
 import pytest
 import yaml
 
-from inference import case
+from inference import case, onnx_engine
 from inference.bundle import default_path, load
 from inference.codec import encode
+from training import scores
 from training.__main__ import main
+from training.evaluate import engine_margins
+from training.statistics import auroc
+from training.statistics.table import read
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +27,8 @@ def recipe_path(tiny_recipe, tmp_path_factory):
 def made(recipe_path, tmp_path_factory):
     """The bundle of the tiny recipe."""
     out = tmp_path_factory.mktemp("made") / "tiny"
-    assert main(["bundle", str(recipe_path), "--out", str(out), "--processes", "1", "--quiet"]) == 0
+    told = ["--answers", str(out.with_name("answers")), "--processes", "1", "--quiet"]
+    assert main(["bundle", str(recipe_path), "--out", str(out), *told]) == 0
     return out
 
 
@@ -41,6 +47,48 @@ def test_the_bundle_command_writes_a_bundle_that_loads(made, tiny_recipe):
     assert all(row.low <= row.auroc <= row.high for row in bundle.card.performance)
     assert bundle.card.training_set["phantoms_test"] == tiny_recipe.cohort.test
     assert bundle.card.limits == tiny_recipe.limits
+
+
+@pytest.mark.slow
+def test_the_answers_are_tables_that_the_statistics_read(made, tiny_recipe):
+    """Of each part; the card's AUROC of the fusion network is that of its column in the test."""
+    folder = made.with_name("answers")
+    told, bundle = scores.read(folder), load(made)
+
+    assert (told.source, told.bundle_digest) == ("phantoms", bundle.digest)
+    assert told.cases == {"training": 40, "validation": 8, "test": 40}
+    on_card = {(row.task, row.model): row for row in bundle.card.performance}
+    for task in told.tasks:
+        for part, count in told.cases.items():
+            table = read(folder / task / f"{part}.csv")
+            assert list(table.models) == list(told.models)
+            assert len(table.cases) == count
+            assert int(table.labels.sum()) == told.positives[task][part]
+            assert set(table.subgroups) == {"sex", "size", "scanner"}
+        for model, margins in table.models.items():
+            row = on_card[task, model]
+            assert round(auroc(table.labels, margins), 4) == row.auroc
+            assert row.cases == len(margins)
+    first = tiny_recipe.cohort.test_first_seed
+    assert list(table.cases) == [f"phantom-{first + n}" for n in range(40)]
+
+
+@pytest.mark.slow
+def test_the_cases_of_the_answers_give_their_margins_to_the_engine(made):
+    """What the report shows is what the network saw: ONNX Runtime gives the same margins."""
+    folder, bundle = made.with_name("answers"), load(made)
+    for task in bundle.tasks:
+        table = read(folder / task.name / "test.csv")
+        with np.load(folder / task.name / "cases.npz", allow_pickle=False) as held:
+            cases = dict(held)
+
+        engine = onnx_engine.open_engine(bundle.onnx_path(task), threads=1)
+        seen = engine_margins(engine, cases["planes"], bundle.card.inputs)
+
+        assert np.allclose(seen, cases["margin"], atol=1e-4)
+        assert list(cases["case"]) == list(table.cases[cases["index"]])
+        positive = cases["kind"] == "positive-right"
+        assert cases["margin"][positive].max() == table.models["fusion"][table.labels].max()
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 from statsmodels.api import Logit, add_constant
 
 from training.__main__ import main
-from training.clinical import clinical_margins
+from training.clinical import clinical_model as model_of_bundle
 from training.odds import NoOdds, clinical_model, fit
 
 
@@ -150,8 +150,8 @@ def test_the_clinical_row_of_a_bundle_comes_from_the_chosen_covariates():
     known, unseen = rng.normal(size=(400, 6)), rng.normal(size=(50, 6))
     labels = 2 * known[:, 5] + rng.logistic(size=400) > 0
 
-    margins = clinical_margins(known, labels, unseen, p_max=0.001)
-    all_of_them = clinical_margins(known, labels, unseen)
+    margins = model_of_bundle(known, labels, p_max=0.001)(unseen)
+    all_of_them = model_of_bundle(known, labels)(unseen)
 
     assert np.array_equal(np.argsort(margins), np.argsort(unseen[:, 5]))
     assert not np.array_equal(np.argsort(all_of_them), np.argsort(unseen[:, 5]))
