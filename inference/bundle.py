@@ -78,9 +78,7 @@ def load(path: Path) -> Bundle:
     familiar = {
         task.name: read(path / task.familiarity.file) for task in card.tasks if task.familiarity
     }
-    return Bundle(
-        folder=path, card=card, digest=digest(canonical(encode(card))), familiar=familiar
-    )
+    return Bundle(folder=path, card=card, digest=digest(canonical(encode(card))), familiar=familiar)
 
 
 def save(folder: Path, card: Card, contents: Mapping[str, bytes]) -> Bundle:

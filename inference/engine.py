@@ -1,6 +1,6 @@
 """What every back end can do with a network."""
 
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 from inference.volume import Voxels
 
@@ -8,13 +8,20 @@ F32, F16, BF16, INT8 = "f32", "f16", "bf16", "int8"
 """What convolutions calculate in."""
 LOGITS = "logits"
 SALIENCY = "saliency"
-"""The outputs of a network; one made before saliency was has the first alone."""
+FEATURES = "features"
+OUTPUTS = (LOGITS, SALIENCY, FEATURES)
+"""The outputs of a network, the newest last; one made before these were has the first ones."""
 
-Explained: TypeAlias = tuple[Voxels, Voxels | None]
-"""Logits ``(n, 2)``, and saliency ``(n, row, column)`` where the network has that output.
 
-Saliency is 0 or more. Its cell ``i`` lies on pixel ``i * pixels / cells``, rows and columns alike.
-"""
+class Explained(NamedTuple):
+    """What one run of a network gives, in the order of ``OUTPUTS``; None for an output it lacks."""
+
+    logits: Voxels
+    """``(n, 2)``."""
+    saliency: Voxels | None = None
+    """``(n, row, column)``, 0 or more. Cell ``i`` lies on pixel ``i * pixels / cells``."""
+    features: Voxels | None = None
+    """``(n, feature)``: what the logits are made of."""
 
 
 class Engine(Protocol):
@@ -40,5 +47,5 @@ class Engine(Protocol):
         ...
 
     def explained(self, pet: Voxels, ct: Voxels) -> Explained:
-        """Return the logits and where the network looked, from one run of it."""
+        """Return the logits, where the network looked and what it saw there, from one run of it."""
         ...

@@ -60,6 +60,20 @@ class Prediction:
     task: str
     probability: float
     cutoff: float
+    distance: float | None = None
+    """How far what the network saw lies from its training set; None where the bundle cannot tell.
+
+    Mahalanobis, of the features that the probability is made of.
+    """
+    distance_max: float | None = None
+    """Beyond this it is unlike the training set."""
+
+    @property
+    def familiar(self) -> bool:
+        """Whether what the network saw is not known to be unlike its training set."""
+        if self.distance is None or self.distance_max is None:
+            return True
+        return self.distance <= self.distance_max
 
     @property
     def high(self) -> bool:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from inference.engine import LOGITS, SALIENCY, Explained
+from inference.engine import OUTPUTS, Explained
 from inference.errors import EngineUnavailable
 from inference.volume import Voxels
 
@@ -25,17 +25,17 @@ class OnnxEngine:
 
     def __init__(self, session: InferenceSession) -> None:
         self._session = session
-        self._tells = SALIENCY in {output.name for output in session.get_outputs()}
+        told = {output.name for output in session.get_outputs()}
+        self._outputs = [name for name in OUTPUTS if name in told]
 
     def logits(self, pet: Voxels, ct: Voxels) -> Voxels:
         """Map ``(n, channel, row, column)`` PET and CT inputs to ``(n, 2)`` logits."""
-        return self.explained(pet, ct)[0]
+        return self.explained(pet, ct).logits
 
     def explained(self, pet: Voxels, ct: Voxels) -> Explained:
-        """Return the logits and where the network looked, from one run of it."""
-        outputs = [LOGITS, SALIENCY] if self._tells else [LOGITS]
-        logits, *saliency = self._session.run(outputs, {"pet": pet, "ct": ct})
-        return logits, saliency[0] if saliency else None
+        """Return every output that the network has, from one run of it."""
+        found = self._session.run(self._outputs, {"pet": pet, "ct": ct})
+        return Explained(**dict(zip(self._outputs, found, strict=True)))
 
 
 def open_engine(onnx_path: Path, *, threads: int) -> OnnxEngine:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from inference.engine import LOGITS, SALIENCY, Explained
+from inference.engine import OUTPUTS, Explained
 from inference.errors import EngineUnavailable
 from inference.volume import Voxels
 
@@ -32,17 +32,18 @@ class OpenVinoEngine:
     def __init__(self, compiled: CompiledModel, precision: str) -> None:
         self._compiled = compiled
         self.precision = precision
-        self._tells = any(SALIENCY in output.get_names() for output in compiled.outputs)
+        told = {name for output in compiled.outputs for name in output.get_names()}
+        self._outputs = [name for name in OUTPUTS if name in told]
 
     def logits(self, pet: Voxels, ct: Voxels) -> Voxels:
         """Map ``(n, channel, row, column)`` PET and CT inputs to ``(n, 2)`` logits."""
-        return self.explained(pet, ct)[0]
+        return self.explained(pet, ct).logits
 
     def explained(self, pet: Voxels, ct: Voxels) -> Explained:
-        """Return the logits and where the network looked, from one run of it."""
+        """Return every output that the network has, from one run of it."""
         # A request of its own, so that threads never share buffers; the copies outlive it.
         found = self._compiled.create_infer_request().infer({"pet": pet, "ct": ct})
-        return found[LOGITS].copy(), found[SALIENCY].copy() if self._tells else None
+        return Explained(**{name: found[name].copy() for name in self._outputs})
 
 
 def open_engine(onnx_path: Path, *, threads: int, precision: str = "f32") -> OpenVinoEngine:

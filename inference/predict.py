@@ -1,12 +1,14 @@
-"""From a lesion to each task's probability, with where its network looked."""
+"""From a lesion to each task's probability, with what its network saw and where it looked."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from inference.bundle import Bundle
-from inference.engine import Engine
+from inference.card import Task
+from inference.engine import Engine, Explained
 from inference.errors import InferenceError
+from inference.familiar import Familiar
 from inference.findings import Lesion, Prediction, Saliency
 from inference.petct import PetCt
 from inference.preprocess import network_inputs
@@ -19,29 +21,51 @@ def predict(
     """Return one calibrated prediction for each task, in the card's order, and their saliency.
 
     ``engines`` maps the name of each task to an engine that is open on the task's network.
-    A network that does not tell where it looked has no saliency. ``InferenceError`` where a network
-    gives something that is no number.
+    A network that does not tell where it looked has no saliency, and a prediction whose bundle does
+    not tell what its training set looked like has no distance. ``InferenceError`` where a network
+    gives something that is no number, or other features than its statistics are of.
     """
     pet, ct = network_inputs(petct, lesion.centroid_lps_mm, bundle.card.inputs)
     predictions, saliency = [], []
     for task in bundle.tasks:
-        logits, cells = engines[task.name].explained(pet, ct)
-        negative, positive = logits[0]
-        margin = float(positive) - float(negative)
-        if not np.isfinite(margin):
-            raise InferenceError(f"{task.onnx} gave logits {negative} and {positive}")
-        probability = task.calibration.probability(margin)
-        predictions.append(Prediction(task=task.name, probability=probability, cutoff=task.cutoff))
-        if cells is not None:
-            if not np.all(np.isfinite(cells)):
+        told = engines[task.name].explained(pet, ct)
+        predictions.append(_prediction(task, bundle, told))
+        if told.saliency is not None:
+            if not np.all(np.isfinite(told.saliency)):
                 raise InferenceError(f"{task.onnx} gave a saliency that is not finite")
             saliency.append(
                 saliency_on_pet(
                     task.name,
-                    cells[0],
+                    told.saliency[0],
                     pet=petct.pet.grid,
                     centre=lesion.centroid_lps_mm,
                     inputs=bundle.card.inputs,
                 )
             )
     return tuple(predictions), tuple(saliency)
+
+
+def _prediction(task: Task, bundle: Bundle, told: Explained) -> Prediction:
+    negative, positive = told.logits[0]
+    margin = float(positive) - float(negative)
+    if not np.isfinite(margin):
+        raise InferenceError(f"{task.onnx} gave logits {negative} and {positive}")
+    limit = task.familiarity
+    return Prediction(
+        task=task.name,
+        probability=task.calibration.probability(margin),
+        cutoff=task.cutoff,
+        distance=None if limit is None else _distance(task, bundle.familiar[task.name], told),
+        distance_max=None if limit is None else limit.distance_max,
+    )
+
+
+def _distance(task: Task, familiar: Familiar, told: Explained) -> float:
+    if told.features is None or told.features.shape[1:] != familiar.mean.shape:
+        raise InferenceError(
+            f"{task.onnx} does not give the {familiar.features} features that its statistics are of"
+        )
+    (distance,) = familiar.distances(told.features)
+    if not np.isfinite(distance):
+        raise InferenceError(f"{task.onnx} gave features that are not finite")
+    return float(distance)

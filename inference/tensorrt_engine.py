@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from inference import gpu as gpus
-from inference.engine import LOGITS, SALIENCY, Explained
+from inference.engine import OUTPUTS, Explained
 from inference.errors import DeviceLost, EngineUnavailable
 from inference.gpu import Gpu
 from inference.plans import Making, Plans
@@ -79,7 +79,7 @@ class TensorRtEngine:
         self._stream = torch.cuda.Stream(ground.gpu.ordinal)
         self._runs: dict[int, _Run] = {}
         names = [plan.get_tensor_name(number) for number in range(plan.num_io_tensors)]
-        self._outputs = tuple(name for name in (LOGITS, SALIENCY) if name in names)
+        self._outputs = tuple(name for name in OUTPUTS if name in names)
         self._largest = int(plan.get_tensor_profile_shape(INPUTS[0], 0)[2][0])
 
     @property
@@ -99,10 +99,10 @@ class TensorRtEngine:
 
     def logits(self, pet: Voxels, ct: Voxels) -> Voxels:
         """Map ``(n, channel, row, column)`` PET and CT inputs to ``(n, 2)`` logits."""
-        return self.explained(pet, ct)[0]
+        return self.explained(pet, ct).logits
 
     def explained(self, pet: Voxels, ct: Voxels) -> Explained:
-        """Return the logits and where the network looked, from one run of it for a batch.
+        """Return every output that the network has, from one run of it for a batch.
 
         ``DeviceLost`` where the GPU fails: CUDA answers a process whose kernel failed no more.
         """
@@ -114,8 +114,9 @@ class TensorRtEngine:
                     found.append(self._run_of(pet[part])({"pet": pet[part], "ct": ct[part]}))
                 except RuntimeError as error:
                     raise DeviceLost(f"{self.name} on {self.device}: {error}") from error
-        joined = {name: np.concatenate([part[name] for part in found]) for name in self._outputs}
-        return joined[LOGITS], joined.get(SALIENCY)
+        return Explained(
+            **{name: np.concatenate([part[name] for part in found]) for name in self._outputs}
+        )
 
     def _run_of(self, part: Voxels) -> "_Run":
         """Return the run for a batch of so many or a few more: 1, 2, 4, up to the plan's most."""

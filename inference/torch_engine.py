@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from inference.engine import LOGITS, SALIENCY, Explained
+from inference.engine import OUTPUTS, Explained
 from inference.errors import EngineUnavailable
 from inference.volume import Voxels
 
@@ -33,7 +33,8 @@ class TorchEngine:
         self._nodes = [_Node(node) for node in graph.node]
         self._constants = {tensor.name: _tensor(tensor).to(device) for tensor in graph.initializer}
         self._device = device
-        self._tells = SALIENCY in {output.name for output in graph.output}
+        told = {output.name for output in graph.output}
+        self._outputs = [name for name in OUTPUTS if name in told]
 
     @property
     def device(self) -> str:
@@ -42,10 +43,10 @@ class TorchEngine:
 
     def logits(self, pet: Voxels, ct: Voxels) -> Voxels:
         """Map ``(n, channel, row, column)`` PET and CT inputs to ``(n, 2)`` logits."""
-        return self.explained(pet, ct)[0]
+        return self.explained(pet, ct).logits
 
     def explained(self, pet: Voxels, ct: Voxels) -> Explained:
-        """Return the logits and where the network looked, from one run of it."""
+        """Return every output that the network has, from one run of it."""
         with torch.inference_mode():
             known = dict(self._constants)
             known["pet"] = torch.from_numpy(pet).to(self._device)
@@ -54,9 +55,7 @@ class TorchEngine:
                 known[node.output] = node.run(
                     [known[name] if name else None for name in node.inputs]
                 )
-            logits: Voxels = known[LOGITS].cpu().numpy()
-            saliency: Voxels | None = known[SALIENCY].cpu().numpy() if self._tells else None
-        return logits, saliency
+            return Explained(**{name: known[name].cpu().numpy() for name in self._outputs})
 
 
 def open_engine(onnx_path: Path, *, threads: int, device: str = "cpu") -> TorchEngine:

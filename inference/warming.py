@@ -18,13 +18,13 @@ def warm(engine: Engine, inputs: Inputs, reference: Engine | None = None) -> Non
     logits.
     """
     pet, ct = _example(inputs)
-    found, saliency = engine.explained(pet, ct)
-    if not (np.isfinite(found).all() and (saliency is None or np.isfinite(saliency).all())):
+    told = engine.explained(pet, ct)
+    if not all(np.isfinite(output).all() for output in told if output is not None):
         raise EngineUnavailable(f"{engine.name} gives what is no number on {engine.device}")
     if reference is None:
         return
     expected = reference.logits(pet, ct)
-    difference = float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
+    difference = float(np.abs(told.logits - expected).max() / max(1.0, np.abs(expected).max()))
     if difference > DIFFERENCE_MAX[engine.precision]:
         raise EngineUnavailable(
             f"{engine.name} in {engine.precision} on {engine.device} differs from "

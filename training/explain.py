@@ -1,4 +1,4 @@
-"""Writes out, in forward operations alone, where a fusion network looked.
+"""Writes out, in forward operations alone, where a fusion network looked and what it saw.
 
 An inference engine has no autograd, so the gradient of the margin (logit 1 - logit 0) is spelt out:
 each operation gives its result and the way back, from a gradient on the result to one on its input.
@@ -17,17 +17,21 @@ from training.networks import Fusion
 Back = Callable[[Tensor], Tensor]
 """Carries the margin's gradient from an operation's result to its input."""
 
+HIDDEN = 3
+"""Of the head's layers, the one whose result is the features."""
+
 SMOOTHING = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 """Along rows and columns: SD one cell. Strides leave a chequered gradient, which this evens out."""
 
 
 class Explained(nn.Module):  # type: ignore[misc]  # torch is not followed, so Module is Any
-    """A trained fusion network whose second output is its saliency.
+    """A trained fusion network that gives its saliency and its features beside its logits.
 
     The saliency is HiResCAM (Draelos and Carin, arXiv:2011.08891), that is Grad-CAM whose gradients
     are not averaged over the map before they meet the activations, of the maps that both stems give
     before their pooling: half as many cells as pixels along each side, cell ``i`` on pixel ``2 i``.
-    A cell's number is what it adds to the margin, smoothed, and 0 where it takes away.
+    A cell's number is what it adds to the margin, smoothed, and 0 where it takes away. The features
+    are the activations of the head's hidden layer, of which the logits are a weighted sum.
     """
 
     def __init__(self, network: Fusion) -> None:
@@ -37,16 +41,19 @@ class Explained(nn.Module):  # type: ignore[misc]  # torch is not followed, so M
         self.register_buffer("places", torch.eye(9).reshape(9, 1, 3, 3))
         self.register_buffer("kernel", _kernel())
 
-    def forward(self, pet: Tensor, ct: Tensor) -> tuple[Tensor, Tensor]:
-        """Map two ``(n, plane, row, column)`` to ``(n, 2)`` logits and ``(n, row, column)``."""
+    def forward(self, pet: Tensor, ct: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map two ``(n, plane, row, column)`` to logits, saliency and features.
+
+        These are ``(n, 2)``, ``(n, row, column)`` and ``(n, feature)``.
+        """
         pet_stem, pet_maps, pet_back = self.pet(pet)
         ct_stem, ct_maps, ct_back = self.ct(ct)
-        logits, gradient = self.head(torch.cat([pet_maps, ct_maps], dim=1))
+        logits, features, gradient = self.head(torch.cat([pet_maps, ct_maps], dim=1))
         channels = pet_maps.shape[1]
         shares = self._shares(pet_stem, pet_back(gradient[:, :channels]))
         shares = shares + self._shares(ct_stem, ct_back(gradient[:, channels:]))
         smooth = functional.conv2d(shares, self.kernel, padding=len(SMOOTHING) // 2)
-        return logits, functional.relu(smooth).squeeze(1)
+        return logits, functional.relu(smooth).squeeze(1), features
 
     def _shares(self, stem: Tensor, gradient: Tensor) -> Tensor:
         """Return gradient times activation of each cell of ``stem``, summed over the channels.
@@ -69,17 +76,23 @@ class Explained(nn.Module):  # type: ignore[misc]  # torch is not followed, so M
         return _transposed((greatest * each).sum(dim=2), self.places, stem, stride=2)
 
 
-def by_autograd(network: Fusion, pet: Tensor, ct: Tensor) -> tuple[Tensor, Tensor]:
+def by_autograd(network: Fusion, pet: Tensor, ct: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the same as ``Explained`` does, by torch's autograd: what the export is held against.
 
     The network must be in evaluation mode. The two differ only where several activations of one
     pooling window are equally great: torch gives all of the gradient to the first of them.
     """
     stems: list[Tensor] = []
+    hidden: list[Tensor] = []
     hooks = [
         encoder.stem[2].register_forward_hook(lambda _module, _given, stem: stems.append(stem))
         for encoder in (network.pet_encoder, network.ct_encoder)
     ]
+    hooks.append(
+        network.head.dense[HIDDEN].register_forward_hook(
+            lambda _module, _given, features: hidden.append(features)
+        )
+    )
     try:
         logits: Tensor = network(pet, ct)[0]
     finally:
@@ -91,7 +104,8 @@ def by_autograd(network: Fusion, pet: Tensor, ct: Tensor) -> tuple[Tensor, Tenso
         for gradient, stem in zip(gradients, stems, strict=True)
     )
     smooth = functional.conv2d(shares, _kernel(), padding=len(SMOOTHING) // 2)
-    return logits.detach(), functional.relu(smooth).squeeze(1).detach()
+    (features,) = hidden
+    return logits.detach(), functional.relu(smooth).squeeze(1).detach(), features.detach()
 
 
 class _Encoder(nn.Module):  # type: ignore[misc]  # as above
@@ -152,8 +166,8 @@ class _Head(nn.Module):  # type: ignore[misc]  # as above
         self.first = _normed_first(first_norm, first)
         self.second = _normed_first(second_norm, second)
 
-    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits, and the margin's gradient on the maps."""
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the logits, the hidden layer, and the margin's gradient on the maps."""
         channels, cells = maps.shape[1], maps.shape[2] * maps.shape[3]
         most = maps.amax(dim=(2, 3), keepdim=True)
         pooled = torch.cat([most.flatten(1), maps.mean(dim=(2, 3))], dim=1)
@@ -164,7 +178,7 @@ class _Head(nn.Module):  # type: ignore[misc]  # as above
         gradient = (_unrectified(margin, hidden) @ self.first.weight)[..., None, None]
         greatest = (maps == most).to(maps.dtype)
         shared = gradient[:, :channels] / greatest.sum(dim=(2, 3), keepdim=True)
-        return logits, greatest * shared + gradient[:, channels:] / cells
+        return logits, hidden, greatest * shared + gradient[:, channels:] / cells
 
 
 def _normed_first(norm: nn.BatchNorm1d, dense: nn.Linear) -> nn.Linear:

@@ -17,6 +17,11 @@ ENGINES = {"openvino": openvino_engine, "onnxruntime": onnx_engine, "torch": tor
 every_engine = pytest.mark.parametrize("back_end", ENGINES.values(), ids=ENGINES.keys())
 
 
+def outputs(engine, pet, ct):
+    """What the network gives in one run, without what it lacks."""
+    return [found for found in engine.explained(pet, ct) if found is not None]
+
+
 def inputs(count, side, seed=0):
     rng = np.random.default_rng(seed)
     pet = rng.normal(size=(count, 3, side, side)).astype(np.float32)
@@ -64,9 +69,9 @@ def test_an_engine_gives_logits_and_saliency_of_the_torch_network_in_one_run(
     pet, ct = inputs(5, 32)
     engine = back_end.open_engine(path, threads=1)
 
-    logits, saliency = engine.explained(pet, ct)
+    logits, saliency, _ = engine.explained(pet, ct)
 
-    _, expected = by_autograd(network, torch.from_numpy(pet), torch.from_numpy(ct))
+    _, expected, _ = by_autograd(network, torch.from_numpy(pet), torch.from_numpy(ct))
     assert saliency.shape == (5, 16, 16)
     assert saliency.dtype == np.float32
     assert expected.max() > 0.01
@@ -75,17 +80,37 @@ def test_an_engine_gives_logits_and_saliency_of_the_torch_network_in_one_run(
 
 
 @every_engine
-def test_a_network_without_that_output_has_no_saliency(back_end, random_network, tmp_path):
-    """As the networks of bundles made before saliency was."""
+def test_features_are_what_the_last_layer_makes_the_logits_of(back_end, random_network):
+    network, path = random_network
+    pet, ct = inputs(5, 32)
+
+    logits, _, features = back_end.open_engine(path, threads=1).explained(pet, ct)
+
+    assert features.shape == (5, 8)
+    assert features.dtype == np.float32
+    norm, _, last = network.head.dense[4:]
+    with torch.inference_mode():
+        made = last(norm(torch.from_numpy(features))).numpy()
+    assert np.abs(made - logits).max() < 1e-4
+
+
+@every_engine
+def test_a_network_without_those_outputs_has_no_saliency_and_no_features(
+    back_end, random_network, tmp_path
+):
+    """As the networks of bundles made before these were."""
     network, path = random_network
     model = onnx.load(str(path))
     kept = onnx.utils.Extractor(model).extract_model(["pet", "ct"], ["logits"])
     onnx.save(kept, str(tmp_path / "old.onnx"))
     pet, ct = inputs(2, 32)
 
-    logits, saliency = back_end.open_engine(tmp_path / "old.onnx", threads=1).explained(pet, ct)
+    logits, saliency, features = back_end.open_engine(tmp_path / "old.onnx", threads=1).explained(
+        pet, ct
+    )
 
     assert saliency is None
+    assert features is None
     assert "ConvTranspose" not in {node.op_type for node in kept.graph.node}
     with torch.inference_mode():
         expected = network(torch.from_numpy(pet), torch.from_numpy(ct))[0].numpy()
@@ -112,7 +137,7 @@ def test_all_engines_agree_on_the_shipped_networks(name):
     pet, ct = inputs(3, bundle.card.inputs.crop_side)
 
     first, *others = (
-        back_end.open_engine(path, threads=1).explained(pet, ct) for back_end in ENGINES.values()
+        outputs(back_end.open_engine(path, threads=1), pet, ct) for back_end in ENGINES.values()
     )
 
     for reference, *found in zip(first, *others, strict=True):

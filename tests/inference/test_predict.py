@@ -5,6 +5,7 @@ import pytest
 
 from inference import onnx_engine
 from inference.bundle import default_path, load
+from inference.engine import Explained
 from inference.errors import InferenceError
 from inference.findings import Lesion
 from inference.phantom import SCANNERS, Phantom, Tumour, draw, tumour_region
@@ -28,7 +29,7 @@ class Fixed:
         return self.given
 
     def explained(self, *_images):
-        return self.given, self.cells
+        return Explained(self.given, self.cells)
 
 
 def phantom_case(**traits):

@@ -159,8 +159,8 @@ def surroundings(phantom, scanner, around):
 
 def looked(petct, centre, bundle, engine):
     """Return the map of one network on the PET of a study."""
-    _, cells = engine.explained(*network_inputs(petct, centre, bundle.card.inputs))
-    return placed(cells[0], bundle, pet=petct.pet.grid, centre=centre)
+    told = engine.explained(*network_inputs(petct, centre, bundle.card.inputs))
+    return placed(told.saliency[0], bundle, pet=petct.pet.grid, centre=centre)
 
 
 def on_ball(volume, centre, diameter_mm):
@@ -304,11 +304,11 @@ def test_weights_in_another_order_look_elsewhere(bundle, engines, unseen, tmp_pa
             strict=True,
         )
     ]
-    _, trained = engines[task].explained(*images)
+    trained = engines[task].explained(*images).saliency
     path = bundle.onnx_path(bundle.card.task(task))
     correlations = []
     for seed in range(4):
-        _, random = shuffled(path, parts, seed, tmp_path).explained(*images)
+        random = shuffled(path, parts, seed, tmp_path).explained(*images).saliency
         correlations += [
             spearmanr(one.ravel(), other.ravel()).statistic
             for one, other in zip(trained, random, strict=True)

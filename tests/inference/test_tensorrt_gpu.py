@@ -43,6 +43,11 @@ def open_kind(request, path, tmp_path_factory):
     return opened
 
 
+def outputs(engine, pet, ct):
+    """What the network gives in one run, without what it lacks."""
+    return [found for found in engine.explained(pet, ct) if found is not None]
+
+
 def inputs(count):
     rng = np.random.default_rng(count)
     return rng.normal(size=(2, count, 3, 48, 48)).astype(np.float32)
@@ -55,9 +60,9 @@ def test_logits_and_saliency_are_onnx_runtimes(open_kind, path, precision, count
     pet, ct = inputs(count)
     engine = open_kind(precision)
 
-    found = engine.explained(pet, ct)
+    found = outputs(engine, pet, ct)
 
-    expected = onnx_engine.open_engine(path, threads=1).explained(pet, ct)
+    expected = outputs(onnx_engine.open_engine(path, threads=1), pet, ct)
     for one, other in zip(found, expected, strict=True):
         assert one.shape == other.shape
         scale = max(1.0, float(np.abs(other).max()))
@@ -66,11 +71,11 @@ def test_logits_and_saliency_are_onnx_runtimes(open_kind, path, precision, count
 
 def test_a_later_run_does_not_change_an_earlier_answer(open_kind):
     engine = open_kind("f32")
-    first = engine.explained(*inputs(1))
+    first = outputs(engine, *inputs(1))
     kept = [part.copy() for part in first]
 
     engine.explained(*inputs(2))
-    again = engine.explained(*inputs(1))
+    again = outputs(engine, *inputs(1))
 
     for part, copied, repeated in zip(first, kept, again, strict=True):
         assert np.array_equal(part, copied)

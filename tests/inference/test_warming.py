@@ -5,6 +5,7 @@ import pytest
 
 from inference import onnx_engine, openvino_engine
 from inference.bundle import default_path, load
+from inference.engine import Explained
 from inference.errors import EngineUnavailable
 from inference.warming import warm
 
@@ -37,7 +38,7 @@ class Broken:
     name, device, precision = "broken", "a GPU", "f16"
 
     def __init__(self, logits, saliency):
-        self._given = logits, saliency
+        self._given = Explained(logits, saliency)
 
     def explained(self, _pet, _ct):
         return self._given

@@ -56,12 +56,14 @@ def test_the_gradient_that_is_written_out_is_the_one_of_autograd(tiny_recipe, si
     network = lively(tiny_recipe.network)
 
     with torch.inference_mode():
-        logits, saliency = Explained(network)(*images(5, side))
-    expected_logits, expected = by_autograd(network, *images(5, side))
+        logits, saliency, features = Explained(network)(*images(5, side))
+    expected_logits, expected, hidden = by_autograd(network, *images(5, side))
 
     assert saliency.shape == (5, side // 2, side // 2)
     assert expected.max() > 0
     assert torch.allclose(logits, expected_logits, atol=1e-5)
+    assert hidden.max() > 0.1
+    assert torch.allclose(features, hidden, atol=1e-5)
     assert torch.allclose(saliency, expected, atol=1e-5 * float(expected.max()))
 
 
@@ -69,8 +71,8 @@ def test_it_is_so_for_networks_as_wide_as_the_shipped_ones(tiny_recipe):
     network = lively(replace(tiny_recipe.network, widths=(16, 32, 48, 96), hidden=96))
 
     with torch.inference_mode():
-        _, saliency = Explained(network)(*images(2, 48))
-    _, expected = by_autograd(network, *images(2, 48))
+        _, saliency, _ = Explained(network)(*images(2, 48))
+    _, expected, _ = by_autograd(network, *images(2, 48))
 
     assert torch.allclose(saliency, expected, atol=1e-5 * float(expected.max()))
 
@@ -79,8 +81,8 @@ def test_what_speaks_for_one_class_in_a_network_speaks_against_it_in_its_mirror(
     network = lively(tiny_recipe.network)
 
     with torch.inference_mode():
-        logits, here = Explained(network)(*images(2, 32))
-        swapped, there = Explained(mirrored(network))(*images(2, 32))
+        logits, here, _ = Explained(network)(*images(2, 32))
+        swapped, there, _ = Explained(mirrored(network))(*images(2, 32))
 
     assert torch.allclose(logits.flip(1), swapped, atol=1e-6)
     assert here.max() > 0
@@ -102,8 +104,8 @@ def test_the_cells_of_a_network_without_biases_add_up_to_its_margin(tiny_recipe,
     pet, ct = (nn.functional.pad(image, (16, 16, 16, 16)) for image in (pet, ct))
 
     with torch.inference_mode():
-        logits, speaks_for = Explained(network)(pet, ct)
-        _, speaks_against = Explained(mirrored(network))(pet, ct)
+        logits, speaks_for, _ = Explained(network)(pet, ct)
+        _, speaks_against, _ = Explained(mirrored(network))(pet, ct)
 
     margin = float(logits[0, 1] - logits[0, 0])
     assert abs(margin) > 0.1

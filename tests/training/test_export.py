@@ -13,11 +13,11 @@ def exported(tiny_recipe, tiny_inputs):
     return to_onnx(Fusion(tiny_recipe.network), tiny_inputs)
 
 
-def test_a_network_takes_pet_and_ct_of_any_batch_and_gives_logits_and_saliency(exported):
+def test_a_network_takes_pet_and_ct_of_any_batch_and_gives_all_that_engines_know(exported):
     graph = onnx.load_from_string(exported).graph
 
     assert [value.name for value in graph.input] == ["pet", "ct"]
-    assert [value.name for value in graph.output] == ["logits", "saliency"]
+    assert [value.name for value in graph.output] == ["logits", "saliency", "features"]
     for value in (*graph.input, *graph.output):
         assert value.type.tensor_type.shape.dim[0].dim_param
 
