@@ -2,11 +2,12 @@
 
 * J. C. Platt. Advances in Large Margin Classifiers. 1999:61-74.
 * B. Zadrozny, C. Elkan. KDD 2002:694-699 (isotonic).
+* A. P. Oron, N. Flournoy. Statistics in Biopharmaceutical Research 2017;9:258-267 (centred).
 * M. Saerens, P. Latinne, C. Decaestecker. Neural Computation 2002;14:21-41 (prior shift, eq. 2.4).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -74,6 +75,25 @@ def isotonic(labels: Labels, scores: Floats) -> Isotonic:
     )
 
 
+def centred_isotonic(labels: Labels, scores: Floats) -> Isotonic:
+    """Fit ``isotonic`` and draw it through the middle of each level stretch, so that it rises.
+
+    A stretch becomes one knot at its cases' mean score. Ranks are kept between the outer knots, and
+    so is the side of any cut-off there. No probability is nearer to 0 or 1 than half a case.
+    """
+    curve = isotonic(labels, scores)
+    levels = curve.probability(scores)
+    heights, place, counts = np.unique(levels, return_inverse=True, return_counts=True)
+    middles = np.bincount(place, weights=scores) / counts
+    half_a_case = 0.5 / len(scores)
+    return Isotonic(
+        scores=tuple(float(middle) for middle in middles),
+        probabilities=tuple(
+            float(height) for height in np.clip(heights, half_a_case, 1 - half_a_case)
+        ),
+    )
+
+
 def prior_shift(probabilities: Floats, *, seen: float, true: float) -> Floats:
     """Bring probabilities from the prevalence of training to the true one.
 
@@ -110,6 +130,18 @@ def chosen(
     """
     require_scores(labels, scores, each=folds)
     fits = _fits(scores, seen)
+    method, brier = choice_of(labels, scores, fits, folds=folds, seed=seed)
+    return Choice(method=method, brier=brier, probability=fits[method](labels, scores))
+
+
+def choice_of(
+    labels: Labels, scores: Floats, fits: Mapping[str, Way], *, folds: int = 5, seed: int = 0
+) -> tuple[str, dict[str, float]]:
+    """Return the name of the way that ``chosen`` would take, and the Brier score of each.
+
+    ``fits`` begins with the simplest.
+    """
+    require_scores(labels, scores, each=folds)
     place = _folds(labels, folds, np.random.default_rng(seed))
     errors = {name: np.empty(len(labels)) for name in fits}
     for name, fit in fits.items():
@@ -117,12 +149,7 @@ def chosen(
             out = place == fold
             probability = fit(labels[~out], scores[~out])
             errors[name][out] = (probability(scores[out]) - labels[out]) ** 2
-    method = _simplest(errors)
-    return Choice(
-        method=method,
-        brier={name: float(one.mean()) for name, one in errors.items()},
-        probability=fits[method](labels, scores),
-    )
+    return _simplest(errors), {name: float(one.mean()) for name, one in errors.items()}
 
 
 def _simplest(errors: dict[str, Floats]) -> str:
