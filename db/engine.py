@@ -11,19 +11,22 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
+
+from db.postgresql import SILENCE_S, open_server
 
 BUSY_TIMEOUT_S = 30
 
 
-def connect(url: str) -> Engine:
+def connect(url: str, *, silence_s: float = SILENCE_S) -> Engine:
     """Open ``url``; a commit that returned is on disk, whatever the database's own settings.
 
-    On SQLite: write-ahead log, foreign keys enforced. ``postgresql://`` means its driver pg8000.
+    On SQLite: write-ahead log, foreign keys enforced. On PostgreSQL: a server that says nothing for
+    ``silence_s`` is given up.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
-        return _connect_postgresql(parsed)
+        return open_server(parsed, silence_s=silence_s)
     if parsed.database in {None, "", ":memory:"}:
         raise ValueError("the node's memory must outlive the process: name a file, not :memory:")
     Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
@@ -36,21 +39,6 @@ def connect(url: str) -> Engine:
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _connect_postgresql(url: URL) -> Engine:
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+pg8000")
-    engine = create_engine(
-        url,
-        pool_size=8,
-        max_overflow=24,
-        pool_pre_ping=True,
-        isolation_level="READ COMMITTED",
-        hide_parameters=True,
-    )
-    event.listen(engine, "connect", _prepare_postgresql)
     return engine
 
 
@@ -81,17 +69,6 @@ def _prepare_sqlite(dbapi_connection: Any, _record: object) -> None:  # noqa: AN
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _prepare_postgresql(dbapi_connection: Any, _record: object) -> None:  # noqa: ANN401  a driver's own type
-    # Where a server, a role or a database turns it off, a commit may be lost in a crash.
-    cursor = dbapi_connection.cursor()
-    cursor.execute(
-        "SELECT set_config('synchronous_commit', 'on', false) "
-        "WHERE current_setting('synchronous_commit') = 'off'"
-    )
-    cursor.close()
-    dbapi_connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -12,6 +12,8 @@ from db.engine import connect, reading, writing
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 ADVISORY_LOCK = 0x50455443
+PATIENCE_S = 3600
+"""So long one step of a migration may take, or the turn of another process."""
 
 
 class DatabaseTooNew(Exception):
@@ -23,10 +25,12 @@ def upgrade(url: str, *, revision: str = "head") -> None:
 
     Raises DatabaseTooNew, with nothing changed, where the database is of a newer version.
     """
-    engine = connect(url)
+    engine = connect(url, silence_s=PATIENCE_S)
     try:
         with writing(engine) as connection:
             if connection.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(
                     text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK}
                 )
