@@ -28,6 +28,7 @@ from training.progress import Track
 from training.recipe import RecipeUnusable
 from training.recipe import load as load_recipe
 from training.report import performance_table
+from training.reporting.command import add_report
 from training.statistics.values import UnusableScores
 from training.statistics_command import add_statistics
 
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add_cohort(commands)
     add_statistics(commands)
     add_odds(commands)
+    add_report(commands)
     return parser
 
 

@@ -31,16 +31,15 @@ def report(cohort: PatientCohort) -> str:
         nodal.value: [one for one in cohort.members if one.nodal is nodal] for nodal in NodalClass
     }
     parts = {part.value: cohort.of(part) for part in Part if cohort.of(part)}
-    rules = f"{_CLINICAL[cohort.rules.clinical_n]} {_N3[cohort.rules.n3]}"
     sections = (
         f"# Cohort {cohort.name}\n",
         f"Cohort {cohort.digest}\nSplit {cohort.split_digest}\n",
         "## Flow of patients\n",
         flow_table(cohort, STEPS),
         "## Labels\n",
-        f"Occult N1 is pN1, occult N2 is pN2, each against all others. {rules}\n",
+        f"{rules_told(cohort)}\n",
         centre_table(cohort),
-        f"## Follow-up\n\n{_followup(cohort)}",
+        f"## Follow-up\n\n{followup_told(cohort)}\n",
         "## Baseline by nodal class\n",
         markdown(baseline(classes), classes),
         "## Baseline by part\n",
@@ -52,7 +51,16 @@ def report(cohort: PatientCohort) -> str:
     return "\n".join(sections)
 
 
-def _followup(cohort: PatientCohort) -> str:
+def rules_told(cohort: PatientCohort) -> str:
+    """Return what the labels mean in this cohort."""
+    return (
+        "Occult N1 is pN1, occult N2 is pN2, each against all others. "
+        f"{_CLINICAL[cohort.rules.clinical_n]} {_N3[cohort.rules.n3]}"
+    )
+
+
+def followup_told(cohort: PatientCohort) -> str:
+    """Return of how many patients it is known what became of them."""
     followed: list[Member] = [one for one in cohort.members if one.followup_days is not None]
     events = sum(one.event is True for one in followed)
-    return f"Known of {len(followed)} of {len(cohort.members)} patients, with {events} events.\n"
+    return f"Known of {len(followed)} of {len(cohort.members)} patients, with {events} events."

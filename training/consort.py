@@ -8,6 +8,8 @@ from training.labels import NodalClass
 from training.partition import Part
 from training.patients import PatientCohort
 
+CENTRE_HEADS = ("centre", "part", "patients", *NodalClass)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Screen:
@@ -57,14 +59,20 @@ def flow_table(cohort: PatientCohort, steps: Sequence[str]) -> str:
 
 def centre_table(cohort: PatientCohort) -> str:
     """Return the labels by centre and part as a Markdown table."""
+    lines = [f"| {' | '.join(CENTRE_HEADS)} |", "|---|---|--:|--:|--:|--:|"]
+    lines += [f"| {' | '.join(row)} |" for row in centre_rows(cohort)]
+    return "\n".join(lines) + "\n"
+
+
+def centre_rows(cohort: PatientCohort) -> tuple[tuple[str, ...], ...]:
+    """Return how many patients of each class every centre gave to every part."""
     counts = Counter((one.centre, one.part, one.nodal) for one in cohort.members)
     places = sorted({(centre, part) for centre, part, _ in counts}, key=_by_centre)
-    lines = ["| centre | part | patients | N0 | N1 | N2 |", "|---|---|--:|--:|--:|--:|"]
+    rows = []
     for centre, part in places:
         each = [counts[centre, part, nodal] for nodal in NodalClass]
-        cells = [centre or "not stated", part.value, *map(str, (sum(each), *each))]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        rows.append((centre or "not stated", part.value, *map(str, (sum(each), *each))))
+    return tuple(rows)
 
 
 def _by_centre(place: tuple[str, Part]) -> tuple[str, int]:

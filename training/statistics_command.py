@@ -10,12 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.conformal import conform, coverage_of, spread
+from training.judging import calibrators, conformal_sets, told_of_calibration, youden_cutoffs
 from training.statistics.bootstrap import Resampling
-from training.statistics.operating_point import youden_cutoff
-from training.statistics.recalibration import Choice, chosen
 from training.statistics.table import Table, read
-from training.statistics.values import CONFIDENCE, Floats, Labels, UnusableScores
+from training.statistics.values import CONFIDENCE, UnusableScores
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -87,13 +85,15 @@ def run(given: argparse.Namespace) -> None:
     from training.statistics.analysis import Questions, analyse, attempt  # noqa: PLC0415
 
     table = read(given.table)
-    calibrators, conformal = {}, {}
+    choices, conformal = {}, {}
     if given.validation:
         validation = read(given.validation)
-        calibrators = _calibrators(table, validation, given)
+        choices = calibrators(
+            table, validation, seen_prevalence=given.seen_prevalence, seed=given.seed
+        )
         conformal = {
-            name: attempt(partial(_conformal, table, validation, name, given.coverage))
-            for name in calibrators
+            name: attempt(partial(conformal_sets, table, validation, name, given.coverage))
+            for name in choices
         }
     resampling = Resampling(replicates=given.replicates, seed=given.seed)
     told = analyse(
@@ -103,7 +103,7 @@ def run(given: argparse.Namespace) -> None:
             cutoffs=_cutoffs(table, given),
             risk_models=given.risk_models,
             probabilities={
-                name: choice.probability(table.models[name]) for name, choice in calibrators.items()
+                name: choice.probability(table.models[name]) for name, choice in choices.items()
             },
             categories=given.categories,
             times=given.times,
@@ -112,21 +112,14 @@ def run(given: argparse.Namespace) -> None:
     )
     told["intervals"] = {"confidence": CONFIDENCE, **asdict(resampling)}
     if given.validation:
-        told["recalibration"] = {
-            name: {"method": choice.method, "cross_validated_brier": choice.brier}
-            for name, choice in calibrators.items()
-        }
+        told["recalibration"] = told_of_calibration(choices)
         told["conformal"] = conformal
     _write(told, given.out)
 
 
 def _cutoffs(table: Table, given: argparse.Namespace) -> dict[str, float]:
     """Return the cut-offs given, and of the other models those of the training table."""
-    found = {}
-    if given.training:
-        training = read(given.training)
-        for name in table.models:
-            found[name] = youden_cutoff(training.labels, _scores(training, name))
+    found = youden_cutoffs(table, read(given.training)) if given.training else {}
     for text in given.cutoff:
         name, _, score = text.rpartition("=")
         try:
@@ -134,35 +127,6 @@ def _cutoffs(table: Table, given: argparse.Namespace) -> dict[str, float]:
         except ValueError:
             raise UnusableScores(f"a cut-off is given as MODEL=SCORE, got {text}") from None
     return found
-
-
-def _calibrators(table: Table, validation: Table, given: argparse.Namespace) -> dict[str, Choice]:
-    return {
-        name: chosen(
-            validation.labels,
-            _scores(validation, name),
-            seen=given.seen_prevalence,
-            seed=given.seed,
-        )
-        for name in table.models
-    }
-
-
-def _conformal(table: Table, validation: Table, name: str, coverage: float) -> dict[str, Any]:
-    found = conform(validation.labels, _scores(validation, name), coverage=coverage)
-    sets: Labels = found.sets(table.models[name])
-    return {
-        **asdict(found),
-        "spread_of_positives": spread(found.positives, coverage),
-        "spread_of_negatives": spread(found.negatives, coverage),
-        "observed": coverage_of(sets, table.labels),
-    }
-
-
-def _scores(table: Table, name: str) -> Floats:
-    if name not in table.models:
-        raise UnusableScores(f"there is no model {name}; models are {list(table.models)}")
-    return table.models[name]
 
 
 def _write(told: dict[str, Any], out: Path | None) -> None:

@@ -1,0 +1,146 @@
+"""Reads what a run left: a bundle, its answers, and where they are given cohort and logs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference import bundle as bundles
+from inference.bundle import Bundle
+from inference.card import Task
+from inference.codec import Malformed, canonical, digest, encode
+from training import patients, scores
+from training.partition import Part
+from training.patients import PatientCohort
+from training.scores import CASES, Answers
+from training.statistics import table as tables
+from training.statistics.table import Table
+from training.statistics.values import Floats, UnusableScores
+
+FUSION = "fusion"
+KINDS = ("positive-right", "negative-right", "positive-wrong", "negative-wrong")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Extremes:
+    """The cases that fusion told best and worst, in the order of the file."""
+
+    planes: NDArray[np.float16]
+    """``(case, modality, plane, row, column)``, SUVbw and HU."""
+    case: NDArray[np.str_]
+    kind: NDArray[np.str_]
+    margin: Floats
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TaskRun:
+    """One task: its entry in the card, and what every model said of every case."""
+
+    task: Task
+    tables: Mapping[Part, Table]
+    """Training, validation and test; external where the cohort has it."""
+    extremes: Extremes | None
+
+    @property
+    def judged_parts(self) -> tuple[Part, ...]:
+        """The parts that no choice was made by: test, and external where it is there."""
+        return tuple(part for part in (Part.TEST, Part.EXTERNAL) if part in self.tables)
+
+    def probability(self, margins: Floats) -> Floats:
+        """Return what the bundle tells for the margins of its network."""
+        calibrated = [self.task.calibration.probability(float(one)) for one in margins]
+        return np.asarray(calibrated, dtype=np.float64)
+
+    @property
+    def cutoff_margin(self) -> float:
+        """The greatest margin that was seen and is not called: just those above it are."""
+        margins = np.unique(np.concatenate([one.models[FUSION] for one in self.tables.values()]))
+        low = margins[self.probability(margins) <= self.task.cutoff]
+        return float(low.max()) if len(low) else float(margins.min()) - 1.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """Everything that a report tells of."""
+
+    bundle: Bundle
+    answers: Answers
+    tasks: tuple[TaskRun, ...]
+    cohort: PatientCohort | None = None
+    runs: Path | None = None
+
+    @property
+    def on_phantoms(self) -> bool:
+        """Whether no patient was seen."""
+        return self.answers.source == "phantoms"
+
+
+def read_run(bundle_path: Path, folder: Path, cohort: Path | None, runs: Path | None) -> Run:
+    """Read a run whose parts belong together.
+
+    ``UnusableScores`` names what does not: answers of another bundle, a task without its tables,
+    tables whose models differ, a cohort that is not the one of the answers.
+    """
+    bundle = bundles.load(bundle_path)
+    try:
+        answers = scores.read(folder)
+    except (UnicodeDecodeError, Malformed) as error:
+        raise UnusableScores(f"{folder / scores.FILE}: {error}") from error
+    if answers.bundle_digest not in _digests(bundle):
+        raise UnusableScores(
+            f"the answers are those of the bundle {answers.bundle_digest}, not of {bundle.digest}"
+        )
+    names = tuple(task.name for task in bundle.tasks)
+    if answers.tasks != names:
+        raise UnusableScores(f"answers of {list(answers.tasks)} for a bundle of {list(names)}")
+    return Run(
+        bundle=bundle,
+        answers=answers,
+        tasks=tuple(_task(task, folder / task.name) for task in bundle.tasks),
+        cohort=None if cohort is None else _cohort(cohort, answers),
+        runs=runs,
+    )
+
+
+def _digests(bundle: Bundle) -> tuple[str, str]:
+    """Return the bundle's digest now, and as it was before records of parity were added."""
+    return bundle.digest, digest(canonical(encode(replace(bundle.card, parity=()))))
+
+
+def _task(task: Task, folder: Path) -> TaskRun:
+    parts: list[Part] = [Part.TRAINING, Part.VALIDATION, Part.TEST]
+    if (folder / f"{Part.EXTERNAL}.csv").exists():
+        parts.append(Part.EXTERNAL)
+    found = {part: tables.read(folder / f"{part}.csv") for part in parts}
+    models = list(found[Part.TEST].models)
+    if FUSION not in models:
+        raise UnusableScores(f"{folder}: no column {FUSION}; models are {models}")
+    for part, one in found.items():
+        if list(one.models) != models:
+            raise UnusableScores(f"{folder}: {part} has {list(one.models)}, test {models}")
+    return TaskRun(task=task, tables=found, extremes=_extremes(folder / CASES))
+
+
+def _extremes(path: Path) -> Extremes | None:
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            return Extremes(
+                planes=held["planes"],
+                case=held["case"],
+                kind=held["kind"],
+                margin=held["margin"].astype(np.float64),
+            )
+    except (KeyError, ValueError) as error:
+        raise UnusableScores(f"{path} is not a file of cases: {error}") from error
+
+
+def _cohort(folder: Path, answers: Answers) -> PatientCohort:
+    found = patients.load(folder)
+    if answers.cohort_digest != found.digest:
+        told = answers.cohort_digest or "phantoms that the recipe draws"
+        raise UnusableScores(f"{folder} is {found.digest}, but the answers are of {told}")
+    return found

@@ -1,0 +1,36 @@
+"""What the keys of a card are called where people read them; other keys are told as they stand."""
+
+from collections.abc import Mapping
+
+WORDS: Mapping[str, str] = {
+    "spacing_mm": "size of a voxel, mm",
+    "cube_side": "side of the cube, voxels",
+    "crop_side": "side of the planes that are seen, pixels",
+    "pet": "PET (SUVbw)",
+    "ct": "CT (HU)",
+    "clip": "clipped to",
+    "sd": "SD",
+    "fill": "where there is no image",
+    "onnx": "file",
+    "cutoff": "cut-off (probability)",
+    "answers": "sets of answers",
+    "positive_from": "positive is possible from",
+    "negative_to": "negative is possible up to",
+    "positives": "positive validation cases",
+    "negatives": "negative validation cases",
+    "lung_volume_min_ml": "volume of the lungs, least, ml",
+    "lesion_in_thorax": "lesion must lie in the thorax",
+    "cube_inside_share_withhold": "share of the cube inside the images, else withheld",
+    "cube_inside_share_min": "share of the cube inside the images, else marked",
+    "uptake_min": "from injection to scan, minutes",
+    "ct_slice_mm_max": "slices of the CT, greatest, mm",
+    "pet_slice_mm_max": "slices of the PET, greatest, mm",
+    "age_years": "age, years",
+    "lesion_diameter_mm": "diameter of the lesion, mm",
+    "lesion_suv_max": "SUVmax of the lesion",
+    "node_suv_max": "SUV of a node above which it is overt",
+    "distance_max": "greatest distance from training",
+    "cases": "validation cases",
+    "share_beyond_expected": "share beyond it, expected",
+    "share_beyond_test": "share beyond it, in test",
+}
