@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from inference.card import AnswerSets, Possible
 from inference.geometry import Vector
 from inference.volume import Region, Volume
 
@@ -67,6 +68,13 @@ class Prediction:
     """
     distance_max: float | None = None
     """Beyond this it is unlike the training set."""
+    answers: AnswerSets | None = None
+    """Which answers probabilities leave possible; None where the bundle does not tell."""
+
+    @property
+    def possible(self) -> Possible | None:
+        """Which answers remain possible at the coverage that ``answers`` promise."""
+        return None if self.answers is None else self.answers.possible(self.probability)
 
     @property
     def familiar(self) -> bool:

@@ -13,6 +13,7 @@ from inference.findings import Lesion, Prediction, Saliency
 from inference.petct import PetCt
 from inference.preprocess import network_inputs
 from inference.saliency import saliency_on_pet
+from inference.stages import stage
 
 
 def predict(
@@ -25,10 +26,12 @@ def predict(
     not tell what its training set looked like has no distance. ``InferenceError`` where a network
     gives something that is no number, or other features than its statistics are of.
     """
-    pet, ct = network_inputs(petct, lesion.centroid_lps_mm, bundle.card.inputs)
+    with stage("preprocess"):
+        pet, ct = network_inputs(petct, lesion.centroid_lps_mm, bundle.card.inputs)
     predictions, saliency = [], []
     for task in bundle.tasks:
-        told = engines[task.name].explained(pet, ct)
+        with stage("network"):
+            told = engines[task.name].explained(pet, ct)
         predictions.append(_prediction(task, bundle, told))
         if told.saliency is not None:
             if not np.all(np.isfinite(told.saliency)):
@@ -57,6 +60,7 @@ def _prediction(task: Task, bundle: Bundle, told: Explained) -> Prediction:
         cutoff=task.cutoff,
         distance=None if limit is None else _distance(task, bundle.familiar[task.name], told),
         distance_max=None if limit is None else limit.distance_max,
+        answers=task.answers,
     )
 
 

@@ -93,4 +93,6 @@ def _prediction(prediction: Prediction) -> dict[str, Any]:
         "probability": prediction.probability,
         "cutoff": prediction.cutoff,
         "high": prediction.high,
+        "possible": prediction.possible,
+        "coverage": None if prediction.answers is None else prediction.answers.coverage,
     }

@@ -5,7 +5,8 @@ finding and site. The condition that is predicted is told beside them and is nev
 lest a reader of codes take a low risk of a metastasis for a metastasis.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from highdicom.sr import (
@@ -18,12 +19,21 @@ from highdicom.sr import (
 )
 from pydicom.sr.coding import Code
 
+from inference.card import Possible
 from inference.findings import Findings, Prediction, in_percent
 from node.dicom import codes as ours
 from node.dicom.lesion_groups import Segmented, volumetric
 from node.dicom.provenance import Provenance
 
 _OF_THE_NETWORK: Final = "bundle="
+_ANSWERS: Final[Mapping[Possible, str]] = MappingProxyType(
+    {
+        Possible.POSITIVE: "Positive alone",
+        Possible.NEGATIVE: "Negative alone",
+        Possible.BOTH: "Both, positive and negative: the probability does not tell",
+        Possible.NEITHER: "Neither: unlike both the positive and the negative cases",
+    }
+)
 
 
 def groups(
@@ -47,15 +57,35 @@ def _group(
         ],
         evaluations=list(_evaluations(prediction, applicable=findings.applicable)),
     )
-    if findings.bundle.calibration:
-        # highdicom takes codes alone for evaluations; the last two items are the segment's.
-        note = TextContentItem(
-            name=ours.CALIBRATION,
-            value=findings.bundle.calibration,
-            relationship_type=RelationshipTypeValues.CONTAINS,
-        )
+    # highdicom takes codes alone for evaluations; the last two items are the segment's.
+    for note in _notes(prediction, findings):
         group.ContentSequence.insert(-2, note)
     return group
+
+
+def _notes(prediction: Prediction, findings: Findings) -> Iterator[TextContentItem]:
+    """Yield what is said of the probability in words: what it leaves open, how it was calibrated.
+
+    The answers are text and no codes, lest a reader of codes take one that is only possible for
+    one that was given.
+    """
+    told = {ours.POSSIBLE: _possible(prediction), ours.CALIBRATION: findings.bundle.calibration}
+    for name, value in told.items():
+        if value:
+            yield TextContentItem(
+                name=name, value=value, relationship_type=RelationshipTypeValues.CONTAINS
+            )
+
+
+def _possible(prediction: Prediction) -> str:
+    if prediction.answers is None or prediction.possible is None:
+        return ""
+    share = f"{100 * prediction.answers.coverage:g} %"
+    return (
+        f"{_ANSWERS[prediction.possible]}. Sets of answers made in this way hold the truth in "
+        f"{share} of the positive and in {share} of the negative cases, among cases like those "
+        "that they were made on"
+    )
 
 
 def _evaluations(prediction: Prediction, *, applicable: bool) -> Iterator[QualitativeEvaluation]:

@@ -8,6 +8,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
+from inference.card import AnswerSets
 from inference.findings import Prediction, Reason
 from node.dicom import codes as ours
 from node.instance import ResultKind
@@ -138,6 +139,20 @@ def test_without_a_note_on_calibration_there_is_no_empty_one(made):
     bundle = replace(made.findings.bundle, calibration="")
 
     assert not named(report_of(made, bundle=bundle), ours.CALIBRATION)
+
+
+def test_a_group_tells_in_words_which_answers_remain_possible(made):
+    """Text, not a code: what is merely possible is not what was predicted."""
+    sets = AnswerSets(coverage=0.9, positive_from=0.2, negative_to=0.6, positives=99, negatives=99)
+    unsure = [replace(one, answers=sets) for one in made.findings.predictions]
+    unsure[0], unsure[1] = (replace(unsure[0], probability=0.5), replace(unsure[1], answers=None))
+
+    report = report_of(made, predictions=tuple(unsure))
+
+    (told_of_n1,) = told(report, ours.POSSIBLE)
+    assert told_of_n1.startswith("Both, positive and negative")
+    assert "90 % of the positive and in 90 % of the negative cases" in told_of_n1
+    assert ours.POSSIBLE.value in [_name(one)[0] for one in predicting(report)[0].ContentSequence]
 
 
 def test_a_prediction_that_the_card_does_not_cover_is_marked_in_its_group(made):
