@@ -330,6 +330,11 @@ def retry(connection: Connection, study_instance_uid: str, *, now: datetime) -> 
     return _job(row)
 
 
+def find(connection: Connection, job_id: int) -> Job:
+    """Return the job, which is there."""
+    return _job(connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings().one())
+
+
 def of_study(connection: Connection, study_instance_uid: str) -> list[Job]:
     """Return the jobs of the study, the first first."""
     rows = connection.execute(

@@ -198,6 +198,20 @@ job_instances = Table(
     ),
 )
 
+# What the time of each attempt at a job was spent on.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("job_id", Integer, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("began_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("stages", JSON(none_as_null=True)),
+    # The trace of the job that ended with this attempt was exported.
+    Column("traced_at", UtcDateTime),
+    Index(None, "began_at"),
+)
+
 results = Table(
     "results",
     metadata,

@@ -1,6 +1,6 @@
 """The whole of inference in one function: a calibrated PET/CT in, findings out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from inference.applicability import judge
@@ -11,6 +11,7 @@ from inference.lesion import LesionRules, locate
 from inference.measure import share_within
 from inference.petct import PetCt
 from inference.predict import predict
+from inference.stages import stage
 from inference.thorax import Thorax, find_thorax
 
 
@@ -22,18 +23,22 @@ class Model:
     engines: Mapping[str, Engine]
 
 
-def analyze(
-    petct: PetCt, *, model: Model, rules: LesionRules, clock: Callable[[], float]
-) -> Findings:
+def analyze(petct: PetCt, *, model: Model, rules: LesionRules) -> Findings:
     """Find and measure the lesions of one study and predict from the primary tumour.
 
-    ``clock`` gives seconds for the timings. Predictions are withheld, and say so by their absence
-    and by ``inapplicable``, where the bundle's card does not cover the study.
+    Predictions are withheld, and say so by their absence and by ``inapplicable``, where the
+    bundle's card does not cover the study.
     """
-    started = clock()
-    thorax = find_thorax(petct.ct)
-    lesions = locate(petct, rules, thorax)
-    located = clock()
+    with stage("locate"):
+        with stage("thorax"):
+            thorax = find_thorax(petct.ct)
+        with stage("lesions"):
+            lesions = locate(petct, rules, thorax)
+    with stage("infer"):
+        return _predicted(petct, lesions, thorax, model)
+
+
+def _predicted(petct: PetCt, lesions: tuple[Lesion, ...], thorax: Thorax, model: Model) -> Findings:
     inapplicable: tuple[Reason, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     saliency: tuple[Saliency, ...] = ()
@@ -62,7 +67,6 @@ def analyze(
         device=engine.device,
         precision=engine.precision,
         saliency=saliency,
-        timings_s={"locate": located - started, "infer": clock() - located},
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from inference.analyze import Model, analyze
 from inference.findings import Findings, Reason
 from inference.lesion import LesionRules
+from inference.stages import Recording, recorded, stage
 from node.config import Selection
 from node.dicom import lint, results, series, volumes
 from node.document import analyzed_document, refused_document
@@ -79,43 +80,47 @@ def conclude(
 
     ``when`` (aware) dates the result objects, ``clock`` gives seconds for the timings.
     """
-    try:
-        return _analyzed(study, recipe, when=when, clock=clock)
-    except UnusableStudy as unusable:
-        logger.warning(
-            "refused a study: %s", unusable.reason.code, extra={"study": study.study_instance_uid}
-        )
-        return _refused(study, recipe, unusable.reason, when=when)
+    with recorded(clock) as recording:
+        try:
+            return _analyzed(study, recipe, when=when, recording=recording)
+        except UnusableStudy as unusable:
+            logger.warning(
+                "refused a study: %s",
+                unusable.reason.code,
+                extra={"study": study.study_instance_uid},
+            )
+            with stage("refuse"):
+                return _refused(study, recipe, unusable.reason, when=when)
 
 
 def _analyzed(
-    study: StudyOnDisk, recipe: Recipe, *, when: datetime, clock: Callable[[], float]
+    study: StudyOnDisk, recipe: Recipe, *, when: datetime, recording: Recording
 ) -> Conclusion:
-    started = clock()
-    choice = series.choose(study.paths)
-    petct = volumes.load(
-        choice,
-        contour_names=recipe.selection.contour_names,
-        contour_codes=recipe.selection.contour_codes,
-    )
-    read = clock() - started
+    with stage("read"):
+        with stage("choose"):
+            choice = series.choose(study.paths)
+        petct = volumes.load(
+            choice,
+            contour_names=recipe.selection.contour_names,
+            contour_codes=recipe.selection.contour_codes,
+        )
     petct = replace(petct, warnings=(*petct.warnings, *study.warnings))
-    findings = analyze(petct, model=recipe.model, rules=recipe.lesion, clock=clock)
-    writing = clock()
-    objects = results.analyzed(
-        choice,
-        petct,
-        findings,
-        equipment=recipe.equipment,
-        key=study.key,
-        when=when,
-        options=replace(recipe.options, predecessors=study.predecessors),
-    )
-    faults = _faults(objects, lint.Source.of(choice, petct))
+    findings = analyze(petct, model=recipe.model, rules=recipe.lesion)
+    with stage("write"):
+        objects = results.analyzed(
+            choice,
+            petct,
+            findings,
+            equipment=recipe.equipment,
+            key=study.key,
+            when=when,
+            options=replace(recipe.options, predecessors=study.predecessors),
+        )
+    with stage("check"):
+        faults = _faults(objects, lint.Source.of(choice, petct))
     if faults:
         raise UnusableStudy(faults[0].code, faults[0].meaning)
-    timings = {"read": read, **findings.timings_s, "write": clock() - writing}
-    findings = replace(findings, timings_s={k: round(v, 4) for k, v in timings.items()})
+    findings = replace(findings, timings_s=recording.seconds)
     return Conclusion(
         study_instance_uid=study.study_instance_uid,
         reasons=(),

@@ -45,6 +45,7 @@ from node.reception import Reception
 from node.retention import Retention, Rules
 from node.stop import Stop
 from node.store import PART_AGE_S, Quota, Store
+from node.telemetry import Telemetry, to_collector, to_file
 from node.worker import Worker, describe, take_back
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ logger = logging.getLogger(__name__)
 IDLE_S = 0.2
 """How long a worker without a job waits before it looks again."""
 DATABASE_PAUSE_S = 5
+TRACES_S = 5
+"""How often the traces of studies are handed on, where anybody gets them."""
 WATCH_S = 0.25
 """How often a process looks whether it is to end, and after a worker that runs alone."""
 
@@ -154,6 +157,19 @@ def build_retention(
     return Retention(engine, store, rules, deleted=deleted)
 
 
+def build_telemetry(settings: Settings, engine: SqlEngine) -> Telemetry | None:
+    """Build what hands traces on; None where nobody is to get them."""
+    into = settings.telemetry
+    if into.file is not None:
+        export = to_file(into.file)
+    elif into.endpoint is not None:
+        export = to_collector(into.endpoint, into.tls)
+    else:
+        return None
+    wait = timedelta(seconds=into.wait_s)
+    return Telemetry(engine, export, version=software_version(), wait=wait)
+
+
 def _days(days: float | None) -> timedelta | None:
     return None if days is None else timedelta(days=days)
 
@@ -222,6 +238,7 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
     keeping = build_retention(settings, engine, store, record)
     presence = Presence(engine=engine, run=node_name(), name=listener_name(settings))
     presence.tell(now())
+    telemetry = build_telemetry(settings, engine)
     assembler = build_assembler(settings, engine, listening_since=now())
     listener: Listener | None = None
 
@@ -254,6 +271,7 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
                     settings.retention.interval_s, lambda: keeping.retain(now())
                 ),
                 "parts": schedule.every(PART_AGE_S, store.sweep),
+                **_tracing(telemetry),
             }
         )
         stack.callback(scheduler.shutdown)
@@ -267,6 +285,12 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
             )
         )
         yield
+
+
+def _tracing(telemetry: Telemetry | None) -> dict[str, Callable[[], object]]:
+    if telemetry is None:
+        return {}
+    return {"telemetry": schedule.every(TRACES_S, lambda: telemetry.hand_on(now()))}
 
 
 def work_watched(settings: Settings) -> int:

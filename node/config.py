@@ -225,6 +225,23 @@ class Delivery(Section):
     commitment_timeout_s: Annotated[float, Field(ge=1)] = 3600
 
 
+class Telemetry(Section):
+    """Where the traces of studies go: to a file, to a collector or nowhere."""
+
+    file: Path | None = None
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[\w.\[\]:-]+/\S*$")
+    tls: Tls | None = None
+    wait_s: Seconds = 600
+
+    @model_validator(mode="after")
+    def _names_one_place(self) -> Self:
+        if self.file is not None and self.endpoint is not None:
+            raise ValueError("traces go to file or to endpoint, not to both")
+        if (self.endpoint or "").startswith("https:") != (self.tls is not None):
+            raise ValueError("an endpoint with https needs the section tls, and only it takes one")
+        return self
+
+
 class Settings(Section):
     """Everything that one installation can set."""
 
@@ -241,6 +258,7 @@ class Settings(Section):
     destinations: dict[str, Destination] = Field(default_factory=dict)
     delivery: Delivery = Delivery()
     audit: Audit = Audit()
+    telemetry: Telemetry = Telemetry()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 

@@ -7,19 +7,20 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from db import instances, jobs, results
+from db import attempts, instances, jobs, results
 from db.engine import reading, writing
 from db.jobs import Job, JobState, Outcome
 from db.results import Result
 from inference.errors import DeviceLost, InferenceError
 from inference.findings import Reason
+from inference.stages import Recording, recorded, stage
 from node.analysis import Recipe, StudyOnDisk, conclude
 from node.audit import Event, Record, Study, ignore, instances_created
 from node.dicom.results import Predecessor
@@ -62,19 +63,29 @@ class Worker:
         with writing(self.database) as connection:
             jobs.fail_abandoned(connection, now=self.clock.now(), attempts=self.attempts)
             job = jobs.claim(connection, worker=self.name, now=self.clock.now(), lease=self.lease)
+            if job is not None:
+                attempts.begin(connection, job, now=self.clock.now())
         if job is None:
             return None
+        with recorded(self.clock.seconds) as recording:
+            self._bring_to_its_outcome(job, recording)
+        return job
+
+    def _bring_to_its_outcome(self, job: Job, recording: Recording) -> None:
         started = self.clock.seconds()
         try:
             with self._lease_kept(job):
                 outcome = self._outcome(job)
         except Exception as error:  # whatever one study does, the worker goes on
-            self._failed(job, error)
+            self._failed(job, error, recording)
             if isinstance(error, DeviceLost):  # it would only fail the next study, too
                 raise
-            return job
+            return
+        now = self.clock.now()
         with writing(self.database) as connection:
-            kept = jobs.conclude(connection, job, outcome, now=self.clock.now())
+            kept = jobs.conclude(connection, job, outcome, now=now)
+            if kept:
+                attempts.end(connection, job, _stages(recording), now=now)
         if kept and outcome.results:
             self.record(_created(job, outcome))
         logger.info(
@@ -84,7 +95,6 @@ class Worker:
             self.clock.seconds() - started,
             extra={"study": job.study_instance_uid},
         )
-        return job
 
     def _outcome(self, job: Job) -> Outcome:
         with reading(self.database) as connection:
@@ -111,11 +121,13 @@ class Worker:
         )
         # Dated by the job, not by the run: a job that runs again makes the same bytes.
         conclusion = conclude(study, self.recipe, when=job.created_at, clock=self.clock.seconds)
+        with stage("store"):
+            stored = [self._stored(job, made) for made in conclusion.objects]
         return Outcome(
             state=JobState.REFUSED if conclusion.refused else JobState.DONE,
             findings=conclusion.document,
             reasons=[{"code": r.code, "meaning": r.meaning} for r in conclusion.reasons],
-            results=[self._stored(job, made) for made in conclusion.objects],
+            results=stored,
             destinations=self.destinations,
         )
 
@@ -139,17 +151,19 @@ class Worker:
             size=stored.size,
         )
 
-    def _failed(self, job: Job, error: Exception) -> None:
+    def _failed(self, job: Job, error: Exception, recording: Recording) -> None:
         """Try again later, or end the job as failed when its attempts are used up."""
         what = describe(error)
         logger.error("job %d stopped: %s", job.id, what, extra={"study": job.study_instance_uid})
         now = self.clock.now()
         with writing(self.database) as connection:
             if job.attempts < self.attempts:
-                jobs.postpone(connection, job, due_at=now + RETRY_DELAY, error=what)
+                kept = jobs.postpone(connection, job, due_at=now + RETRY_DELAY, error=what)
             else:
                 failed = Outcome(state=JobState.FAILED, error=what)
-                jobs.conclude(connection, job, failed, now=now)
+                kept = jobs.conclude(connection, job, failed, now=now)
+            if kept:
+                attempts.end(connection, job, _stages(recording), now=now)
 
     @contextmanager
     def _lease_kept(self, job: Job) -> Iterator[None]:
@@ -172,6 +186,10 @@ class Worker:
         finally:
             ended.set()
             thread.join()
+
+
+def _stages(recording: Recording) -> attempts.Stages:
+    return [asdict(one) for one in recording.stages]
 
 
 def _created(job: Job, outcome: Outcome) -> Event:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.migrate import DatabaseTooNew
 from inference.errors import InferenceError
 from node import bootstrap, config
-from node.cli import check, demo, engines, export, operate, process, retain, samples
+from node.cli import check, demo, engines, explain, export, operate, process, retain, samples
 from node.cli.plain import reason
 from node.config import ConfigError, Settings
 from node.engines import ON_GPU
@@ -181,7 +181,7 @@ def _outcomes(options: argparse.Namespace, console: Console) -> int:
 
 
 def _explain(options: argparse.Namespace, console: Console) -> int:
-    return operate.explain(options.study, _settings(options), console)
+    return explain.explain(options.study, _settings(options), console)
 
 
 def _retry(options: argparse.Namespace, console: Console) -> int:

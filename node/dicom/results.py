@@ -11,6 +11,7 @@ from pydicom.uid import UID
 
 from inference.findings import Findings, Reason
 from inference.petct import PetCt
+from inference.stages import stage
 from node.dicom import source
 from node.dicom.hydratable import editable_report
 from node.dicom.image_library import SourceSeries
@@ -97,14 +98,11 @@ def analyzed(  # noqa: PLR0913 - key and time are the run's identity
         ),
     )
     warnings = _distinct((*choice.warnings, *petct.warnings, *findings.warnings))
-    report = measurement_report(
-        findings, segmented, warnings, petct=petct, evidence=evidence, provenance=provenance
-    )
-    pictures = [
-        draw(choice, petct, findings, subject=subject, provenance=provenance)
-        for draw, wanted in ((key_image, options.key_image), (rotating_mip, options.rotating_mip))
-        if wanted
-    ]
+    with stage("report"):
+        report = measurement_report(
+            findings, segmented, warnings, petct=petct, evidence=evidence, provenance=provenance
+        )
+    pictures = _pictures(choice, petct, findings, options, subject, provenance)
     editable = (
         [_editable(segmented, choice, options, subject, provenance)]
         if options.hydratable and segmented
@@ -158,9 +156,10 @@ def _segmented(
     # A lesion that is too small to have a voxel on the CT has one on the PET.
     use_ct = options.segmentation_grid == "CT" and all(region.mask.any() for region in on_ct[1])
     (series, regions), (other, others) = (on_ct, on_pet) if use_ct else (on_pet, on_ct)
-    seg = segmentation(
-        findings.lesions, regions, series=series, subject=subject, provenance=provenance
-    )
+    with stage("segmentation"):
+        seg = segmentation(
+            findings.lesions, regions, series=series, subject=subject, provenance=provenance
+        )
     return [
         Segmented(
             lesion=lesion,
@@ -186,18 +185,38 @@ def _maps(
     """Return where each network looked, as far as the networks tell and where it is asked for."""
     if not options.saliency_map:
         return []
-    return [
-        saliency_map(
-            one,
-            number,
-            series=choice.pet,
-            grid=petct.pet.grid,
-            subject=subject,
-            provenance=provenance,
-        )
-        for number, one in enumerate(findings.saliency, 1)
-        if one.on_pet.voxels.any()  # a network may look nowhere, which no map can show
-    ]
+    with stage("saliency"):
+        return [
+            saliency_map(
+                one,
+                number,
+                series=choice.pet,
+                grid=petct.pet.grid,
+                subject=subject,
+                provenance=provenance,
+            )
+            for number, one in enumerate(findings.saliency, 1)
+            if one.on_pet.voxels.any()  # a network may look nowhere, which no map can show
+        ]
+
+
+def _pictures(
+    choice: Choice,
+    petct: PetCt,
+    findings: Findings,
+    options: ResultOptions,
+    subject: Dataset,
+    provenance: Provenance,
+) -> list[ResultObject]:
+    drawn = []
+    for name, draw, wanted in (
+        ("key_image", key_image, options.key_image),
+        ("rotating_mip", rotating_mip, options.rotating_mip),
+    ):
+        if wanted:
+            with stage(name):
+                drawn.append(draw(choice, petct, findings, subject=subject, provenance=provenance))
+    return drawn
 
 
 def _editable(

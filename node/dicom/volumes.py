@@ -6,6 +6,7 @@ import numpy as np
 
 from inference.geometry import Grid
 from inference.petct import CtFacts, PetCt
+from inference.stages import stage
 from inference.volume import Quantity, Volume, Voxels
 from node.dicom import contours, pet, philips
 from node.dicom.attributes import Attributes, items, number, text
@@ -26,18 +27,21 @@ def load(choice: Choice, *, contour_names: Sequence[str], contour_codes: Sequenc
     ``contour_names`` and ``contour_codes`` come most trusted first; see ``contours``. Raises
     UnusableStudy where pixels cannot be decoded or SUVbw cannot be computed.
     """
-    pet_stack = read_stack(choice.pet)
+    with stage("pet"):
+        pet_stack = read_stack(choice.pet)
     rule = pet.suv_rule(pet_stack.headers, philips.count_factors(pet_stack.dataset))
     suv_sum = _scale(pet_stack.voxels, rule.factors)
     header = pet_stack.headers[0]
     patient = pet.patient_facts(header)
     _refuse_more_than_injected(suv_sum, pet_stack.grid, patient.weight_kg)
-    ct_stack = read_stack(choice.ct)
+    with stage("ct"):
+        ct_stack = read_stack(choice.ct)
     _refuse_impossible_hu(ct_stack.low, ct_stack.high)
     wanted = contours.Wanted(names=tuple(contour_names), codes=tuple(contour_codes))
-    given, told = contours.given_regions(
-        choice, pet_grid=pet_stack.grid, ct_grid=ct_stack.grid, wanted=wanted
-    )
+    with stage("contours"):
+        given, told = contours.given_regions(
+            choice, pet_grid=pet_stack.grid, ct_grid=ct_stack.grid, wanted=wanted
+        )
     lossy = (warning("PET_LOSSY"),) if pet_stack.lossy else ()
     return PetCt(
         study_instance_uid=choice.study_instance_uid,

@@ -28,7 +28,7 @@ def model(limits=None):
 
 
 def test_each_prediction_comes_with_where_its_network_looked(petct):
-    findings = analyze(petct, model=model(), rules=RULES, clock=lambda: 0.0)
+    findings = analyze(petct, model=model(), rules=RULES)
 
     tasks = [prediction.task for prediction in findings.predictions]
     assert tasks == ["occult_n1", "occult_n2"]
@@ -42,7 +42,7 @@ def test_where_predictions_are_withheld_there_is_no_saliency(petct):
     """No chest holds a cubic metre of lung."""
     strict = model({"lung_volume_min_ml": 1e6})
 
-    findings = analyze(petct, model=strict, rules=RULES, clock=lambda: 0.0)
+    findings = analyze(petct, model=strict, rules=RULES)
 
     assert findings.primary is not None
     assert findings.predictions == ()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from db import deliveries, instances, jobs, results, studies
+from db import attempts, deliveries, instances, jobs, results, studies
 from db.engine import connect, reading, writing
 from db.jobs import JobState, Readiness
 from db.migrate import upgrade
@@ -149,8 +149,19 @@ def test_a_study_becomes_findings_and_objects_owed_to_the_destination(bench, pha
     assert all(bench.store.path(one.path).exists() for one in made)
     with reading(bench.engine) as connection:
         owed = deliveries.of_study(connection, job.study_instance_uid)
+        (attempt,) = attempts.of_job(connection, job.id)
     assert {(one.destination, one.state) for one in owed} == {("pacs", "owed")}
     assert len(owed) == len(made)
+    names = [one["name"] for one in attempt.stages]
+    assert [name for name in names if "." not in name] == [
+        "read",
+        "locate",
+        "infer",
+        "write",
+        "check",
+        "store",
+    ]
+    assert {"read.ct", "locate.lesions", "infer.network", "write.report"} <= set(names)
 
 
 def test_a_study_without_pet_is_refused_with_its_code_and_a_report_that_says_so(

@@ -12,7 +12,7 @@ from db.commitments import CommitmentRequest
 from db.deliveries import DeliveryState, Evidence, Lease
 from db.engine import writing
 from db.pledges import PledgeState, Wish
-from node.cli import operate
+from node.cli import explain, operate
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_status_tells_a_monitor_the_same(shown, clock):
 
 @pytest.mark.usefixtures("four_ways")
 def test_explain_tells_of_each_result_how_far_it_has_come(shown):
-    printed = shown(operate.explain, "1.2.3")
+    printed = shown(explain.explain, "1.2.3")
 
     lines = [line.strip() for line in printed.splitlines() if " to pacs: " in line]
     assert lines == [

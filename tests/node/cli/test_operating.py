@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from db import instances, jobs, studies
+from db import attempts, instances, jobs, studies
 from db.engine import writing
 from db.jobs import JobState, Outcome, Readiness
 from inference import case
 from node import bootstrap
-from node.cli import operate
+from node.cli import explain, operate
 from node.cli.check import check
 from node.cli.export import export
 from node.cli.retain import retain
@@ -73,8 +73,15 @@ def failed_study(settings_of, phantom_files):
             now=NOW,
         )
         job = jobs.claim(connection, worker="one", now=NOW, lease=timedelta(minutes=1))
+        attempts.begin(connection, job, now=NOW + timedelta(seconds=1))
+        ended = NOW + timedelta(seconds=3)
         failed = Outcome(state=JobState.FAILED, error="MemoryError in volumes.py:1")
-        jobs.conclude(connection, job, failed, now=NOW)
+        jobs.conclude(connection, job, failed, now=ended)
+        stages = [
+            {"name": "read", "start_s": 0.0, "seconds": 2.0, "broken": True},
+            {"name": "read.ct", "start_s": 0.5, "seconds": 1.5, "broken": True},
+        ]
+        attempts.end(connection, job, stages, now=ended)
     engine.dispose()
     return settings, uid
 
@@ -119,12 +126,31 @@ def test_status_counts_the_images_of_a_study_by_modality(failed_study, phantom_p
 def test_explain_tells_who_sent_what_went_wrong_and_what_comes_next(failed_study, screen):
     settings, uid = failed_study
 
-    assert operate.explain(uid, settings, screen.console) == 0
+    assert explain.explain(uid, settings, screen.console) == 0
 
     assert "association of PACS" in screen.read()
-    assert "because QUIET" in screen.read()
+    assert "because no image came for as long as the settings say (QUIET)" in screen.read()
     assert "MemoryError in volumes.py:1" in screen.read()
     assert "next: nothing: see the error, then `petct-node retry`" in screen.read()
+
+
+def test_explain_tells_where_the_time_went_and_where_it_broke_off(failed_study, screen):
+    settings, uid = failed_study
+
+    explain.explain(uid, settings, screen.console)
+
+    assert "MemoryError in volumes.py:1, in read.ct" in screen.read()
+    cells = [line.split("│")[1:-1] for line in screen.read().splitlines() if "│" in line]
+    rows = [tuple(cell.strip() for cell in row) for row in cells]
+    assert rows == [
+        ("receive", "0.00 s", "0.000 s"),
+        ("wait: complete", "0.00 s", "0.000 s"),
+        ("wait: worker", "0.00 s", "1.000 s"),
+        ("analyze", "1.00 s", "2.000 s"),
+        ("read", "1.00 s", "2.000 s"),
+        ("ct", "1.50 s", "1.500 s"),
+    ]
+    assert "in all 3.00 s, of which 1.00 s were waits" in screen.read()
 
 
 def test_outcomes_are_one_line_of_csv_a_job(failed_study, screen):
@@ -140,7 +166,7 @@ def test_explain_of_an_unknown_study_fails(settings_of, screen):
     settings = settings_of()
     bootstrap.open_database(settings).dispose()
 
-    assert operate.explain("1.2.3", settings, screen.console) == 1
+    assert explain.explain("1.2.3", settings, screen.console) == 1
     assert "no instance of study 1.2.3 ever came" in screen.read()
 
 
@@ -178,5 +204,5 @@ def test_what_retention_deleted_is_told_and_neither_exported_nor_retried(
     assert "it was failed, and nothing has come since 2026-01-02" in screen.read()
     assert operate.retry(uid, settings, screen.console) == 1
     assert export(uid, tmp_path / "case", settings, screen.console) == 1
-    operate.explain(uid, settings, screen.console)
+    explain.explain(uid, settings, screen.console)
     assert "by retention" in screen.read()

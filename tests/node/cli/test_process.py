@@ -36,7 +36,7 @@ def test_one_study_writes_its_files_into_the_folder_itself(phantom_files, tmp_pa
     document = _findings(out)
     assert document["outcome"] == "analyzed"
     assert document["study_instance_uid"] == dcmread(out / "sr.dcm").StudyInstanceUID
-    assert set(document["timings_s"]) == {"read", "locate", "infer", "write"}
+    assert set(document["timings_s"]) == {"read", "locate", "infer", "write", "check"}
 
 
 def test_the_tumour_of_the_phantom_is_the_primary(phantom, phantom_files, tmp_path, console):
