@@ -60,6 +60,7 @@ def _prediction(task: Task, bundle: Bundle, told: Explained) -> Prediction:
         cutoff=task.cutoff,
         distance=None if limit is None else _distance(task, bundle.familiar[task.name], told),
         distance_max=None if limit is None else limit.distance_max,
+        answers=task.answers,
     )
 
 
