@@ -22,6 +22,7 @@ class Tls(Section):
     """How an association that we open is protected."""
 
     ca: Path
+    crl: Path | None = None
     certificate: Path | None = None
     private_key: Path | None = None
     private_key_password_file: Path | None = None
@@ -42,6 +43,7 @@ class ListenerTls(Section):
     private_key: Path | None = None
     private_key_password_file: Path | None = None
     ca: Path | None = None
+    crl: Path | None = None
     client_certificate: Literal["required", "optional", "none"] = "required"
     profile: TlsProfile = "bcp195"
     port: Port | None = None
@@ -50,6 +52,8 @@ class ListenerTls(Section):
     def _can_check_who_calls(self) -> Self:
         if self.client_certificate != "none" and self.ca is None:
             raise ValueError("certificates of callers cannot be checked without ca")
+        if self.client_certificate == "none" and self.crl is not None:
+            raise ValueError("crl is of no use where callers are asked for no certificate")
         return self
 
 

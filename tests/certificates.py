@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from uuid import uuid4
 
 
 class Authority:
@@ -33,6 +34,25 @@ class Authority:
             *("-CAcreateserial", "-days", days, "-extfile", extensions, "-out", certificate),
         )
         return certificate
+
+    def revoke(self, *certificates: Path, until: str = "") -> Path:
+        """Issue a list that revokes these; ``until``, as YYYYMMDDHHMMSSZ, is when it runs out."""
+        folder = self.folder / uuid4().hex
+        folder.mkdir()
+        (folder / "index").touch()
+        (folder / "number").write_text("01\n")
+        settings = folder / "settings"
+        settings.write_text(
+            "[ca]\ndefault_ca = us\n[us]\ndefault_md = sha256\ndefault_crl_days = 2\n"
+            f"database = {folder / 'index'}\ncrlnumber = {folder / 'number'}\n"
+            f"certificate = {self.ca}\nprivate_key = {self._key}\n"
+        )
+        for certificate in certificates:
+            self._openssl("ca", "-config", settings, "-revoke", certificate)
+        made = folder / "list.crl"
+        ends = ["-crl_lastupdate", "20200101000000Z", "-crl_nextupdate", until] if until else []
+        self._openssl("ca", "-config", settings, "-gencrl", *ends, "-out", made)
+        return made
 
     @staticmethod
     def _openssl(*arguments: object) -> None:

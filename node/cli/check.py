@@ -76,14 +76,22 @@ def _checks(settings: Settings, *, quick: bool) -> dict[str, Callable[[], str]]:
         checks["tls"] = partial(peers.tls, settings.listener.tls)
     if settings.audit.file is not None:
         checks["audit"] = partial(ground.audit, settings.audit.file)
-    if not quick:
-        if settings.database.file is not None and settings.database.file.exists():
-            checks["integrity"] = partial(ground.integrity, settings)
-        checks["model"] = partial(ground.model, settings)
-        for name, peer in settings.assembly.sources.items():
-            checks[f"source {name}"] = partial(peers.verify, peer, settings)
-        for name, destination in settings.destinations.items():
-            checks[f"destination {name}"] = partial(peers.keeps_results, destination, settings)
+    return checks if quick else checks | _slow_checks(settings)
+
+
+def _slow_checks(settings: Settings) -> dict[str, Callable[[], str]]:
+    """Return what takes seconds, asks others, or would not be mended by a restart."""
+    checks: dict[str, Callable[[], str]] = {}
+    tls = settings.listener.tls
+    if tls is not None and tls.crl is not None:
+        checks["revocation"] = partial(peers.revocation_list, tls.crl)
+    if settings.database.file is not None and settings.database.file.exists():
+        checks["integrity"] = partial(ground.integrity, settings)
+    checks["model"] = partial(ground.model, settings)
+    for name, peer in settings.assembly.sources.items():
+        checks[f"source {name}"] = partial(peers.verify, peer, settings)
+    for name, destination in settings.destinations.items():
+        checks[f"destination {name}"] = partial(peers.keeps_results, destination, settings)
     return checks
 
 

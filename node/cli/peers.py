@@ -1,17 +1,22 @@
 """What ``petct-node check`` asks of the network: do peers answer, and will they keep results."""
 
+from datetime import timedelta
+from pathlib import Path
+
+from node import bootstrap
 from node.access import ListenerTls
-from node.cli.ground import CheckFailed
+from node.cli.ground import CheckFailed, CheckWarned
 from node.config import Destination, Peer, Settings
 from node.errors import PeerUnavailable, TlsUnusable
-from node.net import commitment, scu
+from node.net import commitment, revocation, scu
 from node.net import tls as transport
 
 TIMEOUT_S = 5
+REVOCATION_WARNED = timedelta(days=1)
 
 
 def tls(settings: ListenerTls) -> str:
-    """Check that the listener's certificate and key can be used."""
+    """Check that the listener's certificate, key and revocation list can be used."""
     try:
         transport.accepting(settings)
     except TlsUnusable as error:
@@ -48,3 +53,20 @@ def keeps_results(destination: Destination, settings: Settings) -> str:
             "its results will never count as delivered"
         )
     return f"{answers}; it offers no storage commitment and will be asked by C-FIND"
+
+
+def revocation_list(path: Path) -> str:
+    """Check that the list has not run out: nobody with a certificate would be taken any more."""
+    try:
+        until = revocation.next_update(path)
+    except (OSError, ValueError) as error:
+        raise CheckFailed(f"{path}: {error}") from error
+    if until is None:
+        return f"{path} holds without an end"
+    told = f"{path} holds until {until:%Y-%m-%d %H:%M} UTC"
+    left = until - bootstrap.now()
+    if left <= timedelta():
+        raise CheckFailed(f"{told}: every caller with a certificate is refused until it is renewed")
+    if left < REVOCATION_WARNED:
+        raise CheckWarned(f"{told}: renew it, or callers with a certificate will be refused")
+    return told

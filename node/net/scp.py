@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from ssl import SSLContext, SSLSocket
+from ssl import SSLSocket
 from threading import Lock
 from time import monotonic, sleep
 from types import TracebackType
@@ -121,11 +121,11 @@ class Listener:
         self.close()
 
 
-def _ports(policy: Policy) -> Iterator[tuple[int, SSLContext | None]]:
+def _ports(policy: Policy) -> Iterator[tuple[int, tls.Accepting | None]]:
     if policy.tls is None or policy.tls.port is not None:
         yield policy.port, None
     if policy.tls is not None:
-        yield policy.tls.port or policy.port, tls.accepting(policy.tls)
+        yield policy.tls.port or policy.port, tls.Accepting(policy.tls)
 
 
 class _Sessions(Desk):

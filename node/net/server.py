@@ -50,7 +50,8 @@ class Door:
 
     bounds: Bounds
     per_address: int
-    tls: tuple[ssl.SSLContext, TlsFailed] | None = None
+    tls: tuple[Callable[[], ssl.SSLContext], TlsFailed] | None = None
+    """What gives the context for one connection."""
     lean: Lean | None = None
     """Serves those who ask for storage alone; None: pynetdicom serves all."""
 
@@ -153,7 +154,7 @@ class Server(ThreadedAssociationServer):
         context, failed = self._tls
         try:
             # The handshake is made by itself, so that close() finds the socket and can end it.
-            wrapped = context.wrap_socket(
+            wrapped = context().wrap_socket(
                 connection, server_side=True, do_handshake_on_connect=False
             )
             with self._lock:

@@ -1,19 +1,23 @@
 """Builds the TLS contexts of associations, in and out (PS3.15 B.10 to B.12).
 
-Each is built anew when it is used, so that a renewed certificate needs no restart of what calls.
+None outlives its files: a renewed certificate or revocation list needs no restart.
 """
 
 import hashlib
+import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from ssl import SSLContext, SSLSocket, TLSVersion
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 from typing_extensions import override
 
 from node.access import ListenerTls, Tls, TlsProfile
 from node.errors import TlsUnusable
+
+logger = logging.getLogger(__name__)
 
 # Ephemeral keys and authenticated encryption alone (RFC 9325 4.2). Level 2 asks of every key and
 # signature at least what 112 bits are worth: RSA and DH 2048, elliptic curves 224, SHA-2.
@@ -92,7 +96,7 @@ def accepting(settings: ListenerTls) -> SSLContext:
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_TICKET
     context.num_tickets = 0
     _identify(context, settings)
-    _trust(context, settings.ca)
+    _trust(context, settings)
     context.verify_mode = REQUIREMENTS[settings.client_certificate]
     return context
 
@@ -102,8 +106,38 @@ def calling(settings: Tls) -> "Calling":
     context = _bound_to(Calling(ssl.PROTOCOL_TLS_CLIENT), settings.profile)
     context.check_hostname = settings.check_hostname
     _identify(context, settings)
-    _trust(context, settings.ca)
+    _trust(context, settings)
     return context
+
+
+class Accepting:
+    """What protects associations with us, built anew when one of its files has changed.
+
+    Raises TlsUnusable where it cannot be built at first; later the last good one stays.
+    """
+
+    def __init__(self, settings: ListenerTls) -> None:
+        self._settings = settings
+        self._lock = Lock()
+        self._seen = _stamps(settings)
+        self._context = accepting(settings)
+
+    def __call__(self) -> SSLContext:
+        """Return it for one more association."""
+        with self._lock:
+            stamps = _stamps(self._settings)
+            if stamps != self._seen:
+                self._seen = stamps
+                self._renew()
+            return self._context
+
+    def _renew(self) -> None:
+        try:
+            self._context = accepting(self._settings)
+        except TlsUnusable as error:
+            logger.error("the files of TLS changed and are of no use, the old stay: %s", error)  # noqa: TRY400  the words are ours
+        else:
+            logger.info("the files of TLS changed and are in use")
 
 
 def shown(connection: SSLSocket) -> Certificate | None:
@@ -149,13 +183,35 @@ def _identify(context: SSLContext, settings: Tls | ListenerTls) -> None:
         raise TlsUnusable(f"{files}: {error.strerror or error}") from error
 
 
-def _trust(context: SSLContext, authorities: Path | None) -> None:
-    if authorities is None:
-        return
+def _trust(context: SSLContext, settings: Tls | ListenerTls) -> None:
+    for path in (settings.ca, settings.crl):
+        try:
+            if path is not None:
+                context.load_verify_locations(path)
+        except OSError as error:
+            raise TlsUnusable(f"{path}: {error.strerror or error}") from error
+    if settings.crl is not None:
+        if not context.cert_store_stats()["crl"]:
+            raise TlsUnusable(f"{settings.crl}: there is no revocation list in it")
+        # A list that is missing or has run out fails the handshake, as a revoked certificate does.
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+
+
+def _stamps(settings: ListenerTls) -> list[tuple[int, int, int] | None]:
+    """Return what differs when one of the files is another."""
+    files = (
+        *(settings.certificate, settings.private_key, settings.private_key_password_file),
+        *(settings.ca, settings.crl),
+    )
+    return [None if file is None else _stamp(file) for file in files]
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
     try:
-        context.load_verify_locations(authorities)
-    except OSError as error:
-        raise TlsUnusable(f"{authorities}: {error.strerror or error}") from error
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _password(path: Path | None) -> bytes:

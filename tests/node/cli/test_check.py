@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import time
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
@@ -259,3 +260,31 @@ def test_the_longest_mount_above_a_path_is_the_one_it_lies_on(tmp_path):
     ]
 
     assert found == ["ext4", "tmpfs", "nfs4", "ext4"]
+
+
+@pytest.mark.parametrize("database", ["sqlite"])
+@pytest.mark.parametrize(
+    ("left", "level", "told"),
+    [
+        (timedelta(days=2), "ok", "holds until 20"),
+        (timedelta(hours=12), "warning", "renew it"),
+        (timedelta(minutes=-1), "failed", "every caller with a certificate is refused"),
+    ],
+)
+def test_a_revocation_list_is_told_before_it_runs_out(settings_of, authority, left, level, told):
+    """A restart would not mend it, so the health check of a container does not look."""
+    until = f"{datetime.now(UTC) + left:%Y%m%d%H%M%SZ}"
+    tls = {
+        "certificate": str(authority.folder / "node.pem"),
+        "private_key": str(authority.folder / "node.key"),
+        "ca": str(authority.ca),
+        "crl": str(authority.revoke(until=until)),
+    }
+    settings = settings_of(listener={"tls": tls})
+
+    _, quick = run(settings)
+    _, said = run(settings, quick=False)
+
+    assert said["revocation"][0] == level
+    assert told in said["revocation"][1]
+    assert (quick["tls"][0], "revocation" in quick) == ("ok", False)

@@ -1,16 +1,19 @@
 """Real TLS over loopback: with DCMTK, with openssl and with our own SCU."""
 
+import base64
+import shutil
 import socket
 import ssl
 import subprocess
 import time
+from datetime import UTC, datetime
 
 import pytest
 
 from node.access import ListenerTls, Tls
 from node.config import Peer
 from node.errors import PeerUnavailable, TlsUnusable
-from node.net import scu, tls
+from node.net import revocation, scu, tls
 
 pytestmark = pytest.mark.associations
 
@@ -50,6 +53,14 @@ def as_called(peer, authority, name, **changes):
 
 def echo(peer, caller="PACS"):
     scu.echo(peer, calling_ae_title=caller, timeout_s=5)
+
+
+def awaited(holds):
+    """In TLS 1.3 the caller hears of a refusal before our thread goes on."""
+    until = time.monotonic() + 10
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert holds()
 
 
 @pytest.mark.parametrize("profile", ["bcp195", "bcp195-nondowngrade", "bcp195-extended"])
@@ -113,10 +124,7 @@ def test_who_shows_no_certificate_that_we_trust_is_not_taken(
     with pytest.raises(PeerUnavailable):
         echo(as_called(peer, authority, name))
 
-    until = time.monotonic() + 10  # in TLS 1.3 the caller hears of it before the thread goes on
-    while "no TLS with 127.0.0.1" not in caplog.text and time.monotonic() < until:
-        time.sleep(0.01)
-    assert "no TLS with 127.0.0.1" in caplog.text
+    awaited(lambda: "no TLS with 127.0.0.1" in caplog.text)
     echo(peer)
 
 
@@ -286,3 +294,121 @@ def test_a_destination_whose_certificates_are_gone_is_unavailable(listening, int
 
     with pytest.raises(PeerUnavailable, match=r"gone\.pem"):
         echo(peer)
+
+
+def test_a_revoked_certificate_is_not_taken_and_others_are(protected, authority, caplog):
+    lost = authority.issue("lost")
+    peer = protected(tls={"crl": authority.revoke(lost)})
+
+    with pytest.raises(PeerUnavailable):
+        echo(as_called(peer, authority, "lost"))
+
+    awaited(lambda: "the peer's certificate is not valid: certificate revoked" in caplog.text)
+    echo(peer)
+
+
+def test_a_certificate_that_is_revoked_while_we_listen_is_not_taken_from_then_on(
+    protected, authority, tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    lost, crl = authority.issue("lost-later"), tmp_path / "list.crl"
+    shutil.copy(authority.revoke(), crl)
+    peer = protected(tls={"crl": crl})
+    echo(as_called(peer, authority, "lost-later"))
+
+    shutil.copy(authority.revoke(lost), crl)
+
+    with pytest.raises(PeerUnavailable):
+        echo(as_called(peer, authority, "lost-later"))
+    echo(peer)
+    assert caplog.text.count("the files of TLS changed and are in use") == 1
+
+
+def test_files_that_change_for_the_worse_leave_the_old_ones_in_use(
+    protected, authority, tmp_path, caplog
+):
+    crl = tmp_path / "list.crl"
+    shutil.copy(authority.revoke(), crl)
+    peer = protected(tls={"crl": crl})
+
+    crl.write_text("half a li")
+
+    echo(peer)
+    echo(peer)
+    assert caplog.text.count("are of no use, the old stay") == 1
+
+
+@pytest.mark.parametrize("until", ["20200102000000Z", "", "other"])
+def test_a_list_that_says_nothing_of_today_or_of_the_authority_lets_nobody_in(
+    protected, authority, stranger, until, caplog
+):
+    """One that has run out, one of another authority; the one that holds is the proof of both."""
+    crl = stranger.revoke() if until == "other" else authority.revoke(until=until)
+    peer = protected(tls={"crl": crl})
+
+    if not until:
+        echo(peer)
+        return
+    with pytest.raises(PeerUnavailable):
+        echo(peer)
+    why = "unable to get certificate CRL" if until == "other" else "CRL has expired"
+    awaited(lambda: f"is not valid: {why}" in caplog.text)
+
+
+def test_a_destination_whose_certificate_is_revoked_is_not_called(protected, authority):
+    stolen = authority.issue("stolen")
+    peer = protected(tls={"certificate": stolen, "private_key": stolen.with_suffix(".key")})
+    echo(peer)
+
+    with pytest.raises(PeerUnavailable, match="certificate revoked"):
+        echo(as_called(peer, authority, "pacs", crl=authority.revoke(stolen)))
+
+
+def test_a_file_without_a_revocation_list_is_named(authority):
+    files = {
+        "certificate": authority.folder / "node.pem",
+        "private_key": authority.folder / "node.key",
+        "ca": authority.ca,
+    }
+
+    for crl, why in ((authority.ca, "no revocation list"), (authority.folder / "gone", "gone")):
+        with pytest.raises(TlsUnusable, match=why):
+            tls.accepting(ListenerTls(**files, crl=crl))
+
+
+def test_a_list_is_of_no_use_where_no_certificate_is_asked_for():
+    with pytest.raises(ValueError, match="crl is of no use"):
+        ListenerTls(certificate="node.pem", client_certificate="none", crl="ca.crl")
+
+
+@pytest.mark.parametrize(
+    ("until", "moment"),
+    [
+        # RFC 5280 5.1.2.5: UTCTime through 2049, GeneralizedTime after it.
+        ("20310203040506Z", datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)),
+        ("20510203040506Z", datetime(2051, 2, 3, 4, 5, 6, tzinfo=UTC)),
+    ],
+)
+def test_when_a_list_runs_out_is_read_from_it(authority, until, moment):
+    lost = [authority.issue("lost-1"), authority.issue("lost-2")]
+
+    assert revocation.next_update(authority.revoke(*lost, until=until)) == moment
+
+
+def test_of_several_lists_the_first_to_run_out_counts(authority, stranger, tmp_path):
+    several = tmp_path / "several.crl"
+    ends = ("20310203040506Z", "20300203040506Z")
+    lists = [one.revoke(until=end) for one, end in zip((authority, stranger), ends, strict=True)]
+    several.write_bytes(b"".join(one.read_bytes() for one in lists))
+
+    assert revocation.next_update(several) == datetime(2030, 2, 3, 4, 5, 6, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("der", [b"", b"\x30", b"\x30\x02\x30\x00", b"0\x04\x30\x02\x05\x00"])
+def test_what_is_no_list_is_refused(tmp_path, der):
+    file = tmp_path / "list.crl"
+    text = base64.b64encode(der)
+    file.write_bytes(b"-----BEGIN X509 CRL-----\n" + text + b"\n-----END X509 CRL-----\n")
+
+    with pytest.raises(ValueError, match="not a revocation list"):
+        revocation.next_update(file)
