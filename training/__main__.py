@@ -23,6 +23,7 @@ from training.material import Resources
 from training.odds_command import add_odds
 from training.outcomes import CohortUnusable
 from training.parity_command import add_parity
+from training.patient_material import Patients
 from training.phantom_command import DEFAULT_RECIPE, add_phantom_cohort
 from training.progress import Track
 from training.recipe import RecipeUnusable
@@ -78,13 +79,18 @@ def _parser() -> argparse.ArgumentParser:
 def _add_bundle(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser(
         "bundle",
-        help="draw phantoms, train, test and write a bundle",
-        description="Does everything in a recipe: draws its phantoms, trains the fusion network "
-        "and its rivals for each task, tests them on phantoms never trained on, calibrates, "
-        "exports to ONNX and writes the bundle. The same recipe gives the same bundle.",
+        help="draw phantoms or take patients, train, test and write a bundle",
+        description="Does everything in a recipe: draws its phantoms, or finds the tumours of a "
+        "cohort's patients, trains the fusion network and its rivals for each task, tests them on "
+        "cases never trained on, calibrates, exports to ONNX and writes the bundle. The same "
+        "recipe and cases give the same bundle.",
     )
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="a file of training/recipes")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    parser.add_argument(
+        "--cohort", type=Path, metavar="DIR", help="patients, as petct-train cohort wrote them"
+    )
+    parser.add_argument("--cases", type=Path, metavar="DIR", help="their case folders")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep drawings here (2 GB)")
     parser.add_argument(
         "--runs",
@@ -149,10 +155,20 @@ def _bundle(given: argparse.Namespace) -> None:
             folder=folder, processes=given.processes, runs=given.runs, world=world
         )
         track = Track(quiet=given.quiet or not world.leads)
-        made = build(recipe, given.out, resources, track, answers=given.answers)
+        made = build(
+            recipe, given.out, resources, track, patients=_patients(given), answers=given.answers
+        )
     if made is None:
         return
     sys.stdout.write(performance_table(made.card) + f"\n{given.out}: {made.digest}\n")
+
+
+def _patients(given: argparse.Namespace) -> Patients | None:
+    if given.cohort is None and given.cases is None:
+        return None
+    if given.cohort is None or given.cases is None:
+        raise RecipeUnusable("a cohort of patients needs both --cohort and --cases")
+    return Patients(cohort=given.cohort, cases=given.cases)
 
 
 def _scratch(world: World) -> tempfile.TemporaryDirectory[str]:
@@ -166,7 +182,7 @@ def _evaluate(given: argparse.Namespace) -> None:
     bundle = load_bundle(given.bundle)
     recipe = load_recipe(given.recipe)
     if given.cases is not None:
-        recipe = replace(recipe, cohort=replace(recipe.cohort, test=given.cases))
+        recipe = replace(recipe, cohort=replace(recipe.phantoms, test=given.cases))
     rows = evaluate(bundle, recipe, processes=given.processes, track=Track(quiet=given.quiet))
     sys.stdout.write(performance_table(replace(bundle.card, performance=rows, at_cutoff=())))
 

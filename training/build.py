@@ -9,8 +9,9 @@ from torch import nn
 
 from inference import bundle as bundles
 from inference.bundle import Bundle
-from inference.card import SCHEMA, AtCutoff, Auroc, Card, Task
+from inference.card import SCHEMA, AtCutoff, Auroc, Card, Coverage, Task
 from training import scores as tables
+from training.calibrated import Scored, calibrated, coverage_on, share_seen
 from training.clinical import Clinical, clinical_model
 from training.cohort import Labels
 from training.export import to_onnx
@@ -19,15 +20,14 @@ from training.images import Floats
 from training.jobs import Job, train_all
 from training.material import Material, Resources, material
 from training.partition import Part
+from training.patient_material import Patients, patient_material
 from training.progress import Track
-from training.recipe import Model, Recipe, TaskRecipe
+from training.recipe import FitRecipe, Model, Recipe, TaskRecipe
 from training.scores import Answers, Scores, scores_of
 from training.statistics import (
     auroc_difference_p,
     auroc_interval,
     confusion,
-    platt,
-    youden_cutoff,
 )
 
 ARCHITECTURE = (
@@ -45,6 +45,7 @@ class Answer:
     onnx: bytes
     performance: tuple[Auroc, ...]
     at_cutoff: AtCutoff
+    coverage: Coverage | None
 
 
 def build(
@@ -53,9 +54,12 @@ def build(
     resources: Resources,
     track: Track,
     *,
+    patients: Patients | None = None,
     answers: Path | None = None,
 ) -> Bundle | None:
     """Train and test everything in the recipe and write its bundle to ``out``, which is new.
+
+    Cases are the recipe's phantoms, or ``patients`` where the recipe is for them.
 
     The same recipe and code on the same kind of machine give the same files. Where several
     processes work together the leading one writes, and the others get None. ``answers`` is a new
@@ -64,7 +68,10 @@ def build(
     for folder in (out, *filter(None, [answers])):
         if folder.exists():
             raise FileExistsError(f"{folder} is there already")
-    ground = material(recipe, resources, track)
+    if patients is None:
+        ground = material(recipe, resources, track)
+    else:
+        ground = patient_material(recipe, patients, resources, track)
     clinical = _clinical(recipe, ground)
     networks = _trained(recipe, ground, resources, track)
     if not resources.world.leads:
@@ -73,7 +80,7 @@ def build(
         _scores(index, ground, networks, clinical[index]) for index in range(len(recipe.tasks))
     ]
     found = [
-        answer(asked, ground, scores[index], networks[index, Model.FUSION])
+        answer(asked, ground, scores[index], networks[index, Model.FUSION], fit=recipe.fit)
         for index, asked in enumerate(recipe.tasks)
     ]
     bundle = bundles.save(out, *_contents(recipe, ground, found))
@@ -99,6 +106,7 @@ def _contents(
         tasks=tuple(given.task for given in answers),
         performance=tuple(row for given in answers for row in given.performance),
         at_cutoff=tuple(given.at_cutoff for given in answers),
+        coverage=tuple(given.coverage for given in answers if given.coverage is not None),
         limits=recipe.limits,
         files=dict.fromkeys(files, ""),
     )
@@ -106,31 +114,40 @@ def _contents(
 
 
 def answer(
-    asked: TaskRecipe, ground: Material, scores: Mapping[Part, Scores], fusion: nn.Module
+    asked: TaskRecipe,
+    ground: Material,
+    scores: Mapping[Part, Scores],
+    fusion: nn.Module,
+    *,
+    fit: FitRecipe,
 ) -> Answer:
     """Calibrate one task's fusion network, and hold it against its rivals on the test set."""
-    task = _calibrated(asked, scores)
+    task = _calibrated(fit, asked, scores)
     truth, told = scores[Part.TEST].labels, scores[Part.TEST].models
     return Answer(
         task=task,
         onnx=to_onnx(fusion, ground.inputs),
         performance=tuple(_row(asked.name, name, truth, told) for name in told),
         at_cutoff=_at_cutoff(task, truth, told["fusion"]),
+        coverage=coverage_on(task, Scored(labels=truth, margins=told["fusion"])),
     )
 
 
 def summary(recipe: Recipe, ground: Material) -> dict[str, float]:
     """Return the numbers of the training set that the card shows."""
     numbers: dict[str, float] = {
-        "phantoms_training": len(ground.training),
-        "phantoms_validation": len(ground.validation),
-        "phantoms_test": len(ground.test.labels),
-        "first_seed": recipe.cohort.first_seed,
+        f"{ground.origin.source}_{part}": len(group.indices)
+        for part, group in ground.groups.items()
     }
+    if recipe.cohort is not None:
+        numbers["first_seed"] = recipe.cohort.first_seed
+    for part, names in ground.origin.without_lesion.items():
+        numbers[f"without_lesion_{part}"] = len(names)
     for index, task in enumerate(recipe.tasks):
         positive = ground.pool.labels[ground.training, index].mean()
         numbers[f"{task.name}_prevalence"] = round(float(positive), 4)
-    diameters = np.exp(ground.pool.covariates[ground.training, 4])
+    place = ground.pool.covariate_names.index("log_diameter")
+    diameters = np.exp(ground.pool.covariates[ground.training, place])
     for share in (5, 50, 95):
         numbers[f"diameter_mm_percentile_{share}"] = round(
             float(np.percentile(diameters, share)), 1
@@ -224,18 +241,13 @@ def _told(
     )
 
 
-def _calibrated(asked: TaskRecipe, scores: Mapping[Part, Scores]) -> Task:
+def _calibrated(fit: FitRecipe, asked: TaskRecipe, scores: Mapping[Part, Scores]) -> Task:
     """Calibrate on validation; take the cut-off from training, then carry it over."""
-    held_out, known = scores[Part.VALIDATION], scores[Part.TRAINING]
-    calibration = platt(held_out.labels, held_out.models["fusion"])
-    cutoff = youden_cutoff(known.labels, known.models["fusion"])
-    return Task(
-        name=asked.name,
-        meaning=asked.meaning,
-        onnx=f"{asked.name}.onnx",
-        cutoff=round(calibration.probability(cutoff), 6),
-        calibration=calibration,
+    known, held_out = (
+        Scored(labels=some.labels, margins=some.models["fusion"])
+        for some in (scores[Part.TRAINING], scores[Part.VALIDATION])
     )
+    return calibrated(asked, known, held_out, seen=share_seen(fit, known.labels))
 
 
 def _row(task: str, model: str, truth: Labels, scores: Mapping[str, Floats]) -> Auroc:

@@ -170,8 +170,8 @@ def require_both_classes(labels: Labels, names: Sequence[str], part: str) -> Non
     for name, positive in zip(names, labels.sum(axis=0), strict=True):
         if not 2 <= positive <= len(labels) - 2:
             raise RecipeUnusable(
-                f"{part}: {int(positive)} of {len(labels)} phantoms are positive for {name}; "
-                "two of each class are needed, so draw more"
+                f"{part}: {int(positive)} of {len(labels)} cases are positive for {name}; "
+                "two of each class are needed, so take more"
             )
 
 

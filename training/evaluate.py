@@ -19,7 +19,7 @@ def evaluate(bundle: Bundle, recipe: Recipe, *, processes: int, track: Track) ->
 
     Preprocessing is the card's; labels come from the recipe, whose tasks must be the bundle's.
     """
-    first, count = recipe.cohort.test_first_seed, recipe.cohort.test
+    first, count = recipe.phantoms.test_first_seed, recipe.phantoms.test
     cohort = cohort_again(bundle, recipe, range(first, first + count), processes, track)
     risks = cohort.risks
     assert risks is not None  # of phantoms they are known
@@ -54,7 +54,7 @@ def cohort_again(
     if [task.name for task in recipe.tasks] != [task.name for task in bundle.tasks]:
         raise RecipeUnusable("the recipe's tasks are not the bundle's")
     images = images_again(bundle, recipe, seeds, processes, track)
-    cohort = phantom_cohort([task.risk for task in recipe.tasks], images, first=seeds.start)
+    cohort = phantom_cohort(tuple(recipe.risks.values()), images, first=seeds.start)
     require_both_classes(cohort.labels, [task.name for task in recipe.tasks], "test")
     return cohort
 
@@ -64,7 +64,7 @@ def images_again(
 ) -> Images:
     """Draw phantoms for the bundle's inputs, unmoved."""
     drawing = Drawing(
-        scanners=recipe.cohort.scanners,
+        scanners=recipe.phantoms.scanners,
         inputs=bundle.card.inputs,
         augmentation=recipe.augmentation,
         variants=0,

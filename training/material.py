@@ -85,7 +85,7 @@ class Material:
 
 def material(recipe: Recipe, resources: Resources, track: Track) -> Material:
     """Draw the recipe's phantoms and split the pool; normalisers come from its training part."""
-    asked = recipe.cohort
+    asked = recipe.phantoms
     unit = unit_inputs(recipe.inputs)
     drawing = Drawing(
         scanners=asked.scanners,
@@ -94,7 +94,7 @@ def material(recipe: Recipe, resources: Resources, track: Track) -> Material:
         variants=recipe.augmentation.variants,
         volumetric=any(model.volumetric for model in recipe.rivals),
     )
-    risks = [task.risk for task in recipe.tasks]
+    risks = tuple(recipe.risks.values())
     first, unseen = asked.first_seed, asked.test_first_seed
     seeds, test_seeds = range(first, first + asked.training), range(unseen, unseen + asked.test)
     pool_folder = _drawn(seeds, drawing, resources, track)

@@ -43,7 +43,7 @@ def _parity(given: argparse.Namespace) -> None:
     bundle, recipe = bundles.load(given.bundle), load_recipe(given.recipe)
     if given.out is not None and given.out.exists():
         raise FileExistsError(f"{given.out} is there already")
-    first = recipe.cohort.test_first_seed + recipe.cohort.test
+    first = recipe.phantoms.test_first_seed + recipe.phantoms.test
     seeds = range(first, first + given.cases)
     others = range(seeds.stop, seeds.stop + CALIBRATING)
     track = Track(quiet=given.quiet)

@@ -123,8 +123,14 @@ def load(folder: Path, *, split_digest: str = "") -> PatientCohort:
 def verified_case(cohort: PatientCohort, patient: str, cases: Path) -> Path:
     """Return the case folder of a member, or ``CohortUnusable`` where it is not as it was."""
     (member,) = (one for one in cohort.members if one.patient == patient)
-    folder = cases / patient
-    if case_digest(folder) != member.case_digest:
+    return verified(cases / patient, member.case_digest)
+
+
+def verified(folder: Path, expected: str) -> Path:
+    """Return a case folder whose digest is this one; ``CohortUnusable`` where it is another."""
+    if not folder.is_dir():
+        raise CohortUnusable(f"{folder}: the case of a member of the cohort is not there")
+    if case_digest(folder) != expected:
         raise CohortUnusable(f"{folder}: the case was changed after the cohort was made")
     return folder
 

@@ -99,7 +99,7 @@ def _generator(
     if given.truth is None:
         recipe = load_recipe(given.recipe)
         return lambda phantom: _by_recipe(phantom, recipe, given.scanner), {
-            "recipe": encode({task.name: task.risk for task in recipe.tasks})
+            "recipe": encode(recipe.risks)
         }
     truth = load_truth(given.truth)
     return lambda phantom: _by_truth(phantom, truth), {"truth": encode(truth)}
@@ -107,7 +107,7 @@ def _generator(
 
 def _by_recipe(phantom: Phantom, recipe: Recipe, scanner: str) -> _Case:
     assert phantom.tumour is not None
-    risks = {task.name: risk_of(phantom.tumour, task.risk) for task in recipe.tasks}
+    risks = {name: risk_of(phantom.tumour, risk) for name, risk in recipe.risks.items()}
     found = labels_of(phantom.seed, tuple(risks.values()))
     chosen = {name: bool(label) for name, label in zip(risks, found, strict=True)}
     return _Case(scanner=scanner, risks=risks, labels=chosen)

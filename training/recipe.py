@@ -1,7 +1,7 @@
 """A recipe: every number that decides what a training run gives, read from one YAML file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import yaml
 
 from inference.card import Limits
 from inference.codec import Malformed, decode
+from inference.lesion import LesionRules
 
 
 class RecipeUnusable(Exception):
@@ -36,6 +37,29 @@ class PhantomCohort:
             raise ValueError("test_first_seed lies among the seeds of training")
 
 
+class Unlocated(StrEnum):
+    """What becomes of a patient of the test, or of an external centre, without any lesion."""
+
+    REFUSE = "refuse"
+    """The run ends before training and names them: who is tested on was decided by the split."""
+    LEAVE_OUT = "leave_out"
+    """They are left out, counted and named, as they are in training and validation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatientCohortRecipe:
+    """How cases of a cohort that ``petct-train cohort`` made become images and covariates."""
+
+    split_digest: str = ""
+    """The cohort's, where the recipe is for one split and no other."""
+    lesion: LesionRules = field(default_factory=LesionRules)
+    """How the primary tumour is found: as the node that will serve the bundle is configured."""
+    unlocated_in_test: Unlocated = Unlocated.REFUSE
+    clinical_columns: tuple[str, ...] = ()
+    """Columns of the tables of outcomes that the clinical model may know beside what is measured,
+    age and sex: what was known before surgery, and nothing else."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Risk:
     """The logistic model that a phantom's label is drawn from.
@@ -59,7 +83,8 @@ class TaskRecipe:
 
     name: str
     meaning: str
-    risk: Risk
+    risk: Risk | None = None
+    """Of phantoms; a patient's label is in the cohort."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +259,9 @@ class Recipe:
     """Decides labels, the split, weights and augmentation; phantoms have seeds of their own."""
     intended_use: str
     training_data: str
-    cohort: PhantomCohort
+    cohort: PhantomCohort | None = None
+    """Phantoms to draw; or else ``patients``."""
+    patients: PatientCohortRecipe | None = None
     tasks: tuple[TaskRecipe, ...]
     inputs: InputsRecipe
     network: NetworkRecipe
@@ -249,6 +276,32 @@ class Recipe:
     def __post_init__(self) -> None:
         if Model.FUSION in self.rivals or len(set(self.rivals)) != len(self.rivals):
             raise ValueError("rivals must differ from each other and from the bundle's fusion")
+        if (self.cohort is None) == (self.patients is None):
+            raise ValueError("a recipe has either a cohort of phantoms or patients")
+        for task in self.tasks:
+            if (task.risk is None) != (self.cohort is None):
+                raise ValueError(f"{task.name}: labels of phantoms, and no others, need a risk")
+
+    @property
+    def phantoms(self) -> PhantomCohort:
+        """The phantoms to draw; ``RecipeUnusable`` where the recipe is for patients."""
+        if self.cohort is None:
+            raise RecipeUnusable(
+                f"the recipe {self.name} draws no phantoms: it is for patients (--cohort, --cases)"
+            )
+        return self.cohort
+
+    @property
+    def enrolment(self) -> PatientCohortRecipe:
+        """How patients are taken in; ``RecipeUnusable`` where the recipe draws phantoms."""
+        if self.patients is None:
+            raise RecipeUnusable(f"the recipe {self.name} draws phantoms and is not for patients")
+        return self.patients
+
+    @property
+    def risks(self) -> dict[str, Risk]:
+        """What decides the labels of phantoms, by task."""
+        return {task.name: task.risk for task in self.tasks if task.risk is not None}
 
 
 def load(path: Path) -> Recipe:
