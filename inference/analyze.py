@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from inference.applicability import judge
+from inference.applicability import judge, unfamiliar
 from inference.bundle import Bundle
 from inference.engine import Engine
 from inference.findings import Findings, Lesion, Prediction, Reason, Saliency
 from inference.lesion import LesionRules, locate
 from inference.measure import share_within
+from inference.nodes import nodal_foci
 from inference.petct import PetCt
 from inference.predict import predict
 from inference.stages import stage
@@ -50,10 +51,12 @@ def _predicted(petct: PetCt, lesions: tuple[Lesion, ...], thorax: Thorax, model:
             model.bundle,
             lung_volume_ml=thorax.lung_volume_ml,
             lesion_in_thorax=lesions[0].site == "thorax",
+            nodal_foci=nodal_foci(lesions, thorax),
         )
         inapplicable = verdict.reasons
         if not verdict.withhold:
             predictions, saliency = predict(petct, lesions[0], model.bundle, model.engines)
+            inapplicable = (*inapplicable, *unfamiliar(predictions))
     else:
         inapplicable = (Reason(code="NO_LESION", meaning="no avid lesion was found in the thorax"),)
     engine = next(iter(model.engines.values()))

@@ -1,15 +1,15 @@
 """Whether a bundle's card covers this study, and whether to predict all the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from inference.bundle import Bundle
-from inference.card import Inputs, Limits
-from inference.findings import Lesion, Reason
+from inference.card import Inputs, Limits, ScannerModel
+from inference.findings import Lesion, Prediction, Reason
 from inference.geometry import Vector
-from inference.petct import PetCt
+from inference.petct import PetCt, PetFacts
 from inference.preprocess import cube_grid
 
 
@@ -36,12 +36,14 @@ def judge(
     *,
     lung_volume_ml: float,
     lesion_in_thorax: bool,
+    nodal_foci: Sequence[Lesion] = (),
 ) -> Applicability:
     """Hold a study and its primary tumour against the limits on the bundle's card.
 
     Lungs that are not seen, a lesion outside the thorax and a field of view mostly outside the
     images withhold the predictions; every other limit only marks them. An unknown age is not held
-    against a study; an unknown uptake time or tracer is.
+    against a study; an unknown uptake time, tracer or scanner is. ``nodal_foci`` are the further
+    foci where hilar and mediastinal nodes lie.
     """
     limits = bundle.card.limits
     share = share_inside(petct, lesion.centroid_lps_mm, bundle.card.inputs)
@@ -49,10 +51,29 @@ def judge(
         *_anatomy(limits, lung_volume_ml, lesion_in_thorax=lesion_in_thorax),
         *_coverage(share, limits.cube_inside_share_withhold),
     )
+    minor = (*_minor(petct, lesion, limits), *_overt(nodal_foci, limits))
     if grave:
-        return Applicability(reasons=(*grave, *_minor(petct, lesion, limits)), withhold=True)
-    minor = (*_coverage(share, limits.cube_inside_share_min), *_minor(petct, lesion, limits))
-    return Applicability(reasons=minor, withhold=False)
+        return Applicability(reasons=(*grave, *minor), withhold=True)
+    part = _coverage(share, limits.cube_inside_share_min)
+    return Applicability(reasons=(*part, *minor), withhold=False)
+
+
+def unfamiliar(predictions: Sequence[Prediction]) -> tuple[Reason, ...]:
+    """Return one reason that names each prediction whose network saw what it did not learn from."""
+    unlike = [
+        f"{one.task} by {one.distance:.1f}, at most {one.distance_max:.1f}"
+        for one in predictions
+        if not one.familiar
+    ]
+    if not unlike:
+        return ()
+    return (
+        Reason(
+            code="UNLIKE_TRAINING",
+            meaning=f"the networks' features differ from those of their training set: "
+            f"{'; '.join(unlike)}",
+        ),
+    )
 
 
 def share_inside(petct: PetCt, centre: Vector, inputs: Inputs) -> float:
@@ -106,6 +127,34 @@ def _acquisition(petct: PetCt, limits: Limits) -> Iterator[Reason]:
         yield Reason(
             code="TRACER",
             meaning=f"the tracer is not one of {', '.join(limits.tracers)}",
+        )
+    if limits.scanners and not any(_is_of(facts, known) for known in limits.scanners):
+        named = " ".join(name for name in (facts.manufacturer, facts.model_name) if name)
+        yield Reason(
+            code="SCANNER",
+            meaning=f"the PET's scanner, {named or 'which is not named'}, is none of those that "
+            "the networks were trained on",
+        )
+
+
+def _is_of(facts: PetFacts, known: ScannerModel) -> bool:
+    """Compare without regard to case and spacing, which vary between software versions."""
+    pairs = [(facts.manufacturer, known.manufacturer)]
+    if known.model_name:
+        pairs.append((facts.model_name, known.model_name))
+    return all(found.casefold().split() == named.casefold().split() for found, named in pairs)
+
+
+def _overt(nodal_foci: Sequence[Lesion], limits: Limits) -> Iterator[Reason]:
+    if limits.node_suv_max is None:
+        return
+    overt = [focus.suv_max for focus in nodal_foci if focus.suv_max > limits.node_suv_max]
+    if overt:
+        several = f"{len(overt)} further foci" if len(overt) > 1 else "a further focus"
+        yield Reason(
+            code="CN_POSITIVE",
+            meaning=f"not clinically N0: {several} at a hilum or in the mediastinum, SUVmax up to "
+            f"{max(overt):.1f} g/ml, more than {limits.node_suv_max:g} g/ml",
         )
 
 

@@ -16,6 +16,10 @@ CALIBRATION = (
     "Probabilities are the networks' margins after {methods}, fitted on the bundle's own "
     "validation data; they hold for cases like those it was trained on"
 )
+BY_UPTAKE = (
+    ". They are of patients who are clinically N0, which is judged by uptake alone: nodes that are "
+    "enlarged on the CT (short axis of 10 mm or more) without uptake are not looked for"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +40,18 @@ class Bundle:
             version=self.card.version,
             digest=self.digest,
             training_data=self.card.training_data,
-            calibration=CALIBRATION.format(methods=" or ".join(self._methods)),
+            calibration=CALIBRATION.format(methods=" or ".join(self._methods)) + self._nodal,
         )
 
     @property
     def _methods(self) -> list[str]:
         """How margins became probabilities, in words, each way once."""
         return list(dict.fromkeys(task.calibration.words for task in self.tasks))
+
+    @property
+    def _nodal(self) -> str:
+        """By what the node tells that a patient is clinically N0, if the card asks for it."""
+        return "" if self.card.limits.node_suv_max is None else BY_UPTAKE
 
     @property
     def tasks(self) -> tuple[Task, ...]:

@@ -21,7 +21,7 @@ class Explained(NamedTuple):
     saliency: Voxels | None = None
     """``(n, row, column)``, 0 or more. Cell ``i`` lies on pixel ``i * pixels / cells``."""
     features: Voxels | None = None
-    """``(n, feature)``: what the logits are made of."""
+    """``(n, feature)``, 0 or more: mean and maximum of each map that the first layers give."""
 
 
 class Engine(Protocol):

@@ -16,23 +16,31 @@ Floats: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Familiar:
-    """The features of one network's training set: their mean, and what turns their spread into one.
+    """The logarithms of the features of one network's training set, told by mean and covariance.
 
+    Uptake varies by factors, so that features have a long tail and their logarithms have none;
+    ``offset`` is added to each before, lest a feature of nearly 0 count for more than all others.
     ``whitening`` is ``(component, feature)``: whitened, the training set has unit covariance.
     """
 
+    offset: Floats
     mean: Floats
     whitening: Floats
 
     def __post_init__(self) -> None:
-        if self.mean.ndim != 1 or self.whitening.ndim != 2:
-            raise ValueError("a mean has one axis and a whitening two")
-        if self.whitening.shape[1] != len(self.mean) or not self.whitening.size:
+        arrays = vars(self)
+        if wrong := [name for name, array in arrays.items() if array.dtype != np.float32]:
+            raise ValueError(f"numbers must be float32, those of {', '.join(wrong)} are not")
+        if wrong := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
+            raise ValueError(f"numbers must be finite, those of {', '.join(wrong)} are not")
+        features = (self.mean.size,)
+        if not (self.mean.shape == self.offset.shape == self.whitening.shape[1:] == features):
             raise ValueError(
-                f"a whitening of {self.whitening.shape} does not fit {len(self.mean)} features"
+                f"shapes do not fit: offset {self.offset.shape}, mean {self.mean.shape}, "
+                f"whitening {self.whitening.shape}"
             )
-        if not (np.isfinite(self.mean).all() and np.isfinite(self.whitening).all()):
-            raise ValueError("mean and whitening must be finite")
+        if not self.whitening.size or self.offset.min() <= 0:
+            raise ValueError("there must be features, and their offsets must be positive")
 
     @property
     def features(self) -> int:
@@ -40,12 +48,12 @@ class Familiar:
         return len(self.mean)
 
     def distances(self, features: ArrayLike) -> NDArray[np.float64]:
-        """Return the Mahalanobis distance of each row of ``(n, feature)``.
+        """Return the Mahalanobis distance of each row of ``(n, feature)``, which are 0 or more.
 
-        For features spread like a Gaussian, its square is chi-squared with as many degrees of
-        freedom as there are components.
+        Where logarithms are spread like a Gaussian, its square is chi-squared with as many degrees
+        of freedom as there are components.
         """
-        apart = np.asarray(features, np.float64) - self.mean
+        apart = np.log(np.asarray(features, np.float64) + self.offset) - self.mean
         distances: NDArray[np.float64] = np.linalg.norm(apart @ self.whitening.T, axis=1)
         return distances
 
@@ -56,8 +64,9 @@ def packed(familiar: Familiar) -> bytes:
     np.savez(
         held,
         allow_pickle=False,
-        mean=familiar.mean.astype(np.float32),
-        whitening=familiar.whitening.astype(np.float32),
+        offset=familiar.offset,
+        mean=familiar.mean,
+        whitening=familiar.whitening,
     )
     return held.getvalue()
 
@@ -70,9 +79,6 @@ def read(path: Path) -> Familiar:
     try:
         # Opened here, because np.load leaves a broken archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-            mean, whitening = held["mean"], held["whitening"]
-        if mean.dtype != np.float32 or whitening.dtype != np.float32:
-            raise ValueError(f"numbers must be float32, got {mean.dtype} and {whitening.dtype}")
-        return Familiar(mean=mean, whitening=whitening)
+            return Familiar(**{name: held[name] for name in ("offset", "mean", "whitening")})
     except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile) as error:
         raise BundleUnusable(f"{path}: {error}") from error

@@ -166,6 +166,21 @@ def find_foci(
     return tuple(sorted(foci, key=lambda focus: -focus.suv_max))
 
 
+def nodal_zone(thorax: Thorax) -> Region:
+    """Return where mediastinal and hilar nodes lie; empty without lungs.
+
+    It is the cavity near the midline, above the domes of the diaphragm, the lung there included.
+    """
+    cavity, lungs = thorax.cavity, thorax.lungs.mask
+    area = lungs.sum(axis=(1, 2))
+    _, y, z = cavity.grid.centre
+    middle = cavity.grid.to_indices((thorax.midline_x_mm or 0.0, y, z))[2]
+    across_mm = np.abs(np.arange(lungs.shape[2]) - middle) * cavity.grid.spacing[2]
+    high: Mask = area >= LEVEL_WITH_LUNG * area.max()
+    near: Mask = across_mm <= MEDIASTINAL_HALF_WIDTH_MM
+    return Region(mask=cavity.mask & high[:, None, None] & near, grid=cavity.grid)
+
+
 def _scene(pet: Volume, thorax: Thorax) -> tuple[_Scene | None, Box | None]:
     cavity = region_onto(thorax.cavity, pet.grid).mask
     inner = bounding_box(cavity)
@@ -179,21 +194,9 @@ def _scene(pet: Volume, thorax: Thorax) -> tuple[_Scene | None, Box | None]:
         lungs=region_onto(thorax.lungs, grid).mask,
         cavity=cavity[box],
         heart=region_onto(thorax.heart, grid).mask,
-        mediastinum=region_onto(_mediastinum(thorax), grid).mask,
+        mediastinum=region_onto(nodal_zone(thorax), grid).mask,
     )
     return scene, box
-
-
-def _mediastinum(thorax: Thorax) -> Region:
-    """Return the cavity near the midline, above the domes of the diaphragm."""
-    cavity, lungs = thorax.cavity, thorax.lungs.mask
-    area = lungs.sum(axis=(1, 2))
-    _, y, z = cavity.grid.centre
-    middle = cavity.grid.to_indices((thorax.midline_x_mm or 0.0, y, z))[2]
-    across_mm = np.abs(np.arange(lungs.shape[2]) - middle) * cavity.grid.spacing[2]
-    high: Mask = area >= LEVEL_WITH_LUNG * area.max()
-    near: Mask = across_mm <= MEDIASTINAL_HALF_WIDTH_MM
-    return Region(mask=cavity.mask & high[:, None, None] & near, grid=cavity.grid)
 
 
 def _basins(scene: _Scene, floor: float) -> tuple[Labels, list[_Basin]]:

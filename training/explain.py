@@ -5,7 +5,7 @@ each operation gives its result and the way back, from a gradient on the result 
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,6 @@ from training.networks import Fusion
 
 Back = Callable[[Tensor], Tensor]
 """Carries the margin's gradient from an operation's result to its input."""
-
-HIDDEN = 3
-"""Of the head's layers, the one whose result is the features."""
 
 SMOOTHING = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 """Along rows and columns: SD one cell. Strides leave a chequered gradient, which this evens out."""
@@ -31,7 +28,8 @@ class Explained(nn.Module):  # type: ignore[misc]  # torch is not followed, so M
     are not averaged over the map before they meet the activations, of the maps that both stems give
     before their pooling: half as many cells as pixels along each side, cell ``i`` on pixel ``2 i``.
     A cell's number is what it adds to the margin, smoothed, and 0 where it takes away. The features
-    are the activations of the head's hidden layer, of which the logits are a weighted sum.
+    are mean and maximum of each map of both stems and of both first stages: what later layers make
+    of them tells less of whether the images are like those of training.
     """
 
     def __init__(self, network: Fusion) -> None:
@@ -46,9 +44,10 @@ class Explained(nn.Module):  # type: ignore[misc]  # torch is not followed, so M
 
         These are ``(n, 2)``, ``(n, row, column)`` and ``(n, feature)``.
         """
-        pet_stem, pet_maps, pet_back = self.pet(pet)
-        ct_stem, ct_maps, ct_back = self.ct(ct)
-        logits, features, gradient = self.head(torch.cat([pet_maps, ct_maps], dim=1))
+        pet_stem, pet_early, pet_maps, pet_back = self.pet(pet)
+        ct_stem, ct_early, ct_maps, ct_back = self.ct(ct)
+        features = _features([pet_stem, pet_early, ct_stem, ct_early])
+        logits, gradient = self.head(torch.cat([pet_maps, ct_maps], dim=1))
         channels = pet_maps.shape[1]
         shares = self._shares(pet_stem, pet_back(gradient[:, :channels]))
         shares = shares + self._shares(ct_stem, ct_back(gradient[:, channels:]))
@@ -82,30 +81,25 @@ def by_autograd(network: Fusion, pet: Tensor, ct: Tensor) -> tuple[Tensor, Tenso
     The network must be in evaluation mode. The two differ only where several activations of one
     pooling window are equally great: torch gives all of the gradient to the first of them.
     """
-    stems: list[Tensor] = []
-    hidden: list[Tensor] = []
+    found: list[Tensor] = []
     hooks = [
-        encoder.stem[2].register_forward_hook(lambda _module, _given, stem: stems.append(stem))
+        layer.register_forward_hook(lambda _module, _given, maps: found.append(maps))
         for encoder in (network.pet_encoder, network.ct_encoder)
+        for layer in (encoder.stem[2], encoder.stages[0])
     ]
-    hooks.append(
-        network.head.dense[HIDDEN].register_forward_hook(
-            lambda _module, _given, features: hidden.append(features)
-        )
-    )
     try:
         logits: Tensor = network(pet, ct)[0]
     finally:
         for hook in hooks:
             hook.remove()
+    stems = found[::2]
     gradients = torch.autograd.grad((logits[:, 1] - logits[:, 0]).sum(), stems)
     shares = sum(
         (gradient * stem).sum(dim=1, keepdim=True)
         for gradient, stem in zip(gradients, stems, strict=True)
     )
     smooth = functional.conv2d(shares, _kernel(), padding=len(SMOOTHING) // 2)
-    (features,) = hidden
-    return logits.detach(), functional.relu(smooth).squeeze(1).detach(), features.detach()
+    return logits.detach(), functional.relu(smooth).squeeze(1).detach(), _features(found).detach()
 
 
 class _Encoder(nn.Module):  # type: ignore[misc]  # as above
@@ -116,13 +110,18 @@ class _Encoder(nn.Module):  # type: ignore[misc]  # as above
         stem = copy.deepcopy(encoder.stem).eval()
         self.stem = fuse_conv_bn_eval(stem[0], stem[1])
         self.blocks = nn.ModuleList(_Block(b) for stage in encoder.stages for b in stage)
+        self.first_stage = len(encoder.stages[0])
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Back]:
-        """Return the stem's maps, the last maps, and the way back from these to the pooled stem."""
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Back]:
+        """Return the maps of the stem and of the first stage, the last maps, and the way back.
+
+        That leads from the last maps to the pooled stem.
+        """
         stem = functional.relu(self.stem(image))
-        maps, ways = _pool(stem), []
+        every, ways = [_pool(stem)], []
         for block in self.blocks:
-            maps, back = block(maps)
+            maps, back = block(every[-1])
+            every.append(maps)
             ways.append(back)
 
         def all_back(gradient: Tensor) -> Tensor:
@@ -130,7 +129,7 @@ class _Encoder(nn.Module):  # type: ignore[misc]  # as above
                 gradient = back(gradient)
             return gradient
 
-        return stem, maps, all_back
+        return stem, every[self.first_stage], every[-1], all_back
 
 
 class _Block(nn.Module):  # type: ignore[misc]  # as above
@@ -166,8 +165,8 @@ class _Head(nn.Module):  # type: ignore[misc]  # as above
         self.first = _normed_first(first_norm, first)
         self.second = _normed_first(second_norm, second)
 
-    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the logits, the hidden layer, and the margin's gradient on the maps."""
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits, and the margin's gradient on the maps."""
         channels, cells = maps.shape[1], maps.shape[2] * maps.shape[3]
         most = maps.amax(dim=(2, 3), keepdim=True)
         pooled = torch.cat([most.flatten(1), maps.mean(dim=(2, 3))], dim=1)
@@ -178,7 +177,7 @@ class _Head(nn.Module):  # type: ignore[misc]  # as above
         gradient = (_unrectified(margin, hidden) @ self.first.weight)[..., None, None]
         greatest = (maps == most).to(maps.dtype)
         shared = gradient[:, :channels] / greatest.sum(dim=(2, 3), keepdim=True)
-        return logits, hidden, greatest * shared + gradient[:, channels:] / cells
+        return logits, greatest * shared + gradient[:, channels:] / cells
 
 
 def _normed_first(norm: nn.BatchNorm1d, dense: nn.Linear) -> nn.Linear:
@@ -189,6 +188,12 @@ def _normed_first(norm: nn.BatchNorm1d, dense: nn.Linear) -> nn.Linear:
         folded.bias += dense.weight @ (norm.bias - norm.running_mean * scale)
         folded.weight *= scale
     return folded
+
+
+def _features(every: Sequence[Tensor]) -> Tensor:
+    """Return mean and maximum of each map, first those of the first tensor, as ``(n, feature)``."""
+    told = [part for maps in every for part in (maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3)))]
+    return torch.cat(told, dim=1)
 
 
 def _kernel() -> Tensor:

@@ -80,18 +80,24 @@ def test_an_engine_gives_logits_and_saliency_of_the_torch_network_in_one_run(
 
 
 @every_engine
-def test_features_are_what_the_last_layer_makes_the_logits_of(back_end, random_network):
+def test_features_are_mean_and_maximum_of_the_maps_of_the_first_layers(back_end, random_network):
+    """Of PET and CT, 4 maps of the stem and 4 of the first stage: 32 numbers."""
     network, path = random_network
     pet, ct = inputs(5, 32)
 
-    logits, _, features = back_end.open_engine(path, threads=1).explained(pet, ct)
+    features = back_end.open_engine(path, threads=1).explained(pet, ct).features
 
-    assert features.shape == (5, 8)
-    assert features.dtype == np.float32
-    norm, _, last = network.head.dense[4:]
+    expected = []
     with torch.inference_mode():
-        made = last(norm(torch.from_numpy(features))).numpy()
-    assert np.abs(made - logits).max() < 1e-4
+        for image, encoder in ((pet, network.pet_encoder), (ct, network.ct_encoder)):
+            stem = encoder.stem[:3](torch.from_numpy(image))
+            early = encoder.stages[0](encoder.stem[3](stem))
+            for maps in (stem.numpy(), early.numpy()):
+                expected += [maps.mean(axis=(2, 3)), maps.max(axis=(2, 3))]
+    assert features.shape == (5, 32)
+    assert features.dtype == np.float32
+    assert features.min() >= 0
+    assert np.abs(features - np.concatenate(expected, axis=1)).max() < 1e-5
 
 
 @every_engine

@@ -56,7 +56,10 @@ def test_logits_and_saliency_differ_by_rounding_alone(precision, shipped, opened
     exact = opened(network).explained(pet, ct)
     rounded = opened(lowered(network, precision)).explained(pet, ct)
 
-    for one, other in zip(exact[:2], rounded[:2], strict=True):
+    for one, other in zip(exact, rounded, strict=True):
+        if one is None:
+            assert other is None
+            continue
         difference = np.abs(one - other).max() / np.abs(one).max()
         assert 0 < difference < 50 * ROUNDING[precision]
 
