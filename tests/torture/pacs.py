@@ -2,8 +2,10 @@
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
@@ -13,6 +15,14 @@ from tests.end_to_end.orthanc import Orthanc
 from tests.torture.studies import Study
 
 RESULTS = ("SR", "SEG", "OT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """One object in the PACS; thousands of them would not fit into memory."""
+
+    sop_instance_uid: str
+    read: Callable[[], Dataset]
 
 
 class Pacs(Orthanc):
@@ -35,16 +45,25 @@ class Pacs(Orthanc):
                 file.write(path, f"{number:05d}.dcm")
         self.post("/instances", archive.getvalue())
 
-    def results(self) -> dict[str, list[Dataset]]:
-        """Return all that is no CT and no PET, by study."""
-        found: dict[str, list[Dataset]] = {}
+    def results(self) -> dict[str, list[Held]]:
+        """Return all that is no CT and no PET, by study; each is read when it is asked for."""
+        found: dict[str, list[Held]] = {}
         for series in self.get("/series?expand"):
             if series["MainDicomTags"]["Modality"] in {"CT", "PT"}:
                 continue
-            for one in series["Instances"]:
-                dataset = dcmread(io.BytesIO(self.get_bytes(f"/instances/{one}/file")))
-                found.setdefault(str(dataset.StudyInstanceUID), []).append(dataset)
+            study = self.get(f"/series/{series['ID']}/study")
+            uid = study["MainDicomTags"]["StudyInstanceUID"]
+            found.setdefault(uid, []).extend(
+                Held(
+                    sop_instance_uid=one["MainDicomTags"]["SOPInstanceUID"],
+                    read=partial(self._read, one["ID"]),
+                )
+                for one in self.get(f"/series/{series['ID']}/instances")
+            )
         return found
+
+    def _read(self, identifier: str) -> Dataset:
+        return dcmread(io.BytesIO(self.get_bytes(f"/instances/{identifier}/file")))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
+from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 from sqlalchemy import select
 
@@ -20,6 +20,7 @@ from db.tables import quarantine
 from db.tables import results as results_table
 from node.config import Settings
 from node.store import Store
+from tests.torture.pacs import Held
 
 ENDED = {JobState.DONE, JobState.REFUSED}
 
@@ -93,7 +94,7 @@ class Holding:
         ]
 
     def misdelivered(
-        self, study_instance_uids: Sequence[str], held: Mapping[str, Sequence[Dataset]]
+        self, study_instance_uids: Sequence[str], held: Mapping[str, Sequence[Held]]
     ) -> list[str]:
         """Return results that the PACS lacks, has twice, has otherwise, or that nobody made."""
         faults = []
@@ -127,14 +128,14 @@ class Holding:
             ]
         return faults
 
-    def _differences(self, made: Sequence[Result], held: Sequence[Dataset]) -> Iterator[str]:
-        counts = Counter(str(one.SOPInstanceUID) for one in held)
-        by_uid = {str(one.SOPInstanceUID): one for one in held}
+    def _differences(self, made: Sequence[Result], held: Sequence[Held]) -> Iterator[str]:
+        counts = Counter(one.sop_instance_uid for one in held)
+        by_uid = {one.sop_instance_uid: one for one in held}
         for one in made:
             uid = one.sop_instance_uid
             if counts[uid] != 1:
                 yield f"{uid} is there {counts[uid]} times"
-            elif by_uid[uid] != dcmread(self._store.path(one.path)):
+            elif by_uid[uid].read() != dcmread(self._store.path(one.path)):
                 yield f"{uid} differs"
         for uid in counts.keys() - {one.sop_instance_uid for one in made}:
             yield f"{uid} was never registered"
