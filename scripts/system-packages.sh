@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs the Debian packages that the tests judge our results with; needs root, else says what will be skipped.
+# Installs the Debian packages that the tests judge our results with, and Pango for petct-train report --pdf; needs root, else says what will be skipped.
 # Usage: system-packages.sh [viewers], the second for the tests that open a browser
 set -eu
 case "${1:-}" in
-  "") packages="orthanc dcmtk dicom3tools libpixelmed-java default-jre-headless postgresql" ;;
+  "") packages="orthanc dcmtk dicom3tools libpixelmed-java default-jre-headless postgresql libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0" ;;
   viewers) packages="orthanc orthanc-dicomweb nginx-light chromium" ;;
   *) echo "usage: $0 [viewers]" >&2; exit 2 ;;
 esac
@@ -19,7 +19,7 @@ done
 if [ -x /usr/sbin/nginx ]; then missing=$(printf '%s' "$missing" | sed 's/ nginx-light//'); fi
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-  echo "setup: not installed (needs root and apt):$missing; tests that need them are skipped with that reason"
+  echo "setup: not installed (needs root and apt):$missing; what needs them says so, tests are skipped with that reason"
   exit 0
 fi
 echo "setup: installing Debian packages:$missing"

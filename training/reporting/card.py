@@ -1,6 +1,6 @@
 """The model card: what the bundle takes in, gives out, was trained on and must not be asked."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from inference.card import Card, Parity
 from inference.codec import encode
@@ -23,7 +23,7 @@ def model_card(run: Run) -> Section:
             Paragraph(text=card.intended_use, important=True),
             Tabular(
                 caption="The bundle.",
-                heads=("", "value"),
+                heads=("what", "value"),
                 rows=(
                     ("name", f"{card.name} {card.version}"),
                     ("digest", run.bundle.digest),
@@ -53,17 +53,14 @@ _INPUTS = (
     "squares of three planes of it, in PET and CT, clipped, less the mean and by the SD of the "
     "training set."
 )
-_LIMITS = (
-    "The node judges every study by these, and marks or withholds predictions outside them; "
-    "ranges run from the first number to the second."
-)
+_LIMITS = "The node judges every study by these, and marks or withholds predictions outside them."
 
 
 def _told(anchor: str, title: str, pairs: Iterable[tuple[str, str]], lead: str = "") -> Section:
     rows = tuple(pairs)
     if not rows:
         return Section(anchor=anchor, title=title, blocks=(Paragraph(text="The card tells none."),))
-    table = Tabular(caption=f"{title}.", heads=("", "value"), rows=rows, words=True)
+    table = Tabular(caption=f"{title}.", heads=("what", "value"), rows=rows, words=True)
     blocks: tuple[Block, ...] = (Paragraph(text=lead), table) if lead else (table,)
     return Section(anchor=anchor, title=title, blocks=blocks)
 
@@ -85,11 +82,19 @@ def _spelt(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if value.is_integer() else f"{value:.6g}"
     if isinstance(value, list | tuple):
-        nested = any(isinstance(one, list | tuple) for one in value)
-        return ("; " if nested else ", ").join(map(_spelt, value)) or "none"
+        return _list(value)
     if isinstance(value, Mapping):
         return " ".join(_spelt(one) for one in value.values())
     return "none" if value is None else str(value)
+
+
+def _list(value: Sequence[object]) -> str:
+    """Spell out a range as such, and points one after the other."""
+    if len(value) == 2 and all(isinstance(one, int | float) for one in value):
+        return " to ".join(map(_spelt, value))
+    if any(isinstance(one, list | tuple) for one in value):
+        return "; ".join(_spelt(one).replace(" to ", ": ") for one in value)
+    return ", ".join(map(_spelt, value)) or "none"
 
 
 def _tasks(card: Card) -> tuple[Block, ...]:
@@ -98,7 +103,7 @@ def _tasks(card: Card) -> tuple[Block, ...]:
     return (
         Tabular(
             caption="What each network answers, and how its margin becomes a probability.",
-            heads=("", *(task.name for task in card.tasks)),
+            heads=("what", *(task.name for task in card.tasks)),
             rows=tuple((name, *(one.get(name, "") for one in each)) for name in names),
             note="Probability: sigmoid(slope x margin + intercept), or read off the points (margin "
             "and probability). High is a probability strictly above the cut-off.",
@@ -158,7 +163,7 @@ def _agreement(run: Run) -> Tabular:
         rows.append(_counts(run, one.task.name))
     return Tabular(
         caption="What the card says of the test part, and what the answers give.",
-        heads=("", "card", "answers", "agree"),
+        heads=("what", "card", "answers", "agree"),
         rows=tuple(rows),
     )
 

@@ -1,6 +1,5 @@
 """The page as PDF, by WeasyPrint; nothing is fetched."""
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +9,11 @@ HOW = "Debian: apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subs
 def printer() -> Callable[[str, Path], None]:
     """Return what writes HTML as PDF; ``OSError`` says what is missing for it."""
     try:
-        weasyprint = importlib.import_module("weasyprint")
+        # It looks for Pango when it is imported, which only this needs.
+        import weasyprint  # noqa: PLC0415
     except ImportError as error:
         raise OSError("--pdf needs the package weasyprint (extra train)") from error
     except OSError as error:
-        # Its libraries are looked for when it is imported.
         raise OSError(f"--pdf needs Pango ({HOW}): {error}") from error
 
     def write(html: str, path: Path) -> None:
