@@ -1,7 +1,7 @@
 """A whole run: draw, train, compare, calibrate and write the bundle with what it is worth."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +12,17 @@ from inference.bundle import Bundle
 from inference.card import SCHEMA, AtCutoff, Auroc, Card, Coverage, Task
 from training import scores as tables
 from training.calibrated import Scored, calibrated, coverage_on, share_seen
-from training.clinical import Clinical, clinical_model
 from training.cohort import Labels
 from training.export import to_onnx
-from training.fit import Trainer
+from training.familiar import learnt
 from training.images import Floats
-from training.jobs import Job, train_all
+from training.learning import learned
 from training.material import Material, Resources, material
 from training.partition import Part
 from training.patient_material import Patients, patient_material
 from training.progress import Track
-from training.recipe import FitRecipe, Model, Recipe, TaskRecipe
-from training.scores import Answers, Scores, scores_of
+from training.recipe import FitRecipe, Recipe, TaskRecipe
+from training.scores import Answers, Scores
 from training.statistics import (
     auroc_difference_p,
     auroc_interval,
@@ -33,7 +32,8 @@ from training.statistics import (
 ARCHITECTURE = (
     "DLNMS, 2.5D: two 2D ResNet-18 of widths {widths}, no weights shared, feature maps "
     "concatenated, maximum and mean pooled, two dense layers; auxiliary heads not exported; "
-    "saliency: HiResCAM of both stems before their pooling"
+    "saliency: HiResCAM of both stems before their pooling; features: mean and maximum of the maps "
+    "of both stems and of both first stages"
 )
 
 
@@ -42,7 +42,7 @@ class Answer:
     """What a run gives for one task."""
 
     task: Task
-    onnx: bytes
+    files: Mapping[str, bytes]
     performance: tuple[Auroc, ...]
     at_cutoff: AtCutoff
     coverage: Coverage | None
@@ -59,9 +59,8 @@ def build(
 ) -> Bundle | None:
     """Train and test everything in the recipe and write its bundle to ``out``, which is new.
 
-    Cases are the recipe's phantoms, or ``patients`` where the recipe is for them.
-
-    The same recipe and code on the same kind of machine give the same files. Where several
+    Cases are the recipe's phantoms, or ``patients`` where the recipe is for them. The same recipe,
+    cases and code on the same kind of machine give the same files. Where several
     processes work together the leading one writes, and the others get None. ``answers`` is a new
     folder for what every model says of every case; see ``training.scores``.
     """
@@ -72,19 +71,16 @@ def build(
         ground = material(recipe, resources, track)
     else:
         ground = patient_material(recipe, patients, resources, track)
-    clinical = _clinical(recipe, ground)
-    networks = _trained(recipe, ground, resources, track)
-    if not resources.world.leads:
+    models = learned(recipe, ground, resources, track)
+    if models is None:
         return None
-    scores = [
-        _scores(index, ground, networks, clinical[index]) for index in range(len(recipe.tasks))
-    ]
     found = [
-        answer(asked, ground, scores[index], networks[index, Model.FUSION], fit=recipe.fit)
-        for index, asked in enumerate(recipe.tasks)
+        answer(asked, ground, one.scores, one.fusion, fit=recipe.fit)
+        for asked, one in zip(recipe.tasks, models, strict=True)
     ]
     bundle = bundles.save(out, *_contents(recipe, ground, found))
     if answers is not None:
+        scores = [one.scores for one in models]
         tables.write(answers, _told(recipe, ground, scores, bundle.digest), scores)
     return bundle
 
@@ -93,7 +89,7 @@ def _contents(
     recipe: Recipe, ground: Material, answers: Sequence[Answer]
 ) -> tuple[Card, dict[str, bytes]]:
     """Return the card, and the files that it names."""
-    files = {given.task.onnx: given.onnx for given in answers}
+    files = {name: data for given in answers for name, data in given.files.items()}
     card = Card(
         schema=SCHEMA,
         name=recipe.name,
@@ -122,11 +118,13 @@ def answer(
     fit: FitRecipe,
 ) -> Answer:
     """Calibrate one task's fusion network, and hold it against its rivals on the test set."""
-    task = _calibrated(fit, asked, scores)
+    network = to_onnx(fusion, ground.inputs)
+    seen = learnt(asked.name, network, ground.groups, ground.inputs)
+    task = replace(_calibrated(fit, asked, scores), familiarity=seen.familiarity)
     truth, told = scores[Part.TEST].labels, scores[Part.TEST].models
     return Answer(
         task=task,
-        onnx=to_onnx(fusion, ground.inputs),
+        files={task.onnx: network, seen.familiarity.file: seen.statistics},
         performance=tuple(_row(asked.name, name, truth, told) for name in told),
         at_cutoff=_at_cutoff(task, truth, told["fusion"]),
         coverage=coverage_on(task, Scored(labels=truth, margins=told["fusion"])),
@@ -153,68 +151,6 @@ def summary(recipe: Recipe, ground: Material) -> dict[str, float]:
             float(np.percentile(diameters, share)), 1
         )
     return numbers
-
-
-def _trained(
-    recipe: Recipe, ground: Material, resources: Resources, track: Track
-) -> dict[tuple[int, Model], nn.Module]:
-    """Train every model for every task; returns them by the task's index and the model."""
-    models = (Model.FUSION, *recipe.rivals)
-    named = [(index, model) for model in models for index in range(len(recipe.tasks))]
-    jobs = [_job(recipe, index, model, ground, resources) for index, model in named]
-    with track.stage("training networks", len(jobs) * recipe.fit.epochs) as advance:
-        networks = train_all(jobs, processes=resources.processes, report=advance)
-    return dict(zip(named, networks, strict=True))
-
-
-def _job(recipe: Recipe, index: int, model: Model, ground: Material, resources: Resources) -> Job:
-    task, runs = recipe.tasks[index].name, resources.runs
-    trainer = Trainer(
-        fit=recipe.fit,
-        augmentation=recipe.augmentation,
-        inputs=ground.inputs,
-        seed=recipe.seed + index,
-        world=resources.world,
-    )
-    return Job(
-        title=f"{task} {model}",
-        model=model,
-        network=recipe.network,
-        trainer=trainer,
-        images=ground.pool_folder,
-        labels=ground.pool.labels[:, index],
-        training=ground.training,
-        validation=ground.validation,
-        folder=None if runs is None else runs / f"{task}-{model}",
-    )
-
-
-def _clinical(recipe: Recipe, ground: Material) -> list[Clinical]:
-    """Fit the clinical model of each task; before the networks, because it may not be possible."""
-    group = ground.groups[Part.TRAINING]
-    return [
-        clinical_model(
-            group.covariates,
-            group.labels(index),
-            names=group.cohort.covariate_names,
-            p_max=recipe.clinical_p_max,
-        )
-        for index in range(len(recipe.tasks))
-    ]
-
-
-def _scores(
-    index: int,
-    ground: Material,
-    networks: Mapping[tuple[int, Model], nn.Module],
-    clinical: Clinical,
-) -> Mapping[Part, Scores]:
-    """Return what every model says of every part, for one task."""
-    of_task = {str(model): network for (task, model), network in networks.items() if task == index}
-    return {
-        part: scores_of(group, index, networks=of_task, clinical=clinical, inputs=ground.inputs)
-        for part, group in ground.groups.items()
-    }
 
 
 def _told(
