@@ -15,11 +15,11 @@ from inference.card import Familiarity, Inputs
 from inference.familiar import Familiar, packed
 from inference.preprocess import normalise
 from training.cohort import Group
-from training.images import Floats, Halves
+from training.images import Floats
 from training.partition import Part
 
 SHARE_WITHIN = 0.99
-"""Of studies like those of the validation part, so many lie within the limit."""
+"""Of studies like those of the validation part, so many shall lie within the limit."""
 OFFSET = 0.01
 """Of a feature's mean; it is added before the logarithm is taken."""
 DEAD = 0.1
@@ -35,22 +35,18 @@ class Learnt:
     statistics: bytes
 
 
-def learnt(
-    task: str, network: bytes, groups: Mapping[Part, Group], inputs: Inputs, *, share: float
-) -> Learnt:
+def learnt(task: str, network: bytes, groups: Mapping[Part, Group], inputs: Inputs) -> Learnt:
     """Take statistics from the training part, the limit from validation, and count in the test.
 
-    ``share`` of studies like those of the validation part shall lie within the limit. The features
-    are those that the exported network gives of the images as serving sees them.
+    The features are those that the exported network gives of the images as serving sees them.
     """
-    features = {
-        part: features_of(network, group.cohort.images.planes[group.indices], inputs)
-        for part, group in groups.items()
-    }
-    familiar = fitted(features[Part.TRAINING])
-    held_out = familiar.distances(features[Part.VALIDATION])
-    limit, beyond = limit_of(held_out, share)
-    unseen = familiar.distances(features[Part.TEST])
+    training, validation, test = (
+        features_of(network, groups[part], inputs)
+        for part in (Part.TRAINING, Part.VALIDATION, Part.TEST)
+    )
+    familiar = fitted(training)
+    held_out, unseen = (familiar.distances(features) for features in (validation, test))
+    limit, beyond = limit_of(held_out, SHARE_WITHIN)
     return Learnt(
         familiarity=Familiarity(
             file=f"{task}.npz",
@@ -100,15 +96,16 @@ def limit_of(distances: Floats, share: float) -> tuple[float, float]:
     return math.ceil(limit * 1e4) / 1e4, 1 - place / (count + 1)
 
 
-def features_of(network: bytes, planes: Halves, inputs: Inputs) -> Floats:
-    """Return the features ``(n, feature)`` that an ONNX network gives of planes."""
+def features_of(network: bytes, group: Group, inputs: Inputs) -> Floats:
+    """Return the features ``(n, feature)`` that an ONNX network gives of the cases of a group."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         path.write_bytes(network)
         engine = onnx_engine.open_engine(path, threads=1)
     found = []
-    for start in range(0, len(planes), BATCH):
-        seen = planes[start : start + BATCH].astype(np.float32)
+    for start in range(0, len(group.indices), BATCH):
+        cases = group.indices[start : start + BATCH]
+        seen = group.cohort.images.planes[cases].astype(np.float32)
         pet, ct = (
             normalise(seen[:, index], channel)
             for index, channel in enumerate((inputs.pet, inputs.ct))
