@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.anatomy import hilum
-from inference.phantom import Phantom, Tumour, random_phantom
+from inference.phantom import Phantom, random_phantom
 from training.images import Floats, Images, scanner_of
 from training.recipe import RecipeUnusable, Risk, weights
 
@@ -19,6 +19,11 @@ Labels: TypeAlias = NDArray[np.bool_]
 COVARIATES = ("age_years", "male", "left", "central", "log_diameter", "log_suv_max")
 CENTRAL_MM = 50.0
 """A tumour whose centre lies nearer to the hilum than this counts as central."""
+SHARE_CENTRAL = 0.35
+"""Of the tumours that ``random_phantom`` draws."""
+AGE_MEAN_YEARS = 65.0
+AGE_SD_YEARS = math.sqrt((41**2 - 1) / 12)
+"""Whole years from 45 to 85, each as likely."""
 GROUP_MM = 30.0
 """Subgroups of size: up to this diameter, or larger."""
 
@@ -69,17 +74,21 @@ def whole(cohort: Cohort) -> Group:
     return Group(cohort=cohort, indices=np.arange(len(cohort.cases)))
 
 
-def risk_of(tumour: Tumour, risk: Risk) -> float:
-    """Return the probability that a tumour's label is positive: what no network can beat.
+def risk_of(phantom: Phantom, risk: Risk, scanner: str = "") -> float:
+    """Return the probability that a phantom's label is positive: what no network can beat.
 
-    Traits are standardised by the distributions that ``random_phantom`` draws them from.
+    ``scanner`` is the one that it is drawn on, whose name tells the centre. Traits are standardised
+    by the distributions that ``random_phantom`` draws them from.
     """
-    return 1.0 / (1.0 + math.exp(-logit_of(tumour, risk)))
+    return 1.0 / (1.0 + math.exp(-logit_of(phantom, risk, scanner)))
 
 
-def logit_of(tumour: Tumour, risk: Risk) -> float:
+def logit_of(phantom: Phantom, risk: Risk, scanner: str = "") -> float:
     """Return the logit of ``risk_of``."""
+    tumour, age_years = phantom.tumour, phantom.patient.age_years
+    assert tumour is not None
     even = math.sqrt(12.0)  # 1 / SD of an even distribution from 0 to 1
+    spread = math.sqrt(SHARE_CENTRAL * (1 - SHARE_CENTRAL))
     traits = {
         "uptake": math.log(tumour.suv / 8.0) / 0.45,
         "size": math.log(tumour.diameter_mm / 28.0) / 0.45,
@@ -87,8 +96,12 @@ def logit_of(tumour: Tumour, risk: Risk) -> float:
         "spiculation": (tumour.spiculation - 0.5) * even,
         "texture": (tumour.texture - 0.5) * even,
         "solidity": (tumour.solidity - 0.85) / 0.195,
+        "centrality": (is_central(phantom) - SHARE_CENTRAL) / spread,
+        "age": 0.0 if age_years is None else (age_years - AGE_MEAN_YEARS) / AGE_SD_YEARS,
+        "male": 2.0 * (phantom.patient.sex == "M") - 1.0,
     }
-    return risk.intercept + sum(w * traits[name] for name, w in weights(risk).items())
+    site = risk.sites.get(scanner, 0.0)
+    return risk.intercept + site + sum(w * traits[name] for name, w in weights(risk).items())
 
 
 def covariates_of(phantom: Phantom, suv_max: float) -> tuple[float, ...]:
@@ -124,21 +137,22 @@ def phantom_cohort(
 ) -> Cohort:
     """Join the images of the seeds from ``first`` on with covariates, risks and labels.
 
+    ``scanners`` are those that the images were drawn on, for risks that depend on them.
     A case's labels come from its own seed, independently for each task given its traits.
     """
     covariates, probabilities, labels = [], [], []
     seeds = range(first, first + len(images.suv_max))
-    for seed, suv_max in zip(seeds, images.suv_max, strict=True):
+    drawn_on = [scanner_of(seed, scanners) if scanners else "" for seed in seeds]
+    for seed, scanner, suv_max in zip(seeds, drawn_on, images.suv_max, strict=True):
         phantom = random_phantom(seed)
-        assert phantom.tumour is not None
-        chances = [risk_of(phantom.tumour, risk) for risk in risks]
+        chances = [risk_of(phantom, risk, scanner) for risk in risks]
         covariates.append(covariates_of(phantom, float(suv_max)))
         probabilities.append(chances)
         labels.append(labels_of(seed, chances))
     table = np.asarray(covariates)
     columns = groups_of(table, COVARIATES)
     if scanners:
-        columns["subgroup:scanner"] = tuple(scanner_of(seed, scanners) for seed in seeds)
+        columns["subgroup:scanner"] = tuple(drawn_on)
     return Cohort(
         cases=tuple(f"phantom-{seed}" for seed in seeds),
         images=images,

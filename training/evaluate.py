@@ -54,7 +54,12 @@ def cohort_again(
     if [task.name for task in recipe.tasks] != [task.name for task in bundle.tasks]:
         raise RecipeUnusable("the recipe's tasks are not the bundle's")
     images = images_again(bundle, recipe, seeds, processes, track)
-    cohort = phantom_cohort(tuple(recipe.risks.values()), images, first=seeds.start)
+    cohort = phantom_cohort(
+        tuple(recipe.risks.values()),
+        images,
+        first=seeds.start,
+        scanners=recipe.phantoms.scanners,
+    )
     require_both_classes(cohort.labels, [task.name for task in recipe.tasks], "test")
     return cohort
 

@@ -106,8 +106,7 @@ def _generator(
 
 
 def _by_recipe(phantom: Phantom, recipe: Recipe, scanner: str) -> _Case:
-    assert phantom.tumour is not None
-    risks = {name: risk_of(phantom.tumour, risk) for name, risk in recipe.risks.items()}
+    risks = {name: risk_of(phantom, risk, scanner) for name, risk in recipe.risks.items()}
     found = labels_of(phantom.seed, tuple(risks.values()))
     chosen = {name: bool(label) for name, label in zip(risks, found, strict=True)}
     return _Case(scanner=scanner, risks=risks, labels=chosen)

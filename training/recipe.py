@@ -65,7 +65,7 @@ class Risk:
     """The logistic model that a phantom's label is drawn from.
 
     One weight for each standard deviation of a trait. Uptake and heterogeneity are seen in PET
-    alone; solidity, spiculation and texture in CT alone; size in both.
+    alone; solidity, spiculation (the margin) and texture in CT alone; size in both.
     """
 
     intercept: float
@@ -75,6 +75,13 @@ class Risk:
     spiculation: float
     texture: float
     size: float
+    centrality: float = 0.0
+    """Of lying near the hilum, which the planes show where it is in view."""
+    age: float = 0.0
+    """Age and sex are seen in no image."""
+    male: float = 0.0
+    sites: Mapping[str, float] = field(default_factory=dict)
+    """Added to the logit by the scanner's name: how ill the patients of its centre are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,5 +321,5 @@ def load(path: Path) -> Recipe:
 
 
 def weights(risk: Risk) -> Mapping[str, float]:
-    """Return the weight of each trait by its name, without the intercept."""
-    return {name: value for name, value in vars(risk).items() if name != "intercept"}
+    """Return the weight of each trait by its name, without the intercept and the sites."""
+    return {name: one for name, one in vars(risk).items() if name not in ("intercept", "sites")}

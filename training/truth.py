@@ -1,7 +1,7 @@
 """The generative truth of a cohort of phantoms from several centres: who gets which label."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +9,10 @@ import yaml
 
 from inference.codec import Malformed, decode
 from inference.phantom import SCANNERS, Phantom
-from training.cohort import is_central, labels_of, logit_of
+from training.cohort import labels_of, logit_of
 from training.labels import NodalClass
 from training.outcomes import CohortUnusable
 from training.recipe import Risk
-
-SHARE_CENTRAL = 0.35
-"""Of the tumours that ``random_phantom`` draws."""
-AGE_MEAN_YEARS = 65.0
-AGE_SD_YEARS = math.sqrt((41**2 - 1) / 12)
-"""Whole years from 45 to 85, each as likely."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +31,14 @@ class TaskTruth:
 
     tumour: Risk
     clinical: ClinicalRisk
+
+    def __post_init__(self) -> None:
+        told = [
+            *(name for name in vars(self.clinical) if getattr(self.tumour, name)),
+            *self.tumour.sites,
+        ]
+        if told:
+            raise ValueError(f"{told} belong under clinical and sites, not under tumour")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +111,6 @@ def drawn(phantom: Phantom, truth: Truth) -> Drawn:
 
 
 def _chance(phantom: Phantom, site: Site, task: TaskTruth) -> float:
-    assert phantom.tumour is not None
-    patient, weights = phantom.patient, task.clinical
-    age_years = AGE_MEAN_YEARS if patient.age_years is None else patient.age_years
-    spread = math.sqrt(SHARE_CENTRAL * (1 - SHARE_CENTRAL))
-    logit = (
-        logit_of(phantom.tumour, task.tumour)
-        + weights.centrality * (is_central(phantom) - SHARE_CENTRAL) / spread
-        + weights.age * (age_years - AGE_MEAN_YEARS) / AGE_SD_YEARS
-        + weights.male * (2.0 * (patient.sex == "M") - 1.0)
-        + site.logit_shift
-    )
+    risk = replace(task.tumour, **vars(task.clinical))
+    logit = logit_of(phantom, risk) + site.logit_shift
     return 1.0 / (1.0 + math.exp(-logit))
