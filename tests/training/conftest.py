@@ -8,7 +8,7 @@ import pytest
 from inference.card import Inputs
 from training import recipe as recipes
 from training.images import unit_inputs
-from training.recipe import Recipe
+from training.recipe import Model, Recipe
 
 SHIPPED = Path(recipes.__file__).parent / "recipes" / "dlnms-phantom.yaml"
 
@@ -37,3 +37,17 @@ def tiny_recipe() -> Recipe:
 def tiny_inputs(tiny_recipe: Recipe) -> Inputs:
     """The tiny recipe's inputs without normalisers."""
     return unit_inputs(tiny_recipe.inputs)
+
+
+@pytest.fixture(scope="session")
+def tiny_patient_recipe(tiny_recipe: Recipe) -> Recipe:
+    """The recipe for patients as tiny as the one for phantoms, with all covariates."""
+    return replace(
+        recipes.load(SHIPPED.with_name("dlnms-patients.yaml")),
+        inputs=tiny_recipe.inputs,
+        network=tiny_recipe.network,
+        augmentation=tiny_recipe.augmentation,
+        fit=tiny_recipe.fit,
+        rivals=(Model.PET,),
+        clinical_p_max=None,
+    )
