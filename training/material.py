@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inference import anatomy, phantom, preprocess, resample, scanner, shapes
+from inference import anatomy, phantom, preprocess, resample, scanner, shapes, tumour
 from inference.card import Inputs
 from inference.codec import canonical, encode
 from training import augment, images
@@ -27,6 +27,9 @@ from training.images import Drawing, draw_images, open_images, save_images, unit
 from training.partition import Part, split_digest
 from training.progress import Track
 from training.recipe import Recipe
+
+DRAWN_BY = (anatomy, phantom, preprocess, resample, scanner, shapes, tumour, augment, images)
+"""The code that decides what is drawn: another drawing is kept once it changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +142,5 @@ def _drawn(seeds: range, drawing: Drawing, resources: Resources, track: Track) -
 def _key(seeds: range, drawing: Drawing) -> str:
     """Name a drawing by all that decides it, the code included."""
     told = canonical(encode([seeds.start, seeds.stop, drawing]))
-    code = [
-        inspect.getsource(module)
-        for module in (anatomy, phantom, preprocess, resample, scanner, shapes, augment, images)
-    ]
+    code = [inspect.getsource(module) for module in DRAWN_BY]
     return hashlib.sha256(told + "".join(code).encode()).hexdigest()[:24]

@@ -3,9 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from inference import phantom
 from inference.phantom import SCANNERS, draw, random_phantom
 from inference.preprocess import cubes, planes
 from training.images import Drawing, draw_images, draw_surroundings, open_images, save_images
+from training.material import DRAWN_BY
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +87,13 @@ def test_cubes_are_kept_where_a_network_sees_them_and_hold_the_planes(
         for modality in range(2):
             expected = planes(images.cubes[case, modality], tiny_inputs)
             assert np.array_equal(images.planes[case, modality], expected)
+
+
+def test_a_drawing_is_kept_under_the_code_of_all_that_draws():
+    """Else a changed phantom would be trained on as it was; grids and volumes only hold values."""
+    used = {getattr(value, "__module__", "") for value in vars(phantom).values()}
+    drawing = {name for name in used if name.startswith("inference.")}
+    values = {"inference.geometry", "inference.petct", "inference.volume"}
+
+    assert "inference.tumour" in drawing
+    assert drawing - values <= {module.__name__ for module in DRAWN_BY}
