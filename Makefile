@@ -14,7 +14,7 @@ DOTS := awk '/^(Collecting|Installing|Processing)/ { printf "."; fflush() } END 
 # Tests share few cores: libraries that start threads of their own are held to one each.
 THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: setup demo test test-viewers check audit bench coverage torture fuzz gpu tensorrt fmt bundle clean
+.PHONY: setup demo test test-viewers check audit lock bench coverage torture fuzz gpu tensorrt fmt bundle clean
 
 setup: $(STAMP)
 	@scripts/system-packages.sh
@@ -52,6 +52,10 @@ check: setup
 # Asks whether anything is known against the packages of requirements.lock; needs the internet.
 audit: setup
 	@scripts/audit.sh $(BIN)/python
+
+# After a version in requirements.lock has changed: writes the hashes of its files beside it; needs the internet.
+lock:
+	@scripts/lock.sh $(PYTHON)
 
 fmt: setup
 	$(BIN)/ruff check --fix-only .

@@ -16,7 +16,7 @@ if grep -q '^Found .* known vulnerabilit' "$tools/said.txt" "$tools/report.txt";
   exit 1
 elif [ "$status" -ne 0 ] || [ "$skipped" -eq "$all" ]; then
   echo "audit: not done: no database of vulnerabilities can be reached from here;" \
-    "the exact versions of requirements.lock hold (said.txt in $tools tells why)"
+    "the exact versions and hashes of requirements.lock hold (said.txt in $tools tells why)"
 else
   echo "audit: $((all - skipped)) of $all packages asked about, nothing known against them"
 fi
