@@ -95,4 +95,6 @@ def _prediction(prediction: Prediction) -> dict[str, Any]:
         "high": prediction.high,
         "possible": prediction.possible,
         "coverage": None if prediction.answers is None else prediction.answers.coverage,
+        "distance": prediction.distance,
+        "distance_max": prediction.distance_max,
     }

@@ -5,9 +5,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from inference.applicability import judge, share_inside
+from inference.applicability import judge, share_inside, unfamiliar
 from inference.bundle import default_path, load
-from inference.findings import Lesion
+from inference.card import ScannerModel
+from inference.findings import Lesion, Prediction
 from inference.geometry import Grid, axial_grid
 from inference.measure import share_within
 from inference.petct import CtFacts, PatientFacts, PetCt, PetFacts
@@ -31,6 +32,8 @@ def chest(grid=CHEST, **facts):
         decay_reference="START",
         uptake_min=facts.get("uptake_min", 60.0),
         tracer=facts.get("tracer", "FDG"),
+        manufacturer=facts.get("manufacturer", ""),
+        model_name=facts.get("model_name", ""),
     )
     ct_facts = CtFacts(series_instance_uid="2.25.3", slice_thickness_mm=facts.get("slice_mm"))
     voxels = np.zeros(grid.shape, np.float32)
@@ -147,6 +150,113 @@ def test_a_field_of_view_that_leaves_the_image_is_marked_and_one_mostly_outside_
     assert not marked.withhold
     assert [reason.code for reason in withheld.reasons] == ["CUBE_OUTSIDE"]
     assert withheld.withhold
+
+
+def limited(bundle, **limits):
+    card = replace(bundle.card, limits=replace(bundle.card.limits, **limits))
+    return replace(bundle, card=card)
+
+
+GE_690 = {"manufacturer": "GE MEDICAL SYSTEMS", "model_name": "Discovery 690"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "known"),
+    [
+        (GE_690, True),
+        ({"manufacturer": "GE Medical  Systems ", "model_name": "discovery 690"}, True),
+        ({"manufacturer": "SIEMENS", "model_name": "Biograph64"}, True),
+        ({"manufacturer": "GE MEDICAL SYSTEMS", "model_name": "Discovery MI"}, False),
+        ({"manufacturer": "Philips", "model_name": "Discovery 690"}, False),
+        ({"model_name": "Discovery 690"}, False),
+        ({}, False),
+    ],
+    ids=["listed", "spelt otherwise", "any model", "other model", "other make", "no make", "none"],
+)
+def test_a_scanner_that_is_not_of_the_training_set_is_marked(bundle, facts, known):
+    """One model of one make is listed, and another make without a model."""
+    trained_on = (ScannerModel(**GE_690), ScannerModel(manufacturer="Siemens"))
+
+    verdict = judge(chest(**facts), lesion(), limited(bundle, scanners=trained_on), **SEEN)
+
+    assert [reason.code for reason in verdict.reasons] == ([] if known else ["SCANNER"])
+    assert not verdict.withhold
+
+
+def test_a_scanner_is_named_in_the_reason(bundle):
+    trained_on = limited(bundle, scanners=(ScannerModel(manufacturer="Siemens"),))
+
+    named, unnamed = (judge(chest(**f), lesion(), trained_on, **SEEN) for f in (GE_690, {}))
+
+    assert "scanner, GE MEDICAL SYSTEMS Discovery 690, is none" in named.reasons[0].meaning
+    assert "which is not named" in unnamed.reasons[0].meaning
+
+
+def test_where_the_card_lists_no_scanner_every_one_will_do(bundle):
+    assert judge(chest(), lesion(), limited(bundle, scanners=()), **SEEN).applicable
+
+
+def test_overt_nodes_are_marked_and_the_hottest_is_told(bundle):
+    strict = limited(bundle, node_suv_max=2.5)
+    foci = [lesion(suv_max=suv) for suv in (2.5, 4.0, 6.25)]
+
+    verdict = judge(chest(), lesion(), strict, **SEEN, nodal_foci=foci)
+
+    (reason,) = verdict.reasons
+    assert reason.code == "CN_POSITIVE"
+    assert "2 further foci" in reason.meaning
+    assert "6.2 g/ml, more than 2.5 g/ml" in reason.meaning
+    assert not verdict.withhold
+
+
+def test_a_node_at_the_limit_is_no_overt_metastasis(bundle):
+    """Above SUV 2.5, as the criterion has it; and a card without the limit asks for nothing."""
+    strict, lenient = limited(bundle, node_suv_max=2.5), limited(bundle, node_suv_max=None)
+
+    at, above = [lesion(suv_max=2.5)], [lesion(suv_max=2.6)]
+
+    assert judge(chest(), lesion(), strict, **SEEN, nodal_foci=at).applicable
+    assert not judge(chest(), lesion(), strict, **SEEN, nodal_foci=above).applicable
+    assert judge(chest(), lesion(), lenient, **SEEN, nodal_foci=above).applicable
+
+
+def test_what_a_withheld_study_is_beside_is_told_too(bundle):
+    strict = limited(bundle, node_suv_max=2.5, scanners=(ScannerModel(manufacturer="Siemens"),))
+
+    verdict = judge(
+        chest(),
+        lesion(),
+        strict,
+        lung_volume_ml=0.0,
+        lesion_in_thorax=True,
+        nodal_foci=[lesion(suv_max=6.0)],
+    )
+
+    assert [r.code for r in verdict.reasons] == ["NO_LUNGS", "SCANNER", "CN_POSITIVE"]
+    assert verdict.withhold
+
+
+def prediction(task, distance, distance_max):
+    return Prediction(
+        task=task, probability=0.4, cutoff=0.5, distance=distance, distance_max=distance_max
+    )
+
+
+def test_what_the_networks_did_not_learn_from_is_one_reason_with_the_numbers():
+    usual, odd = prediction("occult_n1", 9.8, 19.9), prediction("occult_n2", 31.24, 18.8)
+
+    (reason,) = unfamiliar([usual, odd])
+    (both,) = unfamiliar([replace(odd, task="occult_n1"), odd])
+
+    assert reason.code == "UNLIKE_TRAINING"
+    assert reason.meaning.endswith("occult_n2 by 31.2, at most 18.8")
+    assert both.meaning.endswith("occult_n1 by 31.2, at most 18.8; occult_n2 by 31.2, at most 18.8")
+
+
+def test_what_looks_as_usual_or_cannot_be_told_is_no_reason():
+    at_the_limit = prediction("occult_n1", 19.9, 19.9)
+
+    assert unfamiliar([at_the_limit, prediction("occult_n2", None, None)]) == ()
 
 
 def sarcoma(folder: Path, quantity: Quantity) -> Volume:
