@@ -121,6 +121,25 @@ def test_what_is_saved_is_what_loads(tmp_path):
     assert again.digest == shipped.digest
 
 
+def test_where_clinical_n0_is_judged_the_note_says_by_what_and_by_what_not(copied):
+    rewrite(copied, lambda card: card["limits"].update(node_suv_max=2.5))
+    judged = load(copied).identity.calibration
+    rewrite(copied, lambda card: card["limits"].pop("node_suv_max"))
+
+    assert "judged by uptake alone" in judged
+    assert "clinically N0" not in load(copied).identity.calibration
+
+
+def test_the_scanners_of_a_training_set_are_read_by_make_and_model(copied):
+    listed = [{"manufacturer": "SIEMENS", "model_name": "Biograph64"}, {"manufacturer": "Philips"}]
+    rewrite(copied, lambda card: card["limits"].update(scanners=listed))
+
+    first, second = load(copied).card.limits.scanners
+
+    assert (first.manufacturer, first.model_name) == ("SIEMENS", "Biograph64")
+    assert (second.manufacturer, second.model_name) == ("Philips", "")
+
+
 def test_calibration_is_a_sigmoid_that_never_overflows():
     calibration = Calibration(slope=2.0, intercept=-1.0)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 from inference import gpu
@@ -19,6 +20,9 @@ from inference.plans import ANY, Plans
 from inference.precision import quantised_tensors
 from inference.tensorrt_builder import Request, making_of, plan_of
 from inference.tensorrt_builder import load as load_library
+from training.export import to_onnx
+from training.networks import Fusion
+from training.recipe import NetworkRecipe
 
 RTX = "tensorrt-rtx"
 L4 = Gpu(ordinal=0, name="NVIDIA L4", compute_capability="8.9", driver="570.86.15")
@@ -74,12 +78,31 @@ def test_the_shipped_networks_become_plans(library, networks, plans, tmp_path, t
         "calibration": "",
         "batch": [1, 1, 8],
     }
-    assert told["tensors"] == [
+    tensors = [
         {"name": "pet", "type": "FLOAT", "shape": [-1, 3, 48, 48]},
         {"name": "ct", "type": "FLOAT", "shape": [-1, 3, 48, 48]},
         {"name": "logits", "type": "FLOAT", "shape": [-1, 2]},
         {"name": "saliency", "type": "FLOAT", "shape": [-1, 24, 24]},
+        {"name": "features", "type": "FLOAT", "shape": [-1, 128]},
     ]
+    outputs = [output.name for output in onnx.load_from_string(networks[task]).graph.output]
+    assert told["tensors"] == tensors[: 2 + len(outputs)]
+    assert outputs == [tensor["name"] for tensor in tensors[2 : 2 + len(outputs)]]
+
+
+@pytest.mark.tensorrt
+@pytest.mark.parametrize("precision", ["f32", "f16", "bf16"])
+@pytest.mark.usefixtures("library")
+def test_a_plan_gives_features_where_its_network_does(precision, plans, tmp_path):
+    """A network that nobody trained: 4 maps of each stem and first stage, mean and maximum."""
+    torch.manual_seed(0)
+    narrow = NetworkRecipe(widths=(4, 4, 8, 8), hidden=8, dropout=0.0)
+    network = to_onnx(Fusion(narrow), load(default_path()).card.inputs)
+
+    plan_of(Request(kind=RTX, network=network, precision=precision, gpu=None), plans)
+
+    *_, last = sidecar(tmp_path)["tensors"]
+    assert last == {"name": "features", "type": "FLOAT", "shape": [-1, 32]}
 
 
 @pytest.mark.tensorrt

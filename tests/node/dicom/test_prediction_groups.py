@@ -8,11 +8,18 @@ import pytest
 from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
+from inference.applicability import unfamiliar
 from inference.card import AnswerSets
 from inference.findings import Prediction, Reason
 from node.dicom import codes as ours
 from node.instance import ResultKind
 from tests import made_study
+
+OVERT = Reason(
+    code="CN_POSITIVE",
+    meaning="not clinically N0: a further focus at a hilum or in the mediastinum, SUVmax up to "
+    "6.2 g/ml, more than 2.5 g/ml",
+)
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +169,26 @@ def test_a_prediction_that_the_card_does_not_cover_is_marked_in_its_group(made):
 
     assert told(marked, ours.APPLICABILITY) == ["NOT_APPLICABLE"] * 3  # N1, N2 and the report
     assert told(marked, ours.NODAL_RISK) == ["15508007"]
+
+
+def test_what_the_networks_did_not_learn_from_is_said_in_a_code_and_in_words(made):
+    """The code's meaning ends in dots, because a coded meaning has 64 characters at most."""
+    n1, n2 = made.findings.predictions
+    far = (replace(n1, distance=31.24, distance_max=19.9), n2)
+
+    marked = report_of(
+        made, predictions=far, applicable=False, inapplicable=(*unfamiliar(far), OVERT)
+    )
+
+    assert told(marked, ours.APPLICABILITY) == ["NOT_APPLICABLE"] * 3
+    code, words, overt, overt_words = told(marked, ours.INAPPLICABLE_REASON)
+    assert (code, overt) == ("UNLIKE_TRAINING", "CN_POSITIVE")
+    assert words == (
+        "UNLIKE_TRAINING: the networks' features differ from those of their training set: "
+        "occult_n1 by 31.2, at most 19.9"
+    )
+    assert overt_words == f"CN_POSITIVE: {OVERT.meaning}"
+    assert told(marked, ours.probability("occult_n1")) == [62.3]  # shown all the same
 
 
 def test_what_was_not_predicted_is_said_and_has_no_group(made):
