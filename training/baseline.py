@@ -3,18 +3,27 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy import stats
 
 from training.outcomes import number
-from training.patients import Member
 
 CATEGORIES_MOST = 5
 """A column of numbers with as many different values or fewer is taken for categories."""
 LEVELS_MOST = 12
 """Categories beyond these are counted together: a column of free text is no covariate."""
 OTHERS = "all others"
+
+
+class Described(Protocol):
+    """Somebody of whom something is known: a member of a cohort, or a case of a table."""
+
+    @property
+    def covariates(self) -> Mapping[str, str]:
+        """Return what is known, by name."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +37,7 @@ class Row:
     test: str = ""
 
 
-def baseline(groups: Mapping[str, Sequence[Member]]) -> tuple[Row, ...]:
+def baseline(groups: Mapping[str, Sequence[Described]]) -> tuple[Row, ...]:
     """Compare the groups in every covariate that anybody has.
 
     Numbers: median and quartiles, by Mann-Whitney's test for two groups and Kruskal and Wallis's
@@ -49,7 +58,7 @@ def baseline(groups: Mapping[str, Sequence[Member]]) -> tuple[Row, ...]:
     return tuple(found)
 
 
-def gaps(groups: Mapping[str, Sequence[Member]]) -> tuple[Row, ...]:
+def gaps(groups: Mapping[str, Sequence[Described]]) -> tuple[Row, ...]:
     """Count for each covariate whose value is missing."""
     members = [one for group in groups.values() for one in group]
     names = sorted({name for one in members for name in one.covariates})
@@ -65,7 +74,7 @@ def gaps(groups: Mapping[str, Sequence[Member]]) -> tuple[Row, ...]:
     )
 
 
-def markdown(rows: Sequence[Row], groups: Mapping[str, Sequence[Member]]) -> str:
+def markdown(rows: Sequence[Row], groups: Mapping[str, Sequence[Described]]) -> str:
     """Return rows as a Markdown table with a column for each group."""
     heads = [f"{name} ({len(held)})" for name, held in groups.items()]
     tested = any(row.p is not None for row in rows)

@@ -54,6 +54,7 @@ from training.partition import Part
 SCHEMA = 1
 FILE = "answers.json"
 CASES = "cases.npz"
+COVARIATES = "covariates.csv"
 EXTREMES = 4
 """How many cases of each kind are kept for pictures."""
 
@@ -126,7 +127,7 @@ def write(folder: Path, answers: Answers, scores: Sequence[Mapping[Part, Scores]
         for part, found in of_parts.items():
             _write_table(place / f"{part}.csv", _table(found))
         np.savez_compressed(place / CASES, allow_pickle=False, **_extremes(of_parts[Part.TEST]))
-    _write_table(part_folder / "covariates.csv", _covariates(scores[0]))
+    _write_table(part_folder / COVARIATES, _covariates(scores[0]))
     text = json.dumps(encode(answers), indent=1, ensure_ascii=False)
     (part_folder / FILE).write_text(text + "\n", encoding="utf-8")
     part_folder.rename(folder)

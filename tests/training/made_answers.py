@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from inference.codec import encode
 from training.images import Drawing, draw_images
 from training.partition import Part
 from training.recipe import AugmentationRecipe
-from training.scores import CASES, FILE, Answers
+from training.scores import CASES, COVARIATES, FILE, Answers
 
 MODELS = {"fusion": 1.6, "pet": 0.8, "ct": 1.0, "clinical": 0.4, "bayes": 2.2}
 """How far apart the classes' mean margins lie, in standard deviations."""
@@ -32,6 +33,7 @@ def made(folder, *, sizes=SIZES, models=MODELS, rich=(), source="phantoms", pict
             _write(place / f"{part}.csv", rows)
             if part is Part.TEST and pictures:
                 np.savez_compressed(place / CASES, **_extremes(rows, bundle.card.inputs))
+    _write(folder / COVARIATES, _traits(sizes))
     answers = Answers(
         recipe="made",
         version="0.1",
@@ -56,6 +58,15 @@ def altered(folder, **changes):
     path.write_text(json.dumps({**told, **changes}), encoding="utf-8")
 
 
+def rewritten(path, changes):
+    """Exchange texts in a file."""
+    text = path.read_text(encoding="utf-8")
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text, encoding="utf-8")
+
+
 def _rows(rng, cases, models, rich):
     labels = (np.arange(cases) < 0.3 * cases).astype(int)
     common = rng.normal(size=cases)
@@ -76,12 +87,26 @@ def _rows(rng, cases, models, rich):
             "treatment": "lobectomy" if rng.random() < 0.5 else "sublobar",
             "reader:senior/a": int(rng.random() < 0.2 + 0.5 * label),
             "reader:junior/b": int(rng.random() < 0.3 + 0.3 * label),
-            "pet:entropy": round(float(margins["fusion"][place] + rng.normal()), 4),
+            "pet:entropy": round(float(common[place] + rng.normal()), 4),
             "pet:skewness": round(float(rng.normal()), 4),
-            "ct:contrast": round(float(rng.normal() - margins["fusion"][place]), 4),
+            "ct:contrast": round(float(rng.normal() - common[place]), 4),
         }
         rows.append(row | {name: told[name] for name in rich})
     return rows
+
+
+def _traits(sizes):
+    """Diameters of 10, 20, 30 ... mm as logarithms, and the sex of every second case."""
+    return [
+        {
+            "case": f"{part}-{place}",
+            "part": part.value,
+            "male": place % 4 / 2 if place % 2 == 0 else "",
+            "log_diameter": math.log(10 * (1 + place % 9)),
+        }
+        for part, cases in sizes.items()
+        for place in range(cases)
+    ]
 
 
 def _extremes(rows, inputs):

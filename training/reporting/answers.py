@@ -1,6 +1,8 @@
 """Reads what a run left: a bundle, its answers, and where they are given cohort and logs."""
 
-from collections.abc import Mapping
+import csv
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from inference.codec import Malformed, canonical, digest, encode
 from training import patients, scores
 from training.partition import Part
 from training.patients import PatientCohort
-from training.scores import CASES, Answers
+from training.scores import CASES, COVARIATES, Answers
 from training.statistics import table as tables
 from training.statistics.table import Table
 from training.statistics.values import Floats, UnusableScores
@@ -32,6 +34,13 @@ class Extremes:
     case: NDArray[np.str_]
     kind: NDArray[np.str_]
     margin: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What is known of one case; numbers are as they were measured, not their logarithms."""
+
+    covariates: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,6 +77,8 @@ class Run:
     bundle: Bundle
     answers: Answers
     tasks: tuple[TaskRun, ...]
+    traits: Mapping[Part, Sequence[Traits]]
+    """Of the cases of each part; empty where the answers do not tell."""
     cohort: PatientCohort | None = None
     runs: Path | None = None
 
@@ -99,6 +110,7 @@ def read_run(bundle_path: Path, folder: Path, cohort: Path | None, runs: Path | 
         bundle=bundle,
         answers=answers,
         tasks=tuple(_task(task, folder / task.name) for task in bundle.tasks),
+        traits=_traits(folder / COVARIATES),
         cohort=None if cohort is None else _cohort(cohort, answers),
         runs=runs,
     )
@@ -121,6 +133,31 @@ def _task(task: Task, folder: Path) -> TaskRun:
         if list(one.models) != models:
             raise UnusableScores(f"{folder}: {part} has {list(one.models)}, test {models}")
     return TaskRun(task=task, tables=found, extremes=_extremes(folder / CASES))
+
+
+def _traits(path: Path) -> Mapping[Part, Sequence[Traits]]:
+    if not path.exists():
+        return {}
+    found: dict[Part, list[Traits]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            try:
+                told = dict(_trait(name, text) for name, text in row.items() if _tells(name, text))
+                found.setdefault(Part(row["part"]), []).append(Traits(covariates=told))
+            except (KeyError, ValueError) as error:
+                raise UnusableScores(f"{path}: {row}: {error}") from error
+    return found
+
+
+def _tells(name: str, text: str) -> bool:
+    return name not in {"case", "part"} and bool(text)
+
+
+def _trait(name: str, text: str) -> tuple[str, str]:
+    """Undo the logarithm that the clinical model wants."""
+    plain = name.removeprefix("log_")
+    value = float(text)
+    return plain.replace("_", " "), f"{math.exp(value) if plain != name else value:.6g}"
 
 
 def _extremes(path: Path) -> Extremes | None:

@@ -3,17 +3,18 @@
 from collections.abc import Mapping, Sequence
 
 from training.assembling import STEPS
-from training.baseline import Row, baseline, gaps
+from training.baseline import Described, Row, baseline, gaps
 from training.cohort_report import followup_told, rules_told
 from training.consort import CENTRE_HEADS, centre_rows, screens
 from training.labels import NodalClass
 from training.partition import Part
-from training.patients import Member, PatientCohort
+from training.patients import PatientCohort
 from training.reporting.answers import Run
 from training.reporting.page import Block, Flow, Paragraph, Section, Tabular
 from training.reporting.words import p_value, plural, share
 
-Groups = Mapping[str, Sequence[Member]]
+Groups = Mapping[str, Sequence[Described]]
+NO_TABLE = "Nothing is known of the cases but their images and labels."
 
 
 def participants(run: Run) -> Section:
@@ -107,37 +108,33 @@ def _members(cohort: PatientCohort) -> tuple[str, ...]:
 
 
 def _baseline(run: Run) -> tuple[Block, ...]:
+    parts = _by_part(run)
+    if not parts:
+        return (Paragraph(text=NO_TABLE),)
+    table = _table("Characteristics by part.", baseline(parts), parts)
     if run.cohort is None:
-        return (Paragraph(text=_no_table(run)),)
+        return (table,)
     classes = {
         nodal.value: [one for one in run.cohort.members if one.nodal is nodal]
         for nodal in NodalClass
     }
-    parts = _by_part(run.cohort)
-    return (
-        _table("Characteristics by nodal class.", baseline(classes), classes),
-        _table("Characteristics by part.", baseline(parts), parts),
-    )
+    return _table("Characteristics by nodal class.", baseline(classes), classes), table
 
 
 def _missing(run: Run) -> tuple[Block, ...]:
-    if run.cohort is None:
-        return (Paragraph(text=_no_table(run)),)
-    parts = _by_part(run.cohort)
+    parts = _by_part(run)
     found = gaps(parts)
     if not found:
-        return (Paragraph(text="The cohort has no covariates."),)
+        return (Paragraph(text=NO_TABLE),)
     return (_table("Patients of whom a covariate is not known, by part.", found, parts),)
 
 
-def _no_table(run: Run) -> str:
-    if run.on_phantoms:
-        return "Every trait of a phantom is known; there is no table of patients."
-    return "The cohort was not given (--cohort): its table is not shown."
-
-
-def _by_part(cohort: PatientCohort) -> Groups:
-    return {part.value: cohort.of(part) for part in Part if cohort.of(part)}
+def _by_part(run: Run) -> Groups:
+    """Return the cohort's members, or else the cases that the answers describe."""
+    if run.cohort is None:
+        return {part.value: cases for part, cases in run.traits.items()}
+    found = {part.value: run.cohort.of(part) for part in Part}
+    return {part: members for part, members in found.items() if members}
 
 
 def _table(caption: str, rows: Sequence[Row], groups: Groups) -> Tabular:

@@ -5,7 +5,7 @@ calibration that its validation cases choose and the cut-off that is best on its
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -90,7 +90,8 @@ def judge(run: TaskRun, part: Part, asked: Asked) -> Judged:
     cutoffs[FUSION] = run.cutoff_margin
     categories = tuple(asked.categories) or (run.task.cutoff,)
     told = analyse(
-        table,
+        # Survival is told over all tasks together, see ``training.reporting.survival``.
+        replace(table, times=None, events=None, treatment=None),
         Questions(
             reference=FUSION,
             cutoffs=cutoffs,

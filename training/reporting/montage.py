@@ -22,8 +22,11 @@ PET_SHOWN = (0.0, 10.0)
 """SUVbw from white to black."""
 CT_SHOWN = (-1000.0, 200.0)
 """HU from black to white: lung and soft tissue in one."""
-COLORS = 48
-"""Of a picture: fewer cannot be seen to differ, and more would make the page large."""
+SHADES, VEILS = 32, 8
+"""Of a picture: that many greys below that many strengths of a red veil, 256 colours in all."""
+RED = (225.0, 45.0, 0.0)
+STRONGEST = 0.7
+"""How much the strongest veil hides."""
 GAP = 2
 WORDS = {
     "positive-right": "metastasis, told most surely",
@@ -101,20 +104,20 @@ def _row(run: TaskRun, place: int, cells: Voxels | None) -> tuple[str, str, str,
 
 
 def _strip(planes: Voxels, cells: Voxels | None) -> bytes:
-    """Lay the pictures of one case beside each other, as a PNG of few colours."""
+    """Lay the pictures of one case beside each other, as a PNG."""
     tiles = []
     for plane, _ in PLANES_SHOWN:
         pet, ct = _upright(planes[0, plane], plane), _upright(planes[1, plane], plane)
         tiles += [_gray(1 - _scaled(pet, PET_SHOWN)), _gray(_scaled(ct, CT_SHOWN))]
         if cells is not None:
-            looked = _enlarged(cells, len(ct))
-            tiles.append(_overlaid(_scaled(ct, CT_SHOWN), _upright(looked, plane)))
-    gap: Bytes = np.full((tiles[0].shape[0], GAP, 3), 255, np.uint8)
+            looked = _upright(_enlarged(cells, len(ct)), plane)
+            tiles.append(tiles[-1] + _veil(looked))
+    gap: Bytes = np.full((tiles[0].shape[0], GAP), SHADES - 1, np.uint8)
     parts = [part for tile in tiles for part in (tile, gap)][:-1]
-    image = Image.fromarray(np.concatenate(parts, axis=1))
+    image = Image.fromarray(np.concatenate(parts, axis=1)).convert("P")
+    image.putpalette(_palette())
     data = io.BytesIO()
-    few = image.quantize(COLORS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    few.save(data, "PNG", optimize=True)
+    image.save(data, "PNG", optimize=True)
     return data.getvalue()
 
 
@@ -131,8 +134,23 @@ def _scaled(values: Voxels, window: tuple[float, float]) -> Floats:
 
 
 def _gray(shade: Floats) -> Bytes:
-    gray: Bytes = np.repeat(np.round(255 * shade)[..., np.newaxis], 3, axis=2).astype(np.uint8)
+    """Return the places of greys in the palette, black being 0."""
+    gray: Bytes = np.round((SHADES - 1) * shade).astype(np.uint8)
     return gray
+
+
+def _veil(looked: Voxels) -> Bytes:
+    """Return what leads from a grey to the same grey below a veil."""
+    veil: Bytes = (SHADES * np.round((VEILS - 1) * np.clip(looked, 0, 1))).astype(np.uint8)
+    return veil
+
+
+def _palette() -> bytes:
+    """Return the colours: all greys below no veil, then below one veil after the other."""
+    strengths = np.linspace(0, STRONGEST, VEILS)[:, np.newaxis, np.newaxis]
+    grays = np.linspace(0, 255, SHADES)[np.newaxis, :, np.newaxis]
+    colors = grays * (1 - strengths) + np.array(RED) * strengths
+    return np.round(colors).astype(np.uint8).tobytes()
 
 
 def _enlarged(cells: Voxels, pixels: int) -> Voxels:
@@ -143,11 +161,3 @@ def _enlarged(cells: Voxels, pixels: int) -> Voxels:
     greatest = found.max()
     enlarged: Voxels = (found / greatest if greatest > 0 else found).astype(np.float32)
     return enlarged
-
-
-def _overlaid(shade: Floats, looked: Voxels) -> Bytes:
-    """Lay a red veil on a grey picture where the network looked."""
-    veil = (0.7 * np.clip(looked.astype(np.float64), 0, 1))[..., np.newaxis]
-    red = np.array([225.0, 45.0, 0.0])
-    mixed: Bytes = np.round(255 * shade[..., np.newaxis] * (1 - veil) + red * veil).astype(np.uint8)
-    return mixed

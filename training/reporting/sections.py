@@ -52,7 +52,7 @@ def _summary(run: Run, judged: Sequence[dict[Part, Judged]]) -> tuple[Block, ...
     ]
     heads = ["task", "cases", "AUROC", "average precision", "sensitivity", "specificity", "Brier"]
     if any(BAYES in one.models for found in judged for one in found.values()):
-        heads.append("share of what can be known")
+        heads.append("of what can be known")
         rows = [(*row, _known(one)) for row, one in zip(rows, _each(judged), strict=True)]
     table = Tabular(
         caption="The bundle's networks, with 95 % intervals, at their frozen cut-offs.",

@@ -52,7 +52,7 @@ def discrimination(judged: Judged) -> Tabular:
             cells.append(known_share(models[name]["auroc"].value, bayes["auroc"].value))
         rows.append((model_name(name), *cells))
     if bayes is not None:
-        heads.append("share of what can be known")
+        heads.append("of what can be known")
     note = (
         "Intervals are 95 %: of AUROC by DeLong's variance on log odds, of average precision by "
         "the jackknife. p by DeLong's paired test, adjusted over all models of the table after "

@@ -1,0 +1,558 @@
+"""``petct-train report``: a page that stands alone, and tells the numbers of the statistics."""
+
+import base64
+import io
+import json
+import re
+import sys
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+from tinyhtml5.parser import HTMLParser
+
+from inference import bundle as bundles
+from inference.card import Parity
+from tests.training.made_answers import MODELS, altered, made, rewritten
+from training.__main__ import main
+from training.assembling import STEPS
+from training.labels import LabelRules, NodalClass
+from training.partition import Part, Placed, SplitPlan, partition
+from training.patients import LeftOut, Member, PatientCohort, write
+from training.reporting import checklists, words
+from training.reporting.answers import read_run
+from training.reporting.card import model_card
+from training.reporting.charts import epochs_of
+from training.reporting.judged import Asked
+from training.reporting.montage import montage
+from training.reporting.page import Page, html
+from training.reporting.pdf import printer
+from training.reporting.sections import page
+from training.statistics.bootstrap import Resampling
+from training.statistics.table import read
+from training.statistics.values import Interval, UnusableScores
+
+BUNDLE = bundles.default_path()
+SMALL = {Part.TRAINING: 60, Part.VALIDATION: 60, Part.TEST: 60}
+FEW = {name: MODELS[name] for name in ("fusion", "pet")}
+ASKED = Asked(resampling=Resampling(replicates=100))
+RICH = (
+    "time",
+    "event",
+    "treatment",
+    "reader:senior/a",
+    "reader:junior/b",
+    "pet:entropy",
+    "pet:skewness",
+    "ct:contrast",
+)
+
+
+class Parsed:
+    """A page as a browser's parser reads it."""
+
+    def __init__(self, text):
+        parser = HTMLParser(namespace_html_elements=False)
+        self.root = parser.parse(text)
+        self.errors = parser.errors
+        self.text = " ".join("".join(self.root.itertext()).replace("\u00a0", " ").split())
+
+    def all(self, *names):
+        return [one for one in self.root.iter() if one.tag in names]
+
+    def section(self, anchor):
+        (found,) = (one for one in self.all("section") if one.get("id") == anchor)
+        return found
+
+    def tables(self, anchor):
+        """The rows of each table below an anchor, by their headings."""
+        return [
+            {cells[0]: dict(zip(rows[0], cells, strict=True)) for cells in rows[1:]}
+            for rows in (
+                [[plain(cell) for cell in row.iter() if cell.tag in {"th", "td"}] for row in rows]
+                for rows in (
+                    [one for one in table.iter() if one.tag == "tr"]
+                    for table in self.section(anchor).iter("table")
+                )
+            )
+        ]
+
+
+def plain(element):
+    return " ".join("".join(element.itertext()).replace("\u00a0", " ").split())
+
+
+def parsed(folder, cohort=None):
+    return Parsed(html(page(read_run(BUNDLE, folder, cohort, None), ASKED)))
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory):
+    """Answers with everything in them, an external part too."""
+    return made(
+        tmp_path_factory.mktemp("rich") / "answers",
+        rich=RICH,
+        sizes={Part.TRAINING: 120, Part.VALIDATION: 80, Part.TEST: 90, Part.EXTERNAL: 60},
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Logs of two of the first task's networks, of four epochs each."""
+    folder = tmp_path_factory.mktemp("runs")
+    for model, best in (("fusion", 2), ("pet", 3)):
+        log = folder / f"occult_n1-{model}" / "log.csv"
+        log.parent.mkdir()
+        rows = [f"{n},0.01,{1 / (n + 1)},{0.8 if n + 1 == best else 0.6}" for n in range(4)]
+        log.write_text("\n".join(["epoch,learning_rate,loss,auroc", *rows, ""]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text(rich, runs):
+    return html(page(read_run(BUNDLE, rich, None, runs), ASKED))
+
+
+@pytest.fixture(scope="module")
+def full(text):
+    return Parsed(text)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Answers with as little as there may be."""
+    return made(tmp_path / "answers", sizes=SMALL, models=FEW, pictures=False)
+
+
+def test_the_page_is_html_that_a_strict_reader_takes(full, text):
+    levels = [int(one.tag[1]) for one in full.all("h1", "h2", "h3")]
+
+    assert full.errors == []
+    assert text.startswith("<!DOCTYPE html>")
+    assert full.root.get("lang") == "en"
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+def test_the_page_loads_nothing_and_runs_nothing(full, text):
+    attributes = [value for one in full.root.iter() for value in one.attrib.values()]
+    pictures = [base64.b64decode(one.get("src").partition(",")[2]) for one in full.all("img")]
+    drawings = [one.decode() for one in pictures if one.startswith(b"<?xml")]
+
+    assert full.all("script", "iframe", "link", "object", "form") == []
+    assert not any(value.startswith(("http", "//", "javascript")) for value in attributes)
+    assert all(one.get("src").startswith("data:image/") for one in full.all("img"))
+    assert all(one.get("href").startswith("#") for one in full.all("a"))
+    assert "url(" not in plain(full.all("style")[0])
+    assert "default-src 'none'" in text
+    assert len(drawings) > 20
+    assert not [one for one in drawings if re.search(r'href="(?!#)', one) or "<script" in one]
+    assert len(text.encode()) < 2_000_000
+
+
+def test_every_link_leads_to_one_place(full):
+    named = Counter(one.get("id") for one in full.root.iter() if one.get("id"))
+
+    assert set(named.values()) == {1}
+    assert {one.get("href")[1:] for one in full.all("a")} <= set(named)
+
+
+def test_figures_tell_their_numbers_and_tables_have_headings(full):
+    assert all(len(one.get("alt")) > 30 for one in full.all("img"))
+    assert all(one.get("scope") in {"row", "col"} for one in full.all("th"))
+    assert all(plain(one) for one in full.all("th", "caption", "figcaption"))
+    numbers = [int(re.match(r"(?:Table|Figure) (\d+)\.", plain(one))[1]) for one in full.all("b")]
+    assert len(numbers) > 50
+    figures = [plain(one) for one in full.all("figcaption")]
+    assert [one.split(".")[0] for one in figures] == [
+        f"Figure {n + 1}" for n in range(len(figures))
+    ]
+
+
+@pytest.mark.parametrize(("place", "task"), [(1, "occult_n1"), (2, "occult_n2")])
+def test_numbers_are_those_that_the_statistics_print(full, rich, tmp_path, place, task):
+    out = tmp_path / "told.json"
+    folder = rich / task
+    tables = ["--training", folder / "training.csv", "--validation", folder / "validation.csv"]
+    arguments = [folder / "test.csv", *tables, "--reference", "fusion", "--replicates", "100"]
+    assert main(["statistics", *map(str, arguments), "--out", str(out)]) == 0
+    told = json.loads(out.read_text())
+
+    (ranks,) = full.tables(f"task-{place}-roc")
+    (calls,) = full.tables(f"task-{place}-cutoff")
+    for name in MODELS:
+        row, of_model = ranks[words.model_name(name)], told["models"][name]
+        assert row["AUROC"] == spelt(of_model["auroc"])
+        assert row["average precision"] == spelt(of_model["average_precision"])
+        if name != "fusion":
+            against = told["comparisons"][name]
+            assert row["AUROC of fusion less that"] == spelt(against["auroc"])
+            assert row["p"] == plain_words(words.p_value(against["auroc"]["p"]))
+            assert row["adjusted p"] == plain_words(words.p_value(against["auroc_q"]))
+            at, rates = calls[words.model_name(name)], of_model["at_cutoff"]
+            assert at["TP"] == str(rates["counts"]["true_positives"])
+            assert at["sensitivity"] == spelt(rates["sensitivity"])
+            assert at["PPV"] == spelt(rates["ppv"])
+
+
+def spelt(told):
+    return plain_words(words.interval(Interval(**{k: told[k] for k in ("value", "low", "high")})))
+
+
+def plain_words(text):
+    return text.replace("\u00a0", " ")
+
+
+def test_fusion_is_called_as_the_node_calls_it(full, rich):
+    task = bundles.load(BUNDLE).card.task("occult_n1")
+    table = read(rich / "occult_n1" / "test.csv")
+    chances = 1 / (
+        1 + np.exp(-(task.calibration.slope * table.models["fusion"]) - task.calibration.intercept)
+    )
+    called = chances > task.cutoff
+
+    (calls,) = full.tables("task-1-cutoff")
+    (_, benefit) = full.tables("task-1-calibration")
+
+    row = calls["PET/CT fusion (the bundle)"]
+    assert row["TP"] == str(int(np.sum(called & table.labels)))
+    assert row["FP"] == str(int(np.sum(called & ~table.labels)))
+    hits, alarms = ((chances > 0.2) & table.labels).sum(), ((chances > 0.2) & ~table.labels).sum()
+    worth = (hits - 0.25 * alarms) / len(table.labels)
+    assert benefit["0.2"]["fusion"].startswith(f"{worth:.3f} (")
+
+
+def test_the_risk_groups_are_those_above_any_cut_off(full, rich):
+    high = np.zeros(90, dtype=bool)
+    for task in bundles.load(BUNDLE).tasks:
+        margins = read(rich / task.name / "test.csv").models["fusion"]
+        high |= np.array([task.calibration.probability(one) for one in margins]) > task.cutoff
+
+    groups = full.tables("survival")[0]
+
+    assert groups["high"]["events"].endswith(f"of {high.sum()}")
+    assert groups["low"]["events"].endswith(f"of {90 - high.sum()}")
+    assert groups["low"]["hazard ratio"] == "reference"
+
+
+def test_cases_are_described_by_what_was_measured(full):
+    """Diameters of 10 to 90 mm in equal numbers, which the answers hold as logarithms."""
+    (found,) = full.tables("baseline")
+    (gaps,) = full.tables("missing")
+
+    assert found["diameter, median (quartiles)"]["test (n = 90)"] == "50 (30 to 70)"
+    assert found["diameter, median (quartiles)"]["test"] == "Kruskal-Wallis"
+    assert gaps["male"]["test (n = 90)"] == "45 (50%)"
+
+
+def test_best_and_worst_cases_are_shown_with_where_the_network_looked(full, rich):
+    with np.load(rich / "occult_n1" / "cases.npz") as held:
+        pet, cases = held["planes"][0, 0, 0].astype(float), held["case"]
+    strips = list(full.section("task-1-cases").iter("img"))
+    picture = Image.open(io.BytesIO(base64.b64decode(strips[0].get("src").partition(",")[2])))
+    shown = np.asarray(picture.convert("RGB")).astype(int)
+    side = len(pet)
+
+    assert len(strips) == len(cases) == 8
+    assert f"case {cases[0]}" in strips[0].get("alt")
+    assert shown.shape == (side, 6 * side + 5 * 2, 3)
+    hot, cold = (np.unravel_index(at, pet.shape) for at in (pet.argmax(), pet.argmin()))
+    assert shown[hot].max() < shown[cold].min() - 50
+    ct, looked = (shown[:, start : start + side] for start in (side + 2, 2 * (side + 2)))
+    assert np.any(looked[..., 0] - looked[..., 2] > 60)
+    assert np.abs(ct[..., 0] - ct[..., 2]).max() < 20
+
+
+def test_coronal_planes_stand_upright(full, rich):
+    """The rows of a cube run towards the head, those of a picture towards the feet."""
+    with np.load(rich / "occult_n1" / "cases.npz") as held:
+        ct = held["planes"][0, 1, 1].astype(float)
+    strip = next(full.section("task-1-cases").iter("img"))
+    picture = Image.open(io.BytesIO(base64.b64decode(strip.get("src").partition(",")[2])))
+    side = len(ct)
+    start = 4 * (side + 2)
+    shown = np.asarray(picture.convert("L")).astype(float)[:, start : start + side]
+
+    upright, upside_down = (np.corrcoef(shown.ravel(), one.ravel())[0, 1] for one in (ct[::-1], ct))
+
+    assert upright > 0.95 > upside_down
+
+
+def test_what_is_absent_is_said_in_one_line(small):
+    found = parsed(small)
+
+    for told in (
+        "No follow-up stands in the answers",
+        "there is no external validation",
+        "No readers' calls",
+        "No texture features",
+        "No pictures of cases were kept",
+        "The logs of the runs were not given",
+        "Phantoms are drawn, not assessed",
+        "The card has no records of parity",
+    ):
+        assert told in found.text
+    assert "of what can be known" not in found.text  # there is no Bayes
+
+
+def test_names_cannot_become_markup(tmp_path):
+    evil = "<script>alert('$x$')</script></td><b>"
+    folder = made(tmp_path / "answers", sizes=SMALL, models=FEW)
+    for task in ("occult_n1", "occult_n2"):
+        for part in SMALL:
+            path = folder / task / f"{part}.csv"
+            rewritten(path, {",pet,": f",{evil},", ",small": f",{evil}", ",wide": ",\u5317\u4eac"})
+    altered(folder, recipe=evil)
+
+    found = parsed(folder)
+
+    assert found.errors == []
+    assert found.all("script") == []
+    (ranks,) = found.tables("task-1-roc")
+    assert evil in ranks
+    assert f"scanner: {evil}" in found.text
+    assert f"The recipe {evil} 0.1" in found.text
+    assert "\u5317\u4eac" in found.text
+
+
+def test_epochs_are_told_from_the_logs(full):
+    (picture,) = full.section("task-1-epochs").iter("img")
+
+    assert "PET/CT fusion 0.800 in epoch 2 of 4 and PET only 0.800 in epoch 3 of 4" in picture.get(
+        "alt"
+    )
+    assert "There is no log of this task's networks" in plain(full.section("task-2-epochs"))
+
+
+def test_a_log_that_is_none_is_refused(tmp_path):
+    log = tmp_path / "runs" / "occult_n1-fusion" / "log.csv"
+    log.parent.mkdir(parents=True)
+    log.write_text("epoch,loss\n0,much\n")
+
+    with pytest.raises(UnusableScores, match="not the log of a run"):
+        epochs_of(tmp_path / "runs", "occult_n1")
+
+
+@pytest.fixture
+def cohort():
+    """Sixty patients of two centres, and three who were left out."""
+    placed = [
+        Placed(patient=f"P{n:02}", centre=("north", "south")[n % 2], nodal=list(NodalClass)[n % 3])
+        for n in range(60)
+    ]
+    plan = SplitPlan(seed=1)
+    parts = partition(tuple(placed), plan)
+    return PatientCohort(
+        name="made",
+        tables={},
+        rules=LabelRules(),
+        plan=plan,
+        members=tuple(
+            Member(
+                patient=one.patient,
+                case_digest="sha256:" + "0" * 64,
+                centre=one.centre,
+                nodal=one.nodal,
+                part=parts[one.patient],
+                covariates={"age_years": str(50 + n % 20)} if n else {},
+            )
+            for n, one in enumerate(placed)
+        ),
+        left_out=tuple(
+            LeftOut(patient=f"L{n}", step=step, why=why)
+            for n, (step, why) in enumerate([(STEPS[0], "<i>unknown"), (STEPS[-1], "cN1")])
+        ),
+    )
+
+
+def test_a_cohort_of_patients_is_counted_down(small, cohort, tmp_path):
+    (tmp_path / "cohort").mkdir()
+    write(cohort, tmp_path / "cohort")
+    altered(
+        small,
+        source="patients",
+        cohort_digest=cohort.digest,
+        without_lesion={"test": ["P01", "P02"]},
+    )
+
+    found = parsed(small, cohort=tmp_path / "cohort")
+
+    flow = plain(found.section("flow"))
+    assert "62 patients assessed" in flow
+    assert "1 <i>unknown" in flow
+    assert "60 patients in the cohort" in flow
+    classes, parts = found.tables("baseline")
+    assert classes["age_years, median (quartiles)"]["test"] == "Kruskal-Wallis"
+    assert "training (n = 42)" in parts["age_years, median (quartiles)"]
+    (gaps,) = found.tables("missing")
+    assert sum(int(cell.split()[0]) for cell in list(gaps["age_years"].values())[1:]) == 1
+    assert "No lesion was found in 2 patients of test" in found.text
+    assert "not applicable: phantoms" not in found.text
+
+
+def test_a_cohort_of_other_answers_is_refused(small, cohort, tmp_path):
+    (tmp_path / "cohort").mkdir()
+    write(cohort, tmp_path / "cohort")
+
+    with pytest.raises(UnusableScores, match="the answers are of phantoms"):
+        read_run(BUNDLE, small, tmp_path / "cohort", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"bundle_digest": "sha256:0"}, "the answers are those of the bundle sha256:0"),
+        ({"tasks": ["occult_n2", "occult_n1"]}, "answers of .* for a bundle of"),
+        ({"surprise": 1}, "unknown key surprise"),
+    ],
+)
+def test_answers_that_do_not_belong_to_the_bundle_are_refused(small, changes, told):
+    altered(small, **changes)
+
+    with pytest.raises(UnusableScores, match=told):
+        read_run(BUNDLE, small, None, None)
+
+
+def test_tables_that_do_not_fit_are_refused(small):
+    rewritten(small / "occult_n2" / "training.csv", {",pet,": ",ct,"})
+
+    with pytest.raises(UnusableScores, match="occult_n2: training has"):
+        read_run(BUNDLE, small, None, None)
+
+
+def test_a_table_without_fusion_is_refused(tmp_path):
+    folder = made(tmp_path / "answers", sizes=SMALL, models={"pet": 1.0}, pictures=False)
+
+    with pytest.raises(UnusableScores, match="no column fusion"):
+        read_run(BUNDLE, folder, None, None)
+
+
+def test_pictures_of_another_size_are_refused(small):
+    np.savez(
+        small / "occult_n1" / "cases.npz",
+        planes=np.zeros((1, 2, 3, 7, 7), np.float16),
+        case=["c"],
+        kind=["positive-right"],
+        margin=[1.0],
+    )
+
+    run = read_run(BUNDLE, small, None, None)
+
+    with pytest.raises(UnusableScores, match="pictures of cases are"):
+        montage(run.tasks[0], run.bundle)
+
+
+def test_a_copy_of_the_bundle_with_records_of_parity_is_the_same_bundle(small, tmp_path):
+    bundle = bundles.load(BUNDLE)
+    record = Parity(
+        task="occult_n1",
+        engine="openvino",
+        precision="bf16",
+        cases=100,
+        positives=30,
+        auroc_f32=0.9,
+        auroc=0.8995,
+        probability_difference_max=0.02,
+        sides_changed=1,
+    )
+    files = {name: (BUNDLE / name).read_bytes() for name in bundle.card.files}
+    copy = bundles.save(tmp_path / "copy", replace(bundle.card, parity=(record,)), files)
+
+    run = read_run(copy.folder, small, None, None)
+
+    assert run.bundle.digest != bundle.digest
+    told = Page(title="t", lead="", sections=(model_card(run),), colophon="")
+    (records,) = Parsed(html(told)).tables("parity")
+    assert records["occult_n1"]["may run"] == "no"  # a probability moved by more than 0.01
+
+
+def test_the_card_is_held_against_the_answers(full):
+    (found,) = full.tables("agreement")
+
+    assert found["Occult N1 metastasis, PET/CT fusion (the bundle)"]["card"] == "0.8896"
+    assert {row["agree"] for row in found.values()} == {"NO"}  # the answers are made up
+
+
+def test_every_item_of_the_guidelines_is_answered():
+    tripod, claim = checklists.load()
+
+    assert [one.item for one in claim.items] == [str(n) for n in range(1, 45)]
+    assert {re.match(r"\d+", one.item)[0] for one in tripod.items} == {str(n) for n in range(1, 28)}
+    assert len({one.item for one in tripod.items}) == len(tripod.items) == 52
+    assert all(one.asks and (one.where or one.says) for one in (*tripod.items, *claim.items))
+
+
+def test_the_command_writes_the_same_page_again_and_prints_it(tmp_path, capsys):
+    answers = made(tmp_path / "answers", sizes=SMALL, models={"fusion": 1.0}, pictures=False)
+    first, again = tmp_path / "a.html", tmp_path / "b.html"
+    printed = tmp_path / "a.pdf"
+    given = ["report", str(BUNDLE), "--answers", str(answers), "--replicates", "100", "--quiet"]
+
+    assert main([*given, "--out", str(first), "--pdf", str(printed)]) == 0
+    assert main([*given, "--out", str(again)]) == 0
+
+    assert first.read_bytes() == again.read_bytes()
+    assert printed.read_bytes().startswith(b"%PDF-")
+    assert "There is no other model to hold fusion against" in first.read_text(encoding="utf-8")
+    assert f"{first}: " in capsys.readouterr().out
+    assert main([*given, "--out", str(first)]) == 1
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_the_same_page_is_printed_as_the_same_bytes(tmp_path):
+    write_pdf = printer()
+
+    for name in ("a", "b"):
+        write_pdf("<!DOCTYPE html><html lang='en'><title>t</title><h1>One</h1>", tmp_path / name)
+
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("raise OSError(\"cannot load library 'libpango-1.0-0'\")", "apt-get install libpango"),
+        ("raise ImportError", "needs the package weasyprint"),
+    ],
+)
+def test_without_pango_printing_is_refused_before_any_work(
+    tmp_path, monkeypatch, capsys, broken, told
+):
+    (tmp_path / "weasyprint.py").write_text(broken)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "weasyprint", raising=False)
+    out = tmp_path / "a.html"
+    given = ["report", str(tmp_path / "no bundle"), "--answers", "no answers", "--out", str(out)]
+
+    assert main([*given, "--pdf", str(tmp_path / "a.pdf")]) == 1
+
+    assert told in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (words.number(-0.00001), "0.000"),
+        (words.number(-0.5), "\u22120.500"),
+        (words.number(float("nan")), "not known"),
+        (words.number(float("inf"), 2), "not reached"),
+        (words.interval(Interval(value=0.5, low=0.25, high=0.75), 2), "0.50 (0.25 to 0.75)"),
+        (
+            words.interval(Interval(value=1.0, low=float("nan"), high=float("nan"))),
+            "1.000 (bounds not known)",
+        ),
+        (words.p_value(0.0009), "< 0.001"),
+        (words.p_value(0.0496), "0.050"),
+        (words.share(24, 150), "24 (16.0 %)"),
+        (words.listed(["a", "b", "c"]), "a, b and c"),
+        (words.listed(["a"]), "a"),
+        (words.model_name("of others"), "of others"),
+    ],
+)
+def test_numbers_are_spelt_in_one_way(found, told):
+    assert plain_words(found) == told
