@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.presentation import StoragePresentationContexts
 from pynetdicom.transport import ThreadedAssociationServer
 
@@ -28,6 +29,8 @@ class Script:
 
     store: Callable[[str], Store] = lambda _: SUCCESS
     """The answer to C-STORE of a SOP Instance UID."""
+    breaks: Callable[[], bool] = lambda: False
+    """Whether it aborts before the data set that just comes is whole."""
     asked: Callable[[str, Sequence[tuple[str, str]]], int] | None = None
     """The answer to a request for commitment: transaction, then class and instance of each."""
     finds: bool = False
@@ -54,7 +57,10 @@ class Destination:
             return
         ae = AE(ae_title=AE_TITLE)
         ae.supported_contexts = StoragePresentationContexts
-        handlers: list[evt.EventHandlerType] = [(evt.EVT_C_STORE, self._on_store)]
+        handlers: list[evt.EventHandlerType] = [
+            (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_PDU_RECV, self._on_pdu),
+        ]
         if self.script.asked is not None:
             ae.add_supported_context(PUSH_MODEL)
             handlers.append((evt.EVT_N_ACTION, self._on_request))
@@ -75,6 +81,13 @@ class Destination:
         """Forget an instance after it was answered as taken."""
         with self._lock:
             del self.kept[sop_instance_uid]
+
+    def _on_pdu(self, event: evt.Event) -> None:
+        if isinstance(event.pdu, P_DATA_TF) and _has_more_to_come(event.pdu):
+            with self._lock:
+                breaks = self.script.breaks()
+            if breaks:
+                event.assoc.abort(block=False)
 
     def _on_store(self, event: evt.Event) -> int:
         uid = str(event.request.AffectedSOPInstanceUID)
@@ -110,6 +123,12 @@ class Destination:
                 found.QueryRetrieveLevel = "IMAGE"
                 found.SOPInstanceUID = uid
                 yield 0xFF00, found
+
+
+def _has_more_to_come(pdu: P_DATA_TF) -> bool:
+    """Whether it brings the beginning of a data set (PS3.8 E.2: neither a command nor the last)."""
+    last = pdu.presentation_data_value_items[-1]
+    return last.presentation_data_value[0] & 0b11 == 0
 
 
 def _is_warning(answer: Store) -> bool:

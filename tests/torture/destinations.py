@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.torture.claims import Claim, Trial
 from tests.torture.destination import SUCCESS, Script, Store
-from tests.torture.stage import Stage, committed, staged
+from tests.torture.stage import OBJECTS, Stage, committed, staged
 from tests.torture.studies import Studies, Study
 
 DAY = timedelta(days=1)
@@ -108,6 +108,19 @@ def aborting(folder: Path, study: Study) -> Iterator[Claim]:
         yield _delivered("aborts instead of the first answer to each instance", stage)
 
 
+def breaking(folder: Path, study: Study) -> Iterator[Claim]:
+    """It aborts while a data set is on its way, every second one."""
+    begun = count(1)
+    script = Script(breaks=lambda: next(begun) % 2 == 0)
+    trial = "aborts in the middle of every second data set"
+    with staged(folder, study, script, commitment="none") as stage:
+        stage.destination.open()
+        stage.pass_time(DAY, until=stage.is_delivered)
+        broken = next(begun) // 2
+        yield Claim(trial=trial, claim="broken off", found=str(broken), holds=broken >= OBJECTS - 1)
+        yield _delivered(trial, stage)
+
+
 def warning(folder: Path, study: Study) -> Iterator[Claim]:
     """It takes what it gets and has something to say about it."""
     answers = dict(zip(study.files, WARNINGS * len(study.files), strict=False))
@@ -202,6 +215,7 @@ SCENES = (
     flapping,
     refusing_some,
     aborting,
+    breaking,
     warning,
     late,
     never,
