@@ -58,14 +58,23 @@ def test_the_published_recipe_is_that_of_the_paper(shipped_recipe_path):
     assert recipe.clinical_p_max == 0.1
 
 
-def test_a_recipe_without_the_newer_keys_asks_for_what_it_always_did(shipped_recipe_path):
-    recipe = load(shipped_recipe_path)
+def test_a_recipe_without_the_newer_keys_asks_for_what_it_always_did(shipped_recipe_path, tmp_path):
+    def without(recipe):
+        for key in ("positive_share", "ema_decay"):
+            del recipe["fit"][key]
+        for task in recipe["tasks"]:
+            for key in ("centrality", "age", "male", "sites"):
+                del task["risk"][key]
+
+    recipe = load(changed(shipped_recipe_path, tmp_path, without))
 
     assert recipe.rivals == (Model.PET, Model.CT)
     assert recipe.clinical_p_max is None
     assert recipe.network.pretrained is None
     assert (recipe.fit.schedule, recipe.fit.positive_share) == (Schedule.COSINE, 0.5)
     assert (recipe.fit.ema_decay, recipe.fit.precision) == (0.0, Precision.FLOAT32)
+    risk = recipe.tasks[0].risk
+    assert (risk.centrality, risk.age, risk.male, risk.sites) == (0.0, 0.0, 0.0, {})
 
 
 @pytest.mark.parametrize(
