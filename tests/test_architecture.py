@@ -1,5 +1,6 @@
 """What no linter checks of the shape of the code."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def test_no_dicom_file_lies_in_the_repository_but_samples_of_phantoms():
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     found = [path for path in files if path.read_bytes()[128:132] == b"DICM"]
     assert [str(path) for path in found if not is_sample(path)] == []
+
+
+@pytest.mark.parametrize("kind", ["onnx", "npz", "json"])
+def test_what_a_bundle_may_hold_is_packed_with_the_software(kind):
+    packed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+
+    assert f"*.{kind}" in packed["package-data"]["*"]
 
 
 def is_sample(path: Path) -> bool:
