@@ -25,7 +25,9 @@ def tiny_recipe() -> Recipe:
     shipped = recipes.load(SHIPPED)
     return replace(
         shipped,
-        cohort=replace(shipped.cohort, training=48, test=40, scanners=("small",)),
+        cohort=replace(
+            shipped.cohort, training=48, validation_share=0.165, test=40, scanners=("small",)
+        ),
         inputs=replace(shipped.inputs, spacing_mm=3.0, cube_side=36, crop_side=32),
         network=replace(shipped.network, widths=(4, 4, 8, 8), hidden=8),
         augmentation=replace(shipped.augmentation, variants=2),
