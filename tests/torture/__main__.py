@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         with console.status(f"torture: {name}"):
             part = _run(name, asked, stop, console)
-        report.write(part, asked.out)
+        report.write(part, asked.out, run=asked.run)
         ran.append(part)
         console.print(f"{name}: {'holds' if part.holds else 'FAILS'}, {part.seconds:.0f} s")
     report.print_table(report.read(asked.out), console)
@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
     parser.add_argument("--count", type=int, help="how often each part strikes")
     parser.add_argument("--seed", type=int, default=0, help="what chance is drawn from")
+    parser.add_argument("--run", default="", help="name a further run, to stand beside the first")
     parser.add_argument("--report", action="store_true", help="run nothing, tell what lies there")
     parser.add_argument("--write-docs", action="store_true", help="render docs/torture.md")
     parser.add_argument("--out", type=Path, default=ROOT / "torture-output")

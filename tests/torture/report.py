@@ -19,23 +19,27 @@ PAGE = ROOT / "docs" / "torture.md"
 NOT_RUN = "not run"
 
 
-def write(part: Part, out: Path) -> None:
-    """Write one JSON object a line: what the part is, then each claim."""
+def write(part: Part, out: Path, *, run: str = "") -> None:
+    """Write one JSON object a line: what the part is, then each claim.
+
+    ``run`` names a further run of the part, which stands beside the first.
+    """
     head = {name: value for name, value in asdict(part).items() if name != "claims"}
     head |= {"machine": machine.describe(out), "versions": machine.versions()}
     lines = [head, *(asdict(claim) for claim in part.claims)]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    (out / f"{part.name}.jsonl").write_text(text, encoding="utf-8")
+    name = f"{part.name}-{run}" if run else part.name
+    (out / f"{name}.jsonl").write_text(text, encoding="utf-8")
 
 
 def read(out: Path) -> list[tuple[Mapping[str, object], list[Claim]]]:
-    """Return the head and the claims of each part that has run here, in the table's order."""
+    """Return the head and the claims of each run that lies here, in the table's order."""
     found = []
     for name in ORDER:
-        file = out / f"{name}.jsonl"
-        if file.is_file():
-            head, *claims = map(json.loads, file.read_text(encoding="utf-8").splitlines())
-            found.append((head, [Claim(**claim) for claim in claims]))
+        for file in (out / f"{name}.jsonl", *sorted(out.glob(f"{name}-*.jsonl"))):
+            if file.is_file():
+                head, *claims = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+                found.append((head, [Claim(**claim) for claim in claims]))
     return found
 
 
@@ -67,16 +71,16 @@ def write_page(parts: Sequence[tuple[Mapping[str, object], list[Claim]]], consol
 def _rows(
     parts: Sequence[tuple[Mapping[str, object], list[Claim]]],
 ) -> Iterator[tuple[str, str, str, str, str]]:
-    by_name = {str(head["name"]): claims for head, claims in parts}
     for name in ORDER:
-        claims = by_name.get(name, [])
-        if not claims:
+        runs = [claims for head, claims in parts if head["name"] == name]
+        if not any(runs):
             yield name, "", "", NOT_RUN, ""
-        before = None
-        for one in claims:
-            trial = "" if one.trial == before else one.trial
-            yield "" if before else name, trial, one.claim, one.found, _verdict(one)
-            before = one.trial
+        for claims in runs:
+            before = None
+            for one in claims:
+                trial = "" if one.trial == before else one.trial
+                yield "" if before else name, trial, one.claim, one.found, _verdict(one)
+                before = one.trial
 
 
 def _verdict(claim: Claim) -> str:

@@ -1,5 +1,7 @@
 """The torture in short: the same parts as ``make torture`` at a size that every run can bear."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.end_to_end import orthanc
@@ -88,9 +90,11 @@ def test_a_part_comes_back_from_its_lines(tmp_path):
     part = Part(name="kills", started_at="2026-01-02", seconds=3.5, seed=1, claims=(claim,))
 
     report.write(part, tmp_path)
+    report.write(replace(part, seed=2), tmp_path, run="2")
 
-    ((head, claims),) = report.read(tmp_path)
+    (head, claims), (again, _) = report.read(tmp_path)
     assert (head["name"], head["seconds"], claims) == ("kills", 3.5, [claim])
+    assert (again["name"], again["seed"]) == ("kills", 2)
 
 
 def test_nothing_counted_is_no_proof():
