@@ -26,8 +26,8 @@ def patient(number: int, *, suv: float, radius_mm: float = 12.0, drawn: bool = T
     middle = np.asarray(grid.centre) + rng.uniform(-6, 6, 3)
     points = grid.to_patient(np.moveaxis(np.indices(grid.shape), 0, -1))
     ball = np.linalg.norm(points - middle, axis=-1) <= radius_mm
-    pet = np.where(ball, suv, 0.5) + rng.normal(0, 0.1, grid.shape)
-    ct = np.where(ball, 30.0, -820.0) + rng.normal(0, 20, grid.shape)
+    pet = np.where(ball, suv, 0.5) + rng.normal(0, 1, grid.shape)
+    ct = np.where(ball, 30.0, -820.0) + rng.normal(0, 120, grid.shape)
     given = GivenRegion(
         region=Region(mask=ball, grid=grid),
         source=RegionSource.SEG,
