@@ -246,7 +246,8 @@ def test_cases_are_described_by_what_was_measured(full):
 
     assert found["diameter, median (quartiles)"]["test (n = 90)"] == "50 (30 to 70)"
     assert found["diameter, median (quartiles)"]["test"] == "Kruskal-Wallis"
-    assert gaps["male"]["test (n = 90)"] == "45 (50%)"
+    assert gaps["male"]["test (n = 90)"] == "45 (50 %)"
+    assert found["\u00b7 yes"]["test (n = 90)"] == "22 (49 %)"  # places 2, 6 ... of the even ones
 
 
 def test_best_and_worst_cases_are_shown_with_where_the_network_looked(full, rich):

@@ -138,19 +138,25 @@ def _task(task: Task, folder: Path) -> TaskRun:
 def _traits(path: Path) -> Mapping[Part, Sequence[Traits]]:
     if not path.exists():
         return {}
-    found: dict[Part, list[Traits]] = {}
     with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            try:
-                told = dict(_trait(name, text) for name, text in row.items() if _tells(name, text))
-                found.setdefault(Part(row["part"]), []).append(Traits(covariates=told))
-            except (KeyError, ValueError) as error:
-                raise UnusableScores(f"{path}: {row}: {error}") from error
+        rows = list(csv.DictReader(file))
+    try:
+        parts = [Part(row.pop("part")) for row in rows]
+        told = [dict(_trait(*one) for one in row.items() if _tells(*one)) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnusableScores(f"{path}: {error}") from error
+    seen: dict[str, set[str]] = {}
+    for name, value in (one for row in told for one in row.items()):
+        seen.setdefault(name, set()).add(value)
+    found: dict[Part, list[Traits]] = {}
+    for part, row in zip(parts, told, strict=True):
+        named = {name: _named(value, seen[name]) for name, value in row.items()}
+        found.setdefault(part, []).append(Traits(covariates=named))
     return found
 
 
 def _tells(name: str, text: str) -> bool:
-    return name not in {"case", "part"} and bool(text)
+    return name != "case" and bool(text)
 
 
 def _trait(name: str, text: str) -> tuple[str, str]:
@@ -158,6 +164,11 @@ def _trait(name: str, text: str) -> tuple[str, str]:
     plain = name.removeprefix("log_")
     value = float(text)
     return plain.replace("_", " "), f"{math.exp(value) if plain != name else value:.6g}"
+
+
+def _named(value: str, every: set[str]) -> str:
+    """Call 1 yes and 0 no where there is nothing else."""
+    return {"0": "no", "1": "yes"}[value] if every <= {"0", "1"} else value
 
 
 def _extremes(path: Path) -> Extremes | None:

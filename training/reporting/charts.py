@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from training.report import MODELS
 from training.reporting.answers import FUSION
@@ -210,6 +211,8 @@ def learning(logs: Mapping[str, Epochs]) -> Picture:
         left.set(xlabel="epoch", ylabel="loss in training")
         right.set(xlabel="epoch", ylabel="AUROC in validation")
         right.legend(loc="lower right")
+        for axes in (left, right):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
     told = [
         f"{short_name(name)} {number(float(log.auroc.max()))} in epoch {log.kept} of "

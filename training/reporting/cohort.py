@@ -141,7 +141,11 @@ def _table(caption: str, rows: Sequence[Row], groups: Groups) -> Tabular:
     tested = any(row.p is not None for row in rows)
     heads = [f"{name} (n = {len(held)})" for name, held in groups.items()]
     cells = [
-        (row.name, *row.cells, *(("" if row.p is None else p_value(row.p), row.test) * tested))
+        (
+            row.name,
+            *(cell.replace("%", " %") for cell in row.cells),
+            *(("" if row.p is None else p_value(row.p), row.test) * tested),
+        )
         for row in rows
     ]
     note = (

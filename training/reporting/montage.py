@@ -18,7 +18,7 @@ from training.reporting.page import Block, Paragraph, Picture, Tabular
 from training.reporting.words import number
 from training.statistics.values import Floats, UnusableScores
 
-PET_SHOWN = (0.0, 10.0)
+PET_SHOWN = (0.0, 15.0)
 """SUVbw from white to black."""
 CT_SHOWN = (-1000.0, 200.0)
 """HU from black to white: lung and soft tissue in one."""
