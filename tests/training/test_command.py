@@ -50,6 +50,21 @@ def test_the_bundle_command_writes_a_bundle_that_loads(made, tiny_recipe):
 
 
 @pytest.mark.slow
+def test_a_bundle_knows_what_its_training_set_looks_like(made):
+    """With so few of validation the limit is the farthest of them: 1 of n + 1 lies beyond it."""
+    bundle = load(made)
+    cases = int(bundle.card.training_set["phantoms_validation"])
+
+    for task in bundle.tasks:
+        limit = task.familiarity
+        assert (limit.file, limit.cases) == (f"{task.name}.npz", cases)
+        assert limit.share_beyond_expected == pytest.approx(1 / (cases + 1), abs=1e-6)
+        assert 0 <= limit.share_beyond_test <= 1
+        assert bundle.familiar[task.name].features == 32
+        assert set(task.files) <= set(bundle.card.files)
+
+
+@pytest.mark.slow
 def test_the_answers_are_tables_that_the_statistics_read(made, tiny_recipe):
     """Of each part; the card's AUROC of the fusion network is that of its column in the test."""
     folder = made.with_name("answers")
