@@ -55,7 +55,9 @@ class TorchEngine:
                 known[node.output] = node.run(
                     [known[name] if name else None for name in node.inputs]
                 )
-            return Explained(**{name: known[name].cpu().numpy() for name in self._outputs})
+            # Under autocast some are bfloat16, which NumPy does not know.
+            found = {name: known[name].float().cpu().numpy() for name in self._outputs}
+            return Explained(**found)
 
 
 def open_engine(onnx_path: Path, *, threads: int, device: str = "cpu") -> TorchEngine:

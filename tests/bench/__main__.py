@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,18 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from inference.petct import PetCt
-from tests.bench import chain, intake, machine, networks, reading, report, study
+from tests.bench import (
+    chain,
+    growth,
+    intake,
+    machine,
+    networks,
+    reading,
+    report,
+    study,
+    supply,
+    turnaround,
+)
 from tests.bench.measure import FULL, QUICK, Measure, Plan
 from tests.bench.process import ROOT
 
@@ -30,6 +41,7 @@ class Bench:
     measures: list[Measure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     differences: dict[str, float] = field(default_factory=dict)
+    growths: list[growth.Growth] = field(default_factory=list)
 
     def read(self) -> None:
         self.measures += reading.measure(self.petct, self.folder, self.plan)
@@ -40,6 +52,18 @@ class Bench:
 
     def conclude(self) -> None:
         self.measures += chain.measure(self.paths, self.petct.study_instance_uid, self.plan)
+
+    def turn_round(self) -> None:
+        measures, notes = turnaround.measure(self.petct, self.folder, self.plan)
+        self.measures += measures
+        self.notes += notes
+
+    def grow(self) -> None:
+        measures, self.growths = growth.measure(self.petct, self.folder, self.plan)
+        self.measures += measures
+
+    def train(self) -> None:
+        self.measures += supply.measure(self.plan)
 
     def receive(self) -> None:
         measures, notes = intake.measure(self.petct, self.folder, self.plan)
@@ -53,6 +77,9 @@ class Bench:
             reading.SECTION: self.read,
             networks.SECTION: self.infer,
             chain.SECTION: self.conclude,
+            turnaround.SECTION: self.turn_round,
+            supply.SECTION: self.train,
+            growth.SECTION: self.grow,
         }
 
 
@@ -84,6 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
             "versions": machine.versions(),
             "notes": bench.notes + failures,
             "logit_differences": bench.differences,
+            "growth": [asdict(one) for one in bench.growths],
         },
     )
     _write(result, asked, console)

@@ -16,6 +16,7 @@ STAGES = {
     "locate": "find and measure",
     "infer": "predict",
     "write": "write SR, SEG, maps, key image",
+    "check": "check what was written",
 }
 
 

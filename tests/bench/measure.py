@@ -21,10 +21,12 @@ class Plan:
     """So many where they do not, and some receivers take 45 ms an image."""
     calls: int
     """How many inputs a network sees in one round at most."""
+    growth_rounds: int = ROUNDS_MIN
+    """Each size is run so often; the fit goes through all of them."""
 
 
 FULL = Plan(rounds=5, budget_s=90, slices=118, stock_slices=40, calls=400)
-QUICK = Plan(rounds=3, budget_s=10, slices=40, stock_slices=12, calls=40)
+QUICK = Plan(rounds=3, budget_s=10, slices=40, stock_slices=12, calls=40, growth_rounds=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,9 +58,9 @@ def node(folder: Path, *, nodelay: bool) -> Iterator[Receiver]:
 
 
 @contextmanager
-def orthanc(folder: Path, *, nodelay: bool) -> Iterator[Receiver]:
+def orthanc(folder: Path, *, nodelay: bool, http_port: int | None = None) -> Iterator[Receiver]:
     """Run Orthanc as it is by default: no plug-ins, each file written with fdatasync."""
-    port, http_port = process.free_port(), process.free_port()
+    port, http_port = process.free_port(), http_port or process.free_port()
     config = folder / "orthanc.json"
     settings = {
         "StorageDirectory": str(folder / "db"),
@@ -69,6 +69,7 @@ def orthanc(folder: Path, *, nodelay: bool) -> Iterator[Receiver]:
         "HttpPort": http_port,
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
+        "DicomAlwaysAllowFind": True,
     }
     config.write_text(json.dumps(settings), encoding="utf-8")
 

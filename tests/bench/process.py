@@ -44,7 +44,32 @@ def running(
 
 def cpu_s(pid: int) -> float:
     """Return the CPU time of a process and of all that it started, the dead included (proc(5))."""
-    parents, ticks = {}, {}
+    ticks = 0
+    for one in _family(pid):
+        try:
+            fields = (Path("/proc") / str(one) / "stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        # User and system time, its own and that of the children it has waited for.
+        ticks += sum(int(field) for field in fields[11:15])
+    return ticks / TICKS_PER_S
+
+
+def memory_mb(pid: int) -> float:
+    """Return what a process and its descendants hold, shared pages shared out (proc(5), Pss)."""
+    held_kb = 0
+    for one in _family(pid):
+        try:
+            told = Path(f"/proc/{one}/smaps_rollup").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        held_kb += int(told.partition("Pss:")[2].split()[0])
+    return held_kb / 1024
+
+
+def _family(pid: int) -> list[int]:
+    """Return the process and its living descendants."""
+    parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -52,9 +77,7 @@ def cpu_s(pid: int) -> float:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             parents[int(entry.name)] = int(fields[1])
-            # User and system time, its own and that of the children it has waited for.
-            ticks[int(entry.name)] = sum(int(field) for field in fields[11:15])
-    return sum(ticks[one] for one in ticks if _descends(one, pid, parents)) / TICKS_PER_S
+    return [one for one in parents if _descends(one, pid, parents)]
 
 
 def _descends(pid: int, ancestor: int, parents: Mapping[int, int]) -> bool:

@@ -43,12 +43,12 @@ def measure(petct: PetCt, folder: Path, plan: Plan) -> list[Measure]:
     return compare(SECTION, case, "s", interleave(subjects, plan))
 
 
-def refined(petct: PetCt) -> PetCt:
+def refined(petct: PetCt, planes: int = PLANES) -> PetCt:
     """Return the study on as many and as large planes as today's scanners send."""
     return replace(
         petct,
-        ct=_resampled(petct.ct, (PLANES, CT_SIDE, CT_SIDE), fill=AIR_HU),
-        pet=_resampled(petct.pet, (PLANES, PET_SIDE, PET_SIDE), fill=0.0),
+        ct=_resampled(petct.ct, (planes, CT_SIDE, CT_SIDE), fill=AIR_HU),
+        pet=_resampled(petct.pet, (planes, PET_SIDE, PET_SIDE), fill=0.0),
     )
 
 

@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.growth import Growth
 from tests.bench.machine import BUSY
 from tests.bench.measure import OURS, Measure
 
@@ -107,6 +108,7 @@ def _beside(result: Row) -> list[str]:
             "this was measured. Rates and times are worse than on a quiet machine, ratios less "
             "certain."
         )
+    sentences += [f"Growth, {Growth(**one).sentence}" for one in result["growth"]]
     if result["logit_differences"]:
         worst = max(result["logit_differences"].values())
         sentences.append(f"No logit differs from torch's by more than {worst:.1e}.")

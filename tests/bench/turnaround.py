@@ -1,0 +1,257 @@
+"""From the answer to the last image of a study to its report in the PACS: ours, and plainly made.
+
+A real node (`petct-node serve`) and a real Orthanc, which holds the study already, so that its size
+is known by C-FIND. The plain pipeline starts with all files on disk and waits for nothing.
+"""
+
+import json
+import multiprocessing
+import re
+import statistics
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+from pynetdicom import AE
+from pynetdicom.sop_class import (
+    CTImageStorage,
+    PositronEmissionTomographyImageStorage,
+)
+
+from db import jobs
+from db.engine import connect, reading
+from inference.petct import PetCt
+from node import bootstrap, course
+from node.analysis import StudyOnDisk, conclude
+from node.config import Settings
+from tests.bench import peers, plain, process, study
+from tests.bench.measure import OURS, Measure, Plan, Sample, compare, interleave
+from tests.bench.reading import CT_SIDE, PET_SIDE, PLANES, refined
+
+SECTION = "Turnaround"
+PLAIN = "plain pipeline"
+CASE = f"last image to report in the PACS, {PLANES} CT {CT_SIDE}² and {PLANES} PET {PET_SIDE}²"
+WAITED = "of that, waits"
+WITHIN_S = 120
+LOOK_S = 0.02
+PACS = "ORTHANC"
+
+
+@dataclass
+class Pacs:
+    """Orthanc, and what it says it holds."""
+
+    dicom_port: int
+    http_port: int
+
+    def holds_a_report(self, study_instance_uid: str) -> bool:
+        """Whether our report of the study is there; the plain pipeline's does not count."""
+        query = {
+            "StudyInstanceUID": study_instance_uid,
+            "Modality": "SR",
+            "Manufacturer": Settings().results.manufacturer,
+        }
+        return bool(self._find("Series", query))
+
+    def forget(self, study_instance_uid: str) -> None:
+        """Delete the study, so that each round meets as full a PACS as the one before."""
+        for found in self._find("Study", {"StudyInstanceUID": study_instance_uid}):
+            request = urllib.request.Request(self._url(f"/studies/{found}"), method="DELETE")
+            urllib.request.urlopen(request, timeout=30).close()
+
+    def _find(self, level: str, query: Mapping[str, str]) -> list[str]:
+        asked = json.dumps({"Level": level, "Query": query}).encode()
+        request = urllib.request.Request(self._url("/tools/find"), data=asked, method="POST")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            found: list[str] = json.load(answer)
+            return found
+
+    def _url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.http_port}{path}"
+
+
+@dataclass
+class Round:
+    """One study under UIDs that nobody has seen, in the PACS and on disk."""
+
+    petct: PetCt
+    pacs: Pacs
+    folder: Path
+    number: int = 0
+    paths: tuple[Path, ...] = ()
+    uid: str = ""
+    _files: ExitStack = field(default_factory=ExitStack)
+
+    def renew(self) -> None:
+        self.close()
+        self.number += 1
+        fresh = study.renamed(self.petct, 1000 + self.number)
+        name = self._files.enter_context(TemporaryDirectory(dir=self.folder, prefix="study-"))
+        self.paths, self.uid = study.write(fresh, Path(name)), fresh.study_instance_uid
+        _send(self.paths, self.pacs.dicom_port, "MODALITY")
+
+    def close(self) -> None:
+        self._files.close()
+        if self.uid:
+            self.pacs.forget(self.uid)
+
+
+def measure(petct: PetCt, folder: Path, plan: Plan) -> tuple[list[Measure], list[str]]:
+    """Measure both in turn; return also what each step of ours took, by the node's own record."""
+    if peers.orthanc_executable() is None:
+        return [], ["Turnaround was not measured: Orthanc is not installed."]
+    large = refined(petct)
+    spawn = multiprocessing.get_context("spawn")
+    with ExitStack() as stack:
+        pacs = stack.enter_context(_orthanc(folder))
+        own = Path(stack.enter_context(TemporaryDirectory(dir=folder, prefix="node-")))
+        node_pid, port = stack.enter_context(_serving(own, pacs))
+        pool = stack.enter_context(
+            ProcessPoolExecutor(1, mp_context=spawn, initializer=plain.open_networks)
+        )
+        steps: list[Mapping[str, float]] = []
+        current = Round(petct=large, pacs=pacs, folder=folder)
+        stack.callback(current.close)
+        current.renew()
+        hottest = _hottest(current)
+
+        def ours() -> Sample:
+            return _ours(current, node_pid, port)
+
+        def theirs() -> Sample:
+            seconds, cpu_ms = pool.submit(
+                plain.run, current.paths, hottest, pacs.dicom_port
+            ).result()
+            steps.append(seconds)
+            return Sample(value=sum(seconds.values()), cpu_ms=cpu_ms)
+
+        samples = interleave({OURS: ours, PLAIN: theirs}, plan, prepare=current.renew)
+        kept = len(samples[OURS])
+        measures = compare(SECTION, CASE, "s", samples)
+        measures += _rows(f"{OURS}: seconds by step", _courses(own)[-kept:])
+        measures += _rows(f"{PLAIN}: seconds by step", steps[-kept:])
+    return measures, _sentences(measures)
+
+
+def _ours(current: Round, node_pid: int, port: int) -> Sample:
+    answered = _send(current.paths, port, PACS)
+    before = process.cpu_s(node_pid)
+    end = answered + WITHIN_S
+    while not current.pacs.holds_a_report(current.uid):
+        if time.perf_counter() > end:
+            raise RuntimeError(f"no report came in {WITHIN_S} s")
+        time.sleep(LOOK_S)
+    seconds = time.perf_counter() - answered
+    return Sample(value=seconds, cpu_ms=(process.cpu_s(node_pid) - before) * 1000)
+
+
+def _send(paths: Sequence[Path], port: int, calling_ae_title: str) -> float:
+    """Send the files over one association; return when the last one was answered."""
+    entity = AE(ae_title=calling_ae_title)
+    for kind in (CTImageStorage, PositronEmissionTomographyImageStorage):
+        entity.add_requested_context(kind, "1.2.840.10008.1.2.1")
+    association = entity.associate("127.0.0.1", port)
+    if not association.is_established:
+        raise RuntimeError(f"nobody takes the study at port {port}")
+    for path in paths:
+        status = association.send_c_store(path)
+        if status.get("Status") != 0:
+            raise RuntimeError(f"{path.name} was answered with {status}")
+    answered = time.perf_counter()
+    association.release()
+    return answered
+
+
+def _hottest(current: Round) -> tuple[float, float, float]:
+    """Where SUVmax lies, which spares the plain pipeline the search."""
+    on_disk = StudyOnDisk(study_instance_uid=current.uid, paths=current.paths, key="bench")
+    recipe = bootstrap.build_recipe(Settings())
+    found = conclude(on_disk, recipe, when=study.STARTED_AT, clock=time.perf_counter).findings
+    if found is None or found.primary is None:
+        raise RuntimeError("the study has no tumour")
+    x, y, z = found.primary.suv_max_lps_mm
+    return float(x), float(y), float(z)
+
+
+def _courses(folder: Path) -> list[Mapping[str, float]]:
+    """What the node's database tells of each study: seconds of each step until the report left."""
+    engine = connect(f"sqlite:///{folder / 'node.sqlite3'}")
+    with reading(engine) as connection:
+        ids = connection.exec_driver_sql("SELECT id FROM jobs ORDER BY id").scalars().all()
+        told = [course.of_job(connection, jobs.find(connection, one)) for one in ids]
+    engine.dispose()
+    return [_steps(one) for one in told]
+
+
+def _steps(of_job: course.Course) -> Mapping[str, float]:
+    waits: dict[str, float] = {}
+    stages: dict[str, float] = {}
+    for span in of_job.spans:
+        is_report = span.attributes.get("petct.object", "SR") == "SR"
+        if span.name in course.WAITING and is_report:
+            waits[span.name] = span.seconds
+        elif span.parent is not None and of_job.spans[span.parent].name == course.ANALYZE:
+            stages[span.name] = span.seconds
+    return {**waits, **stages, WAITED: sum(waits.values())}
+
+
+def _rows(case: str, steps: Sequence[Mapping[str, float]]) -> list[Measure]:
+    return [
+        Measure(
+            section=SECTION,
+            case=case,
+            subject=name,
+            unit="s",
+            samples=tuple(Sample(value=one[name]) for one in steps),
+        )
+        for name in steps[0]
+    ]
+
+
+def _sentences(measures: Sequence[Measure]) -> list[str]:
+    by_subject = {one.subject: one for one in measures}
+    waited = statistics.median(by_subject[WAITED].values)
+    ratio = by_subject[PLAIN].ratio
+    took = f"{by_subject[OURS].median:.1f} s from the last image to the report in the PACS"
+    return [f"Turnaround: {took}, {waited:.2f} s of them waits; plainly {ratio:.1f} times as long."]
+
+
+@contextmanager
+def _orthanc(folder: Path) -> Iterator[Pacs]:
+    with ExitStack() as stack:
+        own = Path(stack.enter_context(TemporaryDirectory(dir=folder, prefix="pacs-")))
+        http_port = process.free_port()
+        receiver = stack.enter_context(peers.orthanc(own, nodelay=True, http_port=http_port))
+        yield Pacs(dicom_port=receiver.port, http_port=http_port)
+
+
+@contextmanager
+def _serving(folder: Path, pacs: Pacs) -> Iterator[tuple[int, int]]:
+    """Run a node that asks Orthanc for counts and sends it results, until its worker is ready."""
+    port = process.free_port()
+    peer: dict[str, Any] = {"ae_title": PACS, "host": "127.0.0.1", "port": pacs.dicom_port}
+    settings = {
+        "listener": {"port": port},
+        "store": {"root": str(folder / "store"), "free_bytes_min": 0},
+        "database": {"url": f"sqlite:///{folder / 'node.sqlite3'}"},
+        "assembly": {"sources": {"pacs": peer}},
+        "destinations": {"pacs": peer},
+    }
+    config, log = folder / "config.yaml", folder / "log"
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    command = [sys.executable, "-m", "node", "serve", "--config", str(config)]
+    with process.running(command, log, process.environment(nodelay=True)) as started:
+        end = time.monotonic() + peers.START_S
+        while not re.search(r"worker \S+ ready", log.read_text(errors="replace")):
+            if time.monotonic() > end or started.poll() is not None:
+                raise RuntimeError(f"the node did not start: {log.read_text()[-1000:]}")
+            time.sleep(0.2)
+        yield started.pid, port
