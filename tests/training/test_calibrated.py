@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from inference.card import AnswerSets, Calibration, CalibrationMethod, Possible
+from inference.card import AnswerSets, Calibration, CalibrationMethod, Possible, Task
 from inference.codec import decode, encode
 from training.calibrated import (
     Scored,
@@ -193,10 +193,28 @@ def test_sets_that_do_not_meet_leave_neither_answer_between_them():
     assert sets.possible(0.5) is Possible.NEITHER
 
 
-def test_too_few_cases_promise_nothing():
+def test_too_few_cases_promise_nothing_and_so_nothing_is_held_to_it():
     labels = np.repeat([True, False], 8)
+    cases = Scored(labels=labels, margins=np.linspace(2, -2, 16))
+
+    task = calibrated(ASKED, cases, cases, seen=0.5)
 
     assert answer_sets(labels, np.linspace(0.1, 0.9, 16)) is None
+    assert task.answers is None
+    assert coverage_on(task, cases) is None
+
+
+def test_a_task_without_sets_is_spelt_as_before_there_were_any():
+    """Else the digest of every bundle that was ever made would change."""
+    cases = Scored(labels=np.repeat([True, False], 8), margins=np.linspace(2, -2, 16))
+    calibration = Calibration(slope=2.0, intercept=-1.0)
+    task = replace(calibrated(ASKED, cases, cases, seen=0.5), calibration=calibration)
+
+    told = encode(task)
+
+    assert "answers" not in told
+    assert told["calibration"] == {"slope": 2.0, "intercept": -1.0}
+    assert decode(Task, told) == task
 
 
 @pytest.mark.parametrize(
