@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
-
 from tests.bench.process import free_port
 from tests.end_to_end.orthanc import Orthanc
 from tests.torture.studies import Study
@@ -22,7 +20,8 @@ class Held:
     """One object in the PACS; thousands of them would not fit into memory."""
 
     sop_instance_uid: str
-    read: Callable[[], Dataset]
+    read: Callable[[], bytes]
+    """Gets its file."""
 
 
 class Pacs(Orthanc):
@@ -56,14 +55,11 @@ class Pacs(Orthanc):
             found.setdefault(uid, []).extend(
                 Held(
                     sop_instance_uid=one["MainDicomTags"]["SOPInstanceUID"],
-                    read=partial(self._read, one["ID"]),
+                    read=partial(self.get_bytes, f"/instances/{one['ID']}/file"),
                 )
                 for one in self.get(f"/series/{series['ID']}/instances")
             )
         return found
-
-    def _read(self, identifier: str) -> Dataset:
-        return dcmread(io.BytesIO(self.get_bytes(f"/instances/{identifier}/file")))
 
 
 @contextmanager
