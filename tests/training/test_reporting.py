@@ -16,7 +16,7 @@ from tinyhtml5.parser import HTMLParser
 
 from inference import bundle as bundles
 from inference.card import Parity
-from tests.training.made_answers import MODELS, altered, made, rewritten
+from tests.training.made_answers import MODELS, altered, edited, made, rewritten
 from training.__main__ import main
 from training.assembling import STEPS
 from training.labels import LabelRules, NodalClass
@@ -28,9 +28,10 @@ from training.reporting.card import model_card
 from training.reporting.charts import epochs_of
 from training.reporting.judged import Asked
 from training.reporting.montage import montage
-from training.reporting.page import Page, html
+from training.reporting.page import Page, Section, html
 from training.reporting.pdf import printer
 from training.reporting.sections import page
+from training.reporting.survival import survival_blocks
 from training.statistics.bootstrap import Resampling
 from training.statistics.table import read
 from training.statistics.values import Interval, UnusableScores
@@ -298,6 +299,54 @@ def test_what_is_absent_is_said_in_one_line(small):
     ):
         assert told in found.text
     assert "of what can be known" not in found.text  # there is no Bayes
+
+
+def test_a_page_is_written_whatever_the_cases_let_be_known(tmp_path):
+    """Fusion parts the classes, a patient has two cases, the external centre has one positive."""
+    sizes = {**SMALL, Part.EXTERNAL: 4}
+    folder = made(
+        tmp_path / "answers", sizes=sizes, models=FEW, pictures=False, rich=("time", "event")
+    )
+    for path in folder.glob("*/*.csv"):
+        edited(
+            path,
+            lambda row, place: {
+                "patient": f"p{place // 2}",
+                "fusion": place / 100 + (4 if row["label"] == "1" else -5),
+            },
+        )
+
+    found = parsed(folder)
+
+    (ranks,) = found.tables("task-1-roc")
+    assert ranks["PET/CT fusion (the bundle)"]["AUROC"] == "1.000 (bounds not known)"
+    (fits, _) = found.tables("task-1-calibration")
+    assert "no finite slope" in fits["PET/CT fusion (the bundle)"]["slope"]
+    assert "bootstrap of patients" in plain(found.section("task-1-cutoff"))
+    assert "survival needs one case a patient" in plain(found.section("survival"))
+    assert "4 cases, 2 of them positive, are too few" in plain(found.section("task-1-external"))
+
+
+def test_nobody_died_and_no_treatment_is_known(tmp_path):
+    rich = ("time", "event", "treatment")
+    folder = made(
+        tmp_path / "answers", sizes=SMALL, models={"fusion": 1}, pictures=False, rich=rich
+    )
+    for path in folder.glob("*/*.csv"):
+        edited(path, lambda _row, _place: {"event": 0, "treatment": ""})
+
+    blocks = survival_blocks(read_run(BUNDLE, folder, None, None), (1.0, 3.0))
+
+    told = Page(
+        title="t",
+        lead="",
+        sections=(Section(anchor="survival", title="Survival", blocks=blocks),),
+        colophon="",
+    )
+    (groups,) = Parsed(html(told)).tables("survival")
+    assert groups["low"]["alive at 1 y"].startswith("1.000 (")
+    assert groups["low"]["median"] == "not reached"
+    assert groups["high"]["hazard ratio"] == "not known"
 
 
 def test_names_cannot_become_markup(tmp_path):

@@ -115,6 +115,12 @@ def test_concordance_counts_pairs():
     assert concordance(follow_up, np.array([3.0, 1, 4])) == 0.5
 
 
+def test_concordance_of_cases_of_which_no_pair_can_be_ordered_is_not_known():
+    watched = FollowUp(times=np.array([1.0, 2, 3]), events=np.zeros(3, dtype=bool))
+
+    assert np.isnan(concordance(watched, np.array([3.0, 1, 4])))
+
+
 def test_after_the_last_case_nothing_is_known_unless_all_have_died():
     times = np.array([1.0, 2, 3])
     watched = FollowUp(times=times, events=np.array([True, True, False]))

@@ -150,7 +150,8 @@ def _calibration(judged: Judged) -> Picture:
                 label=short_name(name),
             )
         axes.set(xlim=(-0.015, 1.015), ylim=(-0.015, 1.015), ylabel="how often it was so")
-        axes.legend(loc="upper left")
+        if fits:
+            axes.legend(loc="upper left")
         fusion = judged.probabilities[FUSION]
         below.hist(fusion, bins=np.linspace(0, 1, 41).tolist(), color=FAINT)
         below.set(xlabel="probability", ylabel="cases")

@@ -1,5 +1,6 @@
 """The report as a whole: which sections there are, and in what order."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 from training.partition import Part
@@ -14,16 +15,19 @@ from training.reporting.montage import montage
 from training.reporting.page import Block, Page, Paragraph, Section, Tabular
 from training.reporting.survival import survival_blocks
 from training.reporting.words import interval, number
+from training.statistics.values import UnusableScores
 
 
 def page(run: Run, asked: Asked, advance: Callable[[str], None] = lambda _: None) -> Page:
     """Judge every task and tell all of it; ``advance`` is called after each part of a task."""
     judged: list[dict[Part, Judged]] = []
     for one in run.tasks:
-        found = {}
-        for part in one.judged_parts:
-            found[part] = judge(one, part, asked)
-            advance(f"{one.task.name}, {part}")
+        found = {Part.TEST: judge(one, Part.TEST, asked)}
+        advance(f"{one.task.name}, {Part.TEST}")
+        if Part.EXTERNAL in one.tables:
+            with contextlib.suppress(UnusableScores):  # the section says that there are too few
+                found[Part.EXTERNAL] = judge(one, Part.EXTERNAL, asked)
+            advance(f"{one.task.name}, {Part.EXTERNAL}")
         judged.append(found)
     sections = [
         Section(anchor="summary", title="Summary", blocks=_summary(run, judged)),
@@ -161,6 +165,10 @@ def _subgroups(judged: Judged) -> tuple[Block, ...]:
 
 def _external(judged: dict[Part, Judged]) -> tuple[Block, ...]:
     found = judged.get(Part.EXTERNAL)
+    if found is None and Part.EXTERNAL in judged[Part.TEST].run.tables:
+        table = judged[Part.TEST].run.tables[Part.EXTERNAL]
+        told = f"{len(table.labels)} cases, {table.labels.sum()} of them positive, are too few."
+        return (Paragraph(text=f"The external centres cannot be judged: {told}"),)
     if found is None:
         return (Paragraph(text="No centre was kept apart, so there is no external validation."),)
     return (

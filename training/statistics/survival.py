@@ -124,5 +124,11 @@ def cox(follow_up: FollowUp, covariates: Mapping[str, Floats]) -> dict[str, Haza
 
 
 def concordance(follow_up: FollowUp, risk: Floats) -> float:
-    """Harrell's C: share of pairs that can be ordered in which the higher risk fails first."""
-    return float(concordance_index(follow_up.times, -risk, follow_up.events))
+    """Harrell's C: share of pairs that can be ordered in which the higher risk fails first.
+
+    NaN where no pair can be ordered: without an event, or with the first after all were watched.
+    """
+    try:
+        return float(concordance_index(follow_up.times, -risk, follow_up.events))
+    except ZeroDivisionError:
+        return math.nan
