@@ -36,7 +36,7 @@ from training.statistics_command import add_statistics
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     # The exporter logs that torchvision is absent, which nothing here needs.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     parser = argparse.ArgumentParser(
         prog="petct-train",
         description="Makes the model bundles that petct-node runs. Nothing here needs a network "
