@@ -41,7 +41,7 @@ class Resources:
     """
 
     folder: Path
-    """Drawings are kept here, and found again by the next run: 3.4 GB for the shipped recipe."""
+    """Drawings are kept here, and found again by the next run: 4.1 GB for the shipped recipe."""
     processes: int = 1
     runs: Path | None = None
     """Checkpoints and logs are kept here, one folder a network, and a killed run goes on."""
