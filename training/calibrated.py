@@ -41,7 +41,8 @@ def calibrated(asked: TaskRecipe, training: Scored, validation: Scored, *, seen:
         name=asked.name,
         meaning=asked.meaning,
         onnx=f"{asked.name}.onnx",
-        cutoff=round(cutoff, 6),
+        # Few cases that are parted perfectly have a cut-off of 0 or 1 to six digits.
+        cutoff=min(max(round(cutoff, 6), 1e-6), 1 - 1e-6),
         calibration=calibration,
         answers=answer_sets(validation.labels, probabilities(calibration, validation.margins)),
     )

@@ -79,6 +79,19 @@ def test_with_few_cases_there_is_nothing_to_choose_by():
     assert chosen_calibration(cases, seen=0.5).method is CalibrationMethod.PLATT
 
 
+@pytest.mark.parametrize("cut", [-1.0, 1.0])
+def test_few_cases_that_are_parted_perfectly_still_have_a_cutoff_on_the_card(cut):
+    """Their curve is all but a step at 0, so that a cut-off of -1 or 1 lies at its ends."""
+    labels = np.array([0, 0, 1, 1], bool)
+    apart = Scored(labels=labels, margins=np.array([-0.2, -0.1, 0.1, 0.2]))
+    training = Scored(labels=labels, margins=np.array([cut - 1, cut - 1e-9, cut + 1e-9, cut + 1]))
+
+    task = calibrated(ASKED, training, apart, seen=0.5)
+
+    assert 0 < task.cutoff < 1
+    assert (task.cutoff > 0.5) == (cut > 0)
+
+
 def test_the_centred_curve_by_hand():
     """Levels are 0 (at 0), 1/3 (at 1, 2, 3) and 1 (at 4 and 6): one knot each, in their middles."""
     labels = np.array([0, 1, 0, 0, 1, 1], bool)
