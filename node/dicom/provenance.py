@@ -2,6 +2,7 @@
 
 import io
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -133,13 +134,19 @@ def algorithm_sequence(provenance: Provenance) -> hd.AlgorithmIdentificationSequ
 
 
 def finish(
-    dataset: Dataset, kind: ResultKind, *, subject: Dataset, provenance: Provenance
+    dataset: Dataset,
+    kind: ResultKind,
+    *,
+    subject: Dataset,
+    provenance: Provenance,
+    tail: Sequence[bytes | memoryview] = (),
 ) -> ResultObject:
     """Give a built object its equipment, its times and our name, and encode it (PS3.10).
 
     ``subject`` is what the source images tell of patient and study (``source.subject``).
     highdicom takes times from the clock and lists itself without a Device UID; both are replaced,
-    so that the same run gives the same bytes and every Processing Equipment has its UID.
+    so that the same run gives the same bytes and every Processing Equipment has its UID. ``tail``
+    holds what comes after all elements of ``dataset``, encoded already.
     """
     _set_equipment(dataset, subject, provenance)
     _set_times(dataset, subject, provenance.when)
@@ -155,7 +162,7 @@ def finish(
         series_instance_uid=str(dataset.SeriesInstanceUID),
         study_instance_uid=str(dataset.StudyInstanceUID),
         transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
-        part10=buffer.getvalue(),
+        part10=b"".join((buffer.getbuffer(), *tail)),
     )
 
 

@@ -20,7 +20,7 @@ from node.dicom.lesion_groups import Segmented
 from node.dicom.provenance import Equipment, Provenance, of_findings
 from node.dicom.rejection import rejection
 from node.dicom.rotating_mip import rotating_mip
-from node.dicom.saliency_map import saliency_map
+from node.dicom.saliency_map import saliency_maps
 from node.dicom.seg import segmentation
 from node.dicom.series import Choice
 from node.dicom.sr import REFUSAL_ROLE, Evidence, measurement_report, refusal_report
@@ -186,18 +186,13 @@ def _maps(
     if not options.saliency_map:
         return []
     with stage("saliency"):
-        return [
-            saliency_map(
-                one,
-                number,
-                series=choice.pet,
-                grid=petct.pet.grid,
-                subject=subject,
-                provenance=provenance,
-            )
-            for number, one in enumerate(findings.saliency, 1)
-            if one.on_pet.voxels.any()  # a network may look nowhere, which no map can show
-        ]
+        return saliency_maps(
+            findings.saliency,
+            series=choice.pet,
+            grid=petct.pet.grid,
+            subject=subject,
+            provenance=provenance,
+        )
 
 
 def _pictures(

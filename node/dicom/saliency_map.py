@@ -2,6 +2,10 @@
 
 import io
 import re
+import struct
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Final
 
 import highdicom as hd
@@ -10,6 +14,8 @@ from highdicom.pm import ParametricMap, RealWorldValueMapping
 from highdicom.sr import CodeContentItem, CodedConcept, TextContentItem, UIDRefContentItem
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -19,7 +25,7 @@ from inference.volume import Voxels
 from node.dicom import codes as ours
 from node.dicom.derived import as_single_frames, name_true_sources, set_dimension_organization
 from node.dicom.provenance import RESEARCH_USE, Provenance, algorithm_template, finish
-from node.dicom.series import ImageSeries
+from node.dicom.series import ImageSeries, Plane
 from node.instance import ResultKind, ResultObject
 
 SERIES_NUMBER: Final = 9906
@@ -32,63 +38,113 @@ METHOD: Final = (
 _APART_MM: Final = 0.01
 
 
-def saliency_map(
-    saliency: Saliency,
-    number: int,
+def saliency_maps(
+    found: Sequence[Saliency],
     *,
     series: ImageSeries,
     grid: Grid,
     subject: Dataset,
     provenance: Provenance,
-) -> ResultObject:
-    """Return the map of one task, ``number`` (from 1) among the tasks, in a series of its own.
+) -> list[ResultObject]:
+    """Return the map of each task, in a series of its own; one that is 0 everywhere has none.
 
     ``grid`` is that of ``series``, the PET. Frames have its rows and columns, and are 0 outside of
     the map's box. There is one for every plane of the PET, as cornerstone asks, or, where that
     would make a very large object, for every plane that the box touches. Refuses a map that does
     not lie on voxels of ``grid``, and numbers outside 0 to 1.
     """
-    first, voxels = _on_planes(saliency, grid)
-    planes = series.planes[first : first + len(voxels)]
-    words, device = ours.task_label(saliency.task), provenance.equipment
-    role = f"PM {saliency.task}"
-    dataset = ParametricMap(
-        source_images=as_single_frames(planes, grid, series, subject),
-        pixel_array=voxels,
-        series_instance_uid=provenance.uid(f"series {role}"),
-        series_number=SERIES_NUMBER + number - 1,
-        sop_instance_uid=provenance.uid(f"instance {role}"),
-        instance_number=1,
-        manufacturer=device.manufacturer,
-        manufacturer_model_name=device.model_name,
-        software_versions=device.software_version,
-        device_serial_number=device.device_serial_number,
-        contains_recognizable_visual_features=False,
-        real_world_value_mappings=[_mapping(saliency.task)],
-        # LINEAR would make a threshold of a window this narrow (PS3.3 C.11.2.1.2.1).
-        voi_lut_transformations=[
-            hd.VOILUTTransformation(
-                window_center=0.5, window_width=1.0, voi_lut_function="LINEAR_EXACT"
-            )
-        ],
-        derivation=codes.DCM.GradientWeightedClassActivation,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        content_label=ours.saliency(saliency.task),
-        content_description=f"Where the network looked: {words}",
-        content_creator_name=f"{device.model_name}^",
-        series_description=f"Saliency for {words} (research)",
-        specific_character_set="ISO_IR 192",
-    )
-    _tell(dataset, saliency.task, provenance)
-    _put_in_order_of_planes(dataset, voxels)
-    name_true_sources(dataset, planes)
-    set_dimension_organization(dataset, provenance.uid(f"dimension organization {role}"))
-    dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_anatomy()]
-    dataset.BodyPartExamined = "CHEST"  # not paired, so that no Laterality is due (C.7.3.1)
-    dataset.DerivationDescription = METHOD
-    dataset.ImageComments = f"{RESEARCH_USE}. It shows where a network looked, not what is there."
-    dataset.CodingSchemeIdentificationSequence = list[Dataset](ours.coding_schemes())
-    return finish(dataset, ResultKind.SALIENCY, subject=subject, provenance=provenance)
+    maps: list[ResultObject] = []
+    frames: dict[tuple[int, int], _Frames] = {}
+    for number, saliency in enumerate(found, 1):
+        first, voxels = _on_planes(saliency, grid)
+        if not voxels.any():  # a network may look nowhere, which no map can show
+            continue
+        last = first + len(voxels)
+        if (first, last) not in frames:
+            planes = series.planes[first:last]
+            images = as_single_frames(planes, grid, series, subject)
+            frames[first, last] = _Frames.of(images, planes, provenance)
+        dataset = frames[first, last].with_head(saliency.task, number, provenance)
+        tail = (frames[first, last].encoded, *_pixels(voxels))
+        made = finish(
+            dataset, ResultKind.SALIENCY, subject=subject, provenance=provenance, tail=tail
+        )
+        maps.append(made)
+    return maps
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Frames:
+    """What the maps of all tasks have in common: the planes, and what is said of each of them.
+
+    To say it, and to encode it, takes highdicom and pydicom longer than all else of a map.
+    """
+
+    head: Dataset
+    encoded: bytes
+    """The Per-frame Functional Groups Sequence."""
+
+    @staticmethod
+    def of(images: Sequence[Dataset], planes: Sequence[Plane], provenance: Provenance) -> "_Frames":
+        """Have highdicom say it, with numbers and names that each map replaces by its own."""
+        device = provenance.equipment
+        rows, columns = images[0].Rows, images[0].Columns
+        for image in images:  # highdicom copies pixels several times: let there be one each
+            image.Rows = image.Columns = 1
+        dataset = ParametricMap(
+            source_images=images,
+            pixel_array=np.zeros((len(planes), 1, 1), np.float32),
+            series_instance_uid=provenance.uid("series PM"),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=provenance.uid("instance PM"),
+            instance_number=1,
+            manufacturer=device.manufacturer,
+            manufacturer_model_name=device.model_name,
+            software_versions=device.software_version,
+            device_serial_number=device.device_serial_number,
+            contains_recognizable_visual_features=False,
+            real_world_value_mappings=[_mapping("")],
+            # LINEAR would make a threshold of a window this narrow (PS3.3 C.11.2.1.2.1).
+            voi_lut_transformations=[
+                hd.VOILUTTransformation(
+                    window_center=0.5, window_width=1.0, voi_lut_function="LINEAR_EXACT"
+                )
+            ],
+            derivation=codes.DCM.GradientWeightedClassActivation,
+            transfer_syntax_uid=ExplicitVRLittleEndian,
+            content_creator_name=f"{device.model_name}^",
+            specific_character_set="ISO_IR 192",
+        )
+        dataset.Rows, dataset.Columns = rows, columns
+        _put_in_order_of_planes(dataset)
+        name_true_sources(dataset, planes)
+        dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_anatomy()]
+        dataset.BodyPartExamined = "CHEST"  # not paired, so that no Laterality is due (C.7.3.1)
+        dataset.DerivationDescription = METHOD
+        dataset.ImageComments = (
+            f"{RESEARCH_USE}. It shows where a network looked, not what is there."
+        )
+        dataset.CodingSchemeIdentificationSequence = list[Dataset](ours.coding_schemes())
+        frames = dataset.PerFrameFunctionalGroupsSequence
+        del dataset.PerFrameFunctionalGroupsSequence, dataset.FloatPixelData
+        return _Frames(head=dataset, encoded=_encoded(PerFrameFunctionalGroupsSequence=frames))
+
+    def with_head(self, task: str, number: int, provenance: Provenance) -> Dataset:
+        """Return a map of one task, ``number`` (from 1) among the tasks, without its frames."""
+        dataset, role = deepcopy(self.head), f"PM {task}"
+        dataset.SeriesInstanceUID = provenance.uid(f"series {role}")
+        dataset.SeriesNumber = SERIES_NUMBER + number - 1
+        dataset.SOPInstanceUID = provenance.uid(f"instance {role}")
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        words = ours.task_label(task)
+        dataset.ContentLabel = ours.saliency(task)
+        dataset.ContentDescription = f"Where the network looked: {words}"
+        dataset.SeriesDescription = f"Saliency for {words} (research)"
+        groups = dataset.SharedFunctionalGroupsSequence[0]
+        groups.RealWorldValueMappingSequence = [_mapping(task)]
+        _tell(dataset, task, provenance)
+        set_dimension_organization(dataset, provenance.uid(f"dimension organization {role}"))
+        return dataset
 
 
 def tracking_uid(provenance: Provenance, task: str) -> str:
@@ -127,17 +183,32 @@ def _on_planes(saliency: Saliency, grid: Grid) -> tuple[int, Voxels]:
     return first, voxels
 
 
-def _put_in_order_of_planes(dataset: ParametricMap, voxels: Voxels) -> None:
+def _put_in_order_of_planes(dataset: ParametricMap) -> None:
     """Let frames follow the normal, since highdicom's run against it.
 
-    dcmqi and cornerstone lay them on the planes in the order of the file. ``voxels`` are those of
-    the planes in their order.
+    dcmqi and cornerstone lay them on the planes in the order of the file.
     """
     frames = dataset.PerFrameFunctionalGroupsSequence[::-1]
     for number, frame in enumerate(frames, 1):
         frame.FrameContentSequence[0].DimensionIndexValues = [number]
     dataset.PerFrameFunctionalGroupsSequence = frames
-    dataset.FloatPixelData = voxels.astype("<f4").tobytes()
+
+
+def _encoded(**elements: object) -> bytes:
+    """Return elements as the file holds them, in Explicit VR Little Endian."""
+    dataset = Dataset()
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_dataset(buffer, dataset, "ISO_IR 192")
+    return buffer.getvalue()
+
+
+def _pixels(voxels: Voxels) -> tuple[bytes, memoryview]:
+    """Return Float Pixel Data: tag, VR and length (PS3.5 7.1.2), then the numbers in place."""
+    numbers = voxels.astype("<f4", copy=False).data.cast("B")
+    return struct.pack("<HH2sHI", 0x7FE0, 0x0008, b"OF", 0, len(numbers)), numbers
 
 
 def _anatomy() -> Dataset:
@@ -159,7 +230,7 @@ def _mapping(task: str) -> RealWorldValueMapping:
     )
 
 
-def _tell(dataset: ParametricMap, task: str, provenance: Provenance) -> None:
+def _tell(dataset: Dataset, task: str, provenance: Provenance) -> None:
     """Add to the mapping for which prediction the numbers are, and who made them.
 
     highdicom writes a mapping out in words for every plane, which a long one makes slow.

@@ -82,6 +82,22 @@ def test_its_numbers_are_the_networks_on_every_voxel_of_the_planes(made):
         assert np.array_equal(dataset(one).pixel_array, on_the_pet(saliency))
 
 
+def test_its_bytes_are_those_that_pydicom_writes(made):
+    """Frames are encoded once for all maps, and joined to each."""
+    for one in maps_of(made):
+        written = io.BytesIO()
+        dataset(one).save_as(written, enforce_file_format=True)
+        assert written.getvalue() == one.part10
+
+
+def test_a_map_is_the_same_whatever_maps_are_beside_it(made):
+    first, second = maps_of(made)
+    (alone,) = maps_of(with_maps(made, made.findings.saliency[0]))
+
+    assert alone.part10 == first.part10
+    assert second.part10 != first.part10
+
+
 def test_its_greatest_number_lies_in_the_tumour_for_who_reads_it_with_another_library(made):
     """The middle of the tumour lies between voxels: half a voxel is 4, 4 and 2.5 mm."""
     for one, centre in zip(maps_of(made), (CENTRE, (40, 10, 5)), strict=True):
