@@ -2,7 +2,6 @@
 
 import logging
 import math
-import multiprocessing
 import os
 import random
 import signal
@@ -330,16 +329,11 @@ def build_crew(settings: Settings, engine: SqlEngine, *, size: int) -> Crew:
 
 
 def _crew_member(settings: Settings, name: str, duty: Duty) -> None:
-    """Be one worker: until told to stop, or until the node that started it is gone."""
+    """Be one worker until told to stop."""
     # The terminal's Ctrl-C reaches the whole process group; the node decides when workers stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log.configure(settings.log_level)
-    parent = multiprocessing.parent_process()
-
-    def is_over() -> bool:
-        return duty.is_over() or (parent is not None and not parent.is_alive())
-
-    _work_until(engines.for_worker(settings, duty.number), is_over, name, duty)
+    _work_until(engines.for_worker(settings, duty.number), duty.is_over, name, duty)
 
 
 def _work_until(

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from signal import SIGKILL
+from threading import Thread
 from types import TracebackType
 from typing import Self
 
@@ -191,13 +193,29 @@ class Crew:
         post.killed_for = None
         post.started_at = time.monotonic()
         process = self._context.Process(
-            target=self._member,
-            args=(post.name, post.duty),
+            target=_attend,
+            args=(self._member, post.name, post.duty),
             name=f"worker-{post.number}",
             daemon=True,
         )
         process.start()
         post.process = process
+
+
+def _attend(member: Member, name: str, duty: Duty) -> None:
+    """Be a worker, and end with the node that started it, whatever is under way.
+
+    Nobody would see any more that it hangs, and its study is taken up again.
+    """
+    node = multiprocessing.parent_process()
+    assert node is not None, "members run in processes of their own"
+    Thread(target=_end_with, args=(node,), name="end-with-node", daemon=True).start()
+    member(name, duty)
+
+
+def _end_with(node: BaseProcess) -> None:
+    node.join()
+    os.kill(os.getpid(), SIGKILL)
 
 
 def _cause(status: int | None) -> Reason:

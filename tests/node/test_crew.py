@@ -1,5 +1,6 @@
 """A crew keeps its posts filled with real processes, whatever becomes of them."""
 
+import multiprocessing
 import os
 import resource
 import signal
@@ -182,3 +183,34 @@ def test_the_end_of_the_crew_ends_its_processes(watched):
 
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def hang_known(folder, name, duty):
+    note(folder, name)
+    time.sleep(600)
+
+
+def keep_crew(folder):
+    with Watched(folder, hang_known).crew:
+        time.sleep(600)
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_worker_that_hangs_ends_with_the_node_that_is_killed(tmp_path):
+    node = multiprocessing.get_context("spawn").Process(target=keep_crew, args=(tmp_path,))
+    node.start()
+    known = tmp_path / "w-1"
+    await_(lambda: known.exists() and known.read_text())
+    pid = int(known.read_text())
+    assert is_running(pid)
+
+    node.kill()
+    node.join()
+
+    await_(lambda: not is_running(pid))
