@@ -52,11 +52,6 @@ class TaskRun:
     """Training, validation and test; external where the cohort has it."""
     extremes: Extremes | None
 
-    @property
-    def judged_parts(self) -> tuple[Part, ...]:
-        """The parts that no choice was made by: test, and external where it is there."""
-        return tuple(part for part in (Part.TEST, Part.EXTERNAL) if part in self.tables)
-
     def probability(self, margins: Floats) -> Floats:
         """Return what the bundle tells for the margins of its network."""
         calibrated = [self.task.calibration.probability(float(one)) for one in margins]

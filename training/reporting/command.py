@@ -73,7 +73,7 @@ def run(given: argparse.Namespace) -> None:
     from training.reporting.judged import Asked  # noqa: PLC0415
     from training.reporting.page import html  # noqa: PLC0415
     from training.reporting.pdf import printer  # noqa: PLC0415
-    from training.reporting.sections import page  # noqa: PLC0415
+    from training.reporting.sections import page, steps  # noqa: PLC0415
     from training.statistics.bootstrap import Resampling  # noqa: PLC0415
 
     for path in filter(None, (given.out, given.pdf)):
@@ -88,12 +88,14 @@ def run(given: argparse.Namespace) -> None:
         coverage=given.coverage,
         times=given.times,
     )
-    parts = sum(len(one.judged_parts) for one in found.tasks)
-    with Track(quiet=given.quiet).stage("judging", parts) as advance:
+    track = Track(quiet=given.quiet)
+    with track.stage("writing the report", steps(found)) as advance:
         text = html(page(found, asked, advance))
     _write(given.out, text)
     if print_to is not None:
-        print_to(text, given.pdf)
+        with track.stage("printing it", 1) as advance:
+            print_to(text, given.pdf)
+            advance("")
         sys.stdout.write(f"{given.pdf}: {_size(given.pdf)}\n")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from training.partition import Part
 from training.reporting import charts, curves, tables
-from training.reporting.answers import FUSION, Run
+from training.reporting.answers import FUSION, Run, TaskRun
 from training.reporting.card import model_card
 from training.reporting.checklists import checklists
 from training.reporting.cohort import participants
@@ -19,20 +19,18 @@ from training.statistics.values import UnusableScores
 
 
 def page(run: Run, asked: Asked, advance: Callable[[str], None] = lambda _: None) -> Page:
-    """Judge every task and tell all of it; ``advance`` is called after each part of a task."""
+    """Judge every task and tell all of it; ``advance`` is called ``steps(run)`` times."""
     judged: list[dict[Part, Judged]] = []
-    for one in run.tasks:
-        found = {Part.TEST: judge(one, Part.TEST, asked)}
-        advance(f"{one.task.name}, {Part.TEST}")
-        if Part.EXTERNAL in one.tables:
-            with contextlib.suppress(UnusableScores):  # the section says that there are too few
-                found[Part.EXTERNAL] = judge(one, Part.EXTERNAL, asked)
-            advance(f"{one.task.name}, {Part.EXTERNAL}")
-        judged.append(found)
+    tasks: list[Section] = []
+    for place, one in enumerate(run.tasks, start=1):
+        judged.append(_judged(one, asked))
+        advance(f"{one.task.name} is judged")
+        tasks.append(_task(run, f"task-{place}", judged[-1]))
+        advance(f"{one.task.name} is drawn")
     sections = [
         Section(anchor="summary", title="Summary", blocks=_summary(run, judged)),
         participants(run),
-        *(_task(run, f"task-{place}", found) for place, found in enumerate(judged, start=1)),
+        *tasks,
         Section(anchor="survival", title="Survival", blocks=survival_blocks(run, asked.times)),
         model_card(run),
         methods(run, asked),
@@ -46,6 +44,19 @@ def page(run: Run, asked: Asked, advance: Callable[[str], None] = lambda _: None
         colophon=f"Written by petct-train report from the answers of bundle {run.bundle.digest}. "
         "The same answers give the same page.",
     )
+
+
+def steps(run: Run) -> int:
+    """Return how often ``page`` tells that it went on."""
+    return 2 * len(run.tasks)
+
+
+def _judged(one: TaskRun, asked: Asked) -> dict[Part, Judged]:
+    found = {Part.TEST: judge(one, Part.TEST, asked)}
+    if Part.EXTERNAL in one.tables:
+        with contextlib.suppress(UnusableScores):  # the section says that there are too few
+            found[Part.EXTERNAL] = judge(one, Part.EXTERNAL, asked)
+    return found
 
 
 def _summary(run: Run, judged: Sequence[dict[Part, Judged]]) -> tuple[Block, ...]:
