@@ -21,6 +21,7 @@ from training.progress import Track
 from training.recipe import AugmentationRecipe
 from training.statistics import auroc_interval_logit, confusion
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("leaks")]
 COUNT = 300
 QUIET = Track(quiet=True)
 PLAN = SplitPlan(seed=1, training=0.4, validation=0.2, test=0.4)
@@ -91,7 +92,6 @@ def youden_at_the_cutoff(recipe, scores):
     return found.true_positives / positives - found.false_positives / negatives
 
 
-@pytest.mark.slow
 def test_shuffled_labels_cannot_be_foretold(folder, recipe):
     shuffled = np.random.default_rng(8).permutation(TRUTH)
 
@@ -109,7 +109,6 @@ def test_shuffled_labels_cannot_be_foretold(folder, recipe):
     assert abs(youden_at_the_cutoff(recipe, one.scores)) < 0.2
 
 
-@pytest.mark.slow
 def test_labels_that_the_images_show_are_foretold(folder, recipe):
     """The same pipeline has the power to find what is there."""
     (one,) = learned(recipe, ground_of(folder, recipe, TRUTH, "true"), resources(folder), QUIET)
@@ -120,7 +119,6 @@ def test_labels_that_the_images_show_are_foretold(folder, recipe):
     assert youden_at_the_cutoff(recipe, one.scores) > 0.5
 
 
-@pytest.mark.slow
 def test_a_planted_leak_is_seen(folder, recipe):
     """Where the test's own shuffled labels are fitted, its AUROC tells: it is far above 0.5."""
     shuffled = np.random.default_rng(8).permutation(TRUTH)

@@ -31,6 +31,7 @@ from training.recipe import load as load_recipe
 from training.statistics.table import read
 from training.truth import Site
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("patients")]
 FIRST = 9_000_007
 """Of these twelve phantoms six are N1 and six N2: two of each class in each part."""
 SPLIT = {"seed": 1, "training": 0.34, "validation": 0.33, "test": 0.33}
@@ -86,7 +87,6 @@ def made(folder, cohort, recipe_path):
     return load(out)
 
 
-@pytest.mark.slow
 def test_parts_are_those_of_the_cohort_and_never_drawn_again(made, folder, cohort):
     sealed = patients.load(cohort.cohort)
     told = scores.read(folder / "answers")
@@ -105,7 +105,6 @@ def test_parts_are_those_of_the_cohort_and_never_drawn_again(made, folder, cohor
             assert table.times is None  # nobody was followed
 
 
-@pytest.mark.slow
 def test_a_synthetic_cohort_knows_the_best_possible_scores(made, folder, cohort):
     with (cohort.cases / "labels.csv").open(newline="") as file:
         chances = {row["case"]: float(row["occult_n2_risk"]) for row in csv.DictReader(file)}
@@ -116,7 +115,6 @@ def test_a_synthetic_cohort_knows_the_best_possible_scores(made, folder, cohort)
     assert table.models["bayes"] == pytest.approx(expected)
 
 
-@pytest.mark.slow
 def test_covariates_are_what_the_node_measures(made, folder, cohort):
     """Of the first patient, by the code that serves: the logs of what its findings would say."""
     name = "phantom-9000007"
@@ -133,7 +131,6 @@ def test_covariates_are_what_the_node_measures(made, folder, cohort):
     assert float(row["male"]) == (petct.patient.sex == "M")
 
 
-@pytest.mark.slow
 def test_serving_gives_a_patient_of_the_test_the_score_of_the_table(made, folder, cohort):
     """Planes are kept in half precision, so the margins differ a little."""
     for task in made.tasks:
@@ -147,7 +144,6 @@ def test_serving_gives_a_patient_of_the_test_the_score_of_the_table(made, folder
         assert served.cutoff == task.cutoff
 
 
-@pytest.mark.slow
 def test_the_node_serves_the_bundle(made, cohort, tmp_path):
     """DICOM in, findings and objects out, by the command as it stands."""
     petct = case.read(cohort.cases / "phantom-9000007")
@@ -163,7 +159,6 @@ def test_the_node_serves_the_bundle(made, cohort, tmp_path):
     assert (tmp_path / "out" / "sr.dcm").exists()
 
 
-@pytest.mark.slow
 def test_a_killed_run_in_other_processes_ends_with_the_same_bundle(
     made, folder, cohort, recipe_path, tmp_path
 ):
