@@ -474,6 +474,14 @@ def test_tables_that_do_not_fit_are_refused(small):
         read_run(BUNDLE, small, None, None)
 
 
+def test_too_few_validation_cases_to_calibrate_by_are_refused_with_the_task(tmp_path):
+    sizes = {**SMALL, Part.VALIDATION: 10}
+    folder = made(tmp_path / "answers", sizes=sizes, models=FEW, pictures=False)
+
+    with pytest.raises(UnusableScores, match="occult_n1 cannot be judged: each class needs at"):
+        parsed(folder)
+
+
 def test_a_table_without_fusion_is_refused(tmp_path):
     folder = made(tmp_path / "answers", sizes=SMALL, models={"pet": 1.0}, pictures=False)
 

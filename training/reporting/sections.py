@@ -52,7 +52,10 @@ def steps(run: Run) -> int:
 
 
 def _judged(one: TaskRun, asked: Asked) -> dict[Part, Judged]:
-    found = {Part.TEST: judge(one, Part.TEST, asked)}
+    try:
+        found = {Part.TEST: judge(one, Part.TEST, asked)}
+    except UnusableScores as refusal:
+        raise UnusableScores(f"{one.task.name} cannot be judged: {refusal}") from refusal
     if Part.EXTERNAL in one.tables:
         with contextlib.suppress(UnusableScores):  # the section says that there are too few
             found[Part.EXTERNAL] = judge(one, Part.EXTERNAL, asked)
