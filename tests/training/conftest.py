@@ -26,7 +26,7 @@ def tiny_recipe() -> Recipe:
     return replace(
         shipped,
         cohort=replace(
-            shipped.cohort, training=48, validation_share=0.165, test=40, scanners=("small",)
+            shipped.cohort, training=48, validation_share=0.17, test=40, scanners=("small",)
         ),
         inputs=replace(shipped.inputs, spacing_mm=3.0, cube_side=36, crop_side=32),
         network=replace(shipped.network, widths=(4, 4, 8, 8), hidden=8),
