@@ -15,6 +15,8 @@ from training.evaluate import engine_margins
 from training.statistics import auroc
 from training.statistics.table import read
 
+pytestmark = pytest.mark.xdist_group("command")  # one worker trains, for all of these
+
 
 @pytest.fixture(scope="module")
 def recipe_path(tiny_recipe, tmp_path_factory):
