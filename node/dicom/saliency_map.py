@@ -4,7 +4,7 @@ import io
 import re
 import struct
 from collections.abc import Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,6 +36,11 @@ METHOD: Final = (
     "HiResCAM of the network's fused features, the least of its axial, coronal and sagittal plane"
 )
 _APART_MM: Final = 0.01
+_OWN: Final = (
+    "SharedFunctionalGroupsSequence",
+    "DimensionOrganizationSequence",
+    "DimensionIndexSequence",
+)
 
 
 def saliency_maps(
@@ -131,7 +136,7 @@ class _Frames:
 
     def with_head(self, task: str, number: int, provenance: Provenance) -> Dataset:
         """Return a map of one task, ``number`` (from 1) among the tasks, without its frames."""
-        dataset, role = deepcopy(self.head), f"PM {task}"
+        dataset, role = self._copied(), f"PM {task}"
         dataset.SeriesInstanceUID = provenance.uid(f"series {role}")
         dataset.SeriesNumber = SERIES_NUMBER + number - 1
         dataset.SOPInstanceUID = provenance.uid(f"instance {role}")
@@ -144,6 +149,14 @@ class _Frames:
         groups.RealWorldValueMappingSequence = [_mapping(task)]
         _tell(dataset, task, provenance)
         set_dimension_organization(dataset, provenance.uid(f"dimension organization {role}"))
+        return dataset
+
+    def _copied(self) -> Dataset:
+        """Copy the head, but of what lies deeper only that which maps have each of their own."""
+        dataset = Dataset()
+        dataset.file_meta = deepcopy(self.head.file_meta)
+        for element in self.head:
+            dataset.add((deepcopy if element.keyword in _OWN else copy)(element))
         return dataset
 
 
