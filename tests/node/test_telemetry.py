@@ -1,7 +1,9 @@
 """A study's trace is made of stored times, names nobody, and reaches a file or a collector."""
 
 import json
+import ssl
 import threading
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -254,8 +256,19 @@ def test_a_file_gets_a_line_a_trace(tmp_path):
 
 
 @pytest.fixture
-def collector():
-    """A collector on loopback that answers as it is told, and what it was sent."""
+def collecting():
+    """Starts a collector on loopback that answers as it is told, and keeps what it was sent."""
+    with ExitStack() as stack:
+        yield lambda context=None: stack.enter_context(_collector(context))
+
+
+@pytest.fixture
+def collector(collecting):
+    return collecting()
+
+
+@contextmanager
+def _collector(context):
     seen = SimpleNamespace(status=200, got=[])
 
     class Handler(BaseHTTPRequestHandler):
@@ -270,9 +283,12 @@ def collector():
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        seen.endpoint = f"http://127.0.0.1:{server.server_port}/v1/traces"
+        scheme = "http" if context is None else "https"
+        seen.endpoint = f"{scheme}://127.0.0.1:{server.server_port}/v1/traces"
         yield seen
         server.shutdown()
         thread.join()
@@ -308,6 +324,27 @@ def test_no_proxy_of_the_environment_is_asked(collector, monkeypatch):
     to_collector(collector.endpoint, None)(b"{}")
 
     assert len(collector.got) == 1
+
+
+def test_a_collector_behind_tls_gets_its_traces(collecting, authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.folder / "node.pem", authority.folder / "node.key")
+    secured = collecting(context)
+
+    to_collector(secured.endpoint, Tls(ca=authority.ca))(b"{}")
+
+    assert secured.got == [("/v1/traces", "application/json", b"{}")]
+
+
+def test_a_collector_of_another_authority_gets_nothing(collecting, authority, stranger):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(stranger.folder / "intruder.pem", stranger.folder / "intruder.key")
+    secured = collecting(context)
+
+    with pytest.raises(OSError, match="certificate"):
+        to_collector(secured.endpoint, Tls(ca=authority.ca))(b"{}")
+
+    assert secured.got == []
 
 
 def test_tls_that_cannot_be_is_tried_again(tmp_path):
