@@ -28,7 +28,7 @@ from training.phantom_command import DEFAULT_RECIPE, add_phantom_cohort
 from training.progress import Track
 from training.recipe import RecipeUnusable
 from training.recipe import load as load_recipe
-from training.report import performance_table
+from training.report import auroc_table, performance_table
 from training.reporting.command import add_report
 from training.statistics.values import UnusableScores
 from training.statistics_command import add_statistics
@@ -185,7 +185,7 @@ def _evaluate(given: argparse.Namespace) -> None:
     if given.cases is not None:
         recipe = replace(recipe, cohort=replace(recipe.phantoms, test=given.cases))
     rows = evaluate(bundle, recipe, processes=given.processes, track=Track(quiet=given.quiet))
-    sys.stdout.write(performance_table(replace(bundle.card, performance=rows, at_cutoff=())))
+    sys.stdout.write(auroc_table(rows))
 
 
 def _show(given: argparse.Namespace) -> None:
