@@ -158,7 +158,9 @@ class Holding:
         try:
             with closing(sqlite3.connect(f"file:{file}?mode=rw", uri=True, timeout=30)) as database:
                 return int(database.execute(query).fetchone()[0])
-        except sqlite3.OperationalError:  # the tables are not made yet, or the disk is gone
+        except sqlite3.DatabaseError:
+            # The tables are not made yet, or the disk goes while we look. Whether the file is whole
+            # is asked at the end.
             return 0
 
     def _reading(self):
