@@ -73,6 +73,9 @@ class Keeping(RuleBasedStateMachine):
             # What waited before is superseded by the new one.
             self.busy[study] = {"waits"} | (self.busy.get(study, set()) & {"runs"})
             del self.undecided[study]
+        elif self.busy.get(study):
+            # A job of the same images, which an operator has tried again, will decide on them.
+            del self.undecided[study]
 
     @rule()
     def a_worker_takes_a_job(self):
@@ -100,11 +103,13 @@ class Keeping(RuleBasedStateMachine):
         if not self.running:
             return
         job = self.running.pop()
+        known = {row.sop_instance_uid for row in self._rows(results)}
         made = self.house.end(job, state, results=0 if state is JobState.FAILED else 1)
         study = job.study_instance_uid
         self.busy[study].discard("runs")
         self.ended.add(study)
-        self.owed.setdefault(study, set()).update(one.sop_instance_uid for one in made)
+        # What was made before, by a run that ended, was owed then.
+        self.owed.setdefault(study, set()).update({one.sop_instance_uid for one in made} - known)
 
     @rule(study=st.sampled_from(STUDIES))
     def an_operator_retries(self, study):
