@@ -25,6 +25,8 @@ from tests.torture.steps import LISTENER
 from tests.torture.verdict import Holding
 
 FILES_MIB, ROWS_MIB = 400, 64
+FILES_MIB_EACH = 8
+"""So much more for each filling: the store keeps what comes meanwhile, one study at most."""
 ROOM_BYTES = 1 << 20
 """What a full disk leaves free at most: some images still fit, then no more."""
 PAGE = 4096
@@ -71,7 +73,7 @@ def run(trial: Trial) -> Iterator[Claim]:
         yield Claim(trial=name, claim="full disks", found=f"not run: {reason}", holds=True)
         return
     with ExitStack() as stack:
-        files, rows = stack.enter_context(_mounted(trial.folder))
+        files, rows = stack.enter_context(_mounted(trial))
         ballasts = [
             Ballast(name="files", mount_point=files),
             Ballast(name="files by inodes", mount_point=files, by_inodes=True),
@@ -163,10 +165,11 @@ def _fill(trial: Trial, ballasts: Sequence[Ballast], bites: Callable[[], bool]) 
 
 
 @contextmanager
-def _mounted(folder: Path) -> Iterator[tuple[Path, Path]]:
+def _mounted(trial: Trial) -> Iterator[tuple[Path, Path]]:
     with ExitStack() as stack:
-        places = folder / "files", folder / "rows"
-        for place, mib in zip(places, (FILES_MIB, ROWS_MIB), strict=True):
+        places = trial.folder / "files", trial.folder / "rows"
+        sizes = FILES_MIB + FILES_MIB_EACH * trial.count, ROWS_MIB
+        for place, mib in zip(places, sizes, strict=True):
             disks.mount_tmpfs(place, size_bytes=mib * disks.MIB, inodes=INODES)
             stack.callback(disks.unmount, place)
         yield places
