@@ -28,7 +28,7 @@ from tests.bench.measure import OURS, Measure, Plan, Sample, interleave
 from tests.bench.reading import refined
 
 SECTION = "Growth"
-SLICES = (75, 150, 300, 600)
+SLICES = (75, 150, 300)
 STUDIES = (1, 2, 4)
 ASSOCIATIONS = (1, 2, 4, 8, 16)
 LEASE = timedelta(minutes=10)
