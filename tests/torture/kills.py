@@ -91,6 +91,7 @@ class Killing:
         """Bring one death; False where the node did not come to the step."""
         if death.step is None:
             time.sleep(death.after_s)
+            self.node.look()
             self.at_random[" and ".join(death.roles)] += 1
             self.end(death.roles)
             return True

@@ -45,7 +45,7 @@ class Blackout(Killing):
     @override
     def end(self, roles: tuple[str, ...]) -> None:
         disks.cut([one.mount_point for one in self._drives])
-        self.node.kill()
+        self.node.kill(is_dark=True)
         journal = self._chance.choice(JOURNALS)
         for one in self._drives:
             one.unmount()

@@ -66,14 +66,17 @@ class Node:
         process.join(timeout_s)
         return self._bury(role) if process.exitcode is not None else False
 
-    def kill(self, *roles: str) -> None:
-        """End processes with SIGKILL, by default all that run, at the same moment."""
+    def kill(self, *roles: str, is_dark: bool = False) -> None:
+        """End processes with SIGKILL, by default all that run, at the same moment.
+
+        ``is_dark``: their disks went first, and whoever noticed has ended already.
+        """
         victims = [role for role in roles or tuple(self._running) if role in self._running]
         for role in victims:
             self._running[role].kill()
         for role in victims:
             self._running[role].join()
-            self._bury(role)
+            self._bury(role, expected=None if is_dark else -signal.SIGKILL)
 
     def look(self) -> None:
         """Note each process that has ended by itself."""
@@ -93,9 +96,9 @@ class Node:
                 continue
             self._bury(role, expected=0)
 
-    def _bury(self, role: str, expected: int = -signal.SIGKILL) -> bool:
+    def _bury(self, role: str, expected: int | None = -signal.SIGKILL) -> bool:
         status = self._running.pop(role).exitcode
-        if status != expected:
+        if expected is not None and status != expected:
             self.surprises.append(f"{role} ended with status {status}")
         return True
 
