@@ -16,8 +16,8 @@ from db.engine import connect, reading, writing
 from db.migrate import ADVISORY_LOCK, upgrade
 from db.postgresql import SETTINGS
 
-SILENCE_S = 0.5
-PROMPTLY_S = 20
+SILENCE_S = 2.0
+PROMPTLY_S = 60
 
 
 class Wire:

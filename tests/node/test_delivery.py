@@ -218,7 +218,7 @@ def test_a_destination_that_is_down_does_not_hold_up_another(engine, owe, outbox
 def test_a_destination_that_hangs_is_left_alone_and_the_others_are_served(
     engine, owe, outbox, clock, monkeypatch
 ):
-    monkeypatch.setattr("node.lanes.ROUND_S", 1.0)
+    monkeypatch.setattr("node.lanes.ROUND_S", 2.0)
     owe("2.25.1", destinations=("archive", "pacs"))
     hangs = threading.Event()
     calls = []
