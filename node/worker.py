@@ -127,7 +127,8 @@ class Worker:
             state=JobState.REFUSED if conclusion.refused else JobState.DONE,
             findings=conclusion.document,
             reasons=[{"code": r.code, "meaning": r.meaning} for r in conclusion.reasons],
-            results=stored,
+            # Sent in this order: the report does not wait for maps, a hundred times as large.
+            results=sorted(stored, key=lambda one: one.kind == ResultKind.SALIENCY),
             destinations=self.destinations,
         )
 

@@ -46,7 +46,7 @@ CASES = 48
 BATCH = 8
 WORKERS = (0, 2)
 """Processes of MONAI's loader; 0 augments between the steps."""
-ROUND_BATCHES = 2
+ROUND_BATCHES = 3
 AHEAD_EACH = 2
 """So many batches a worker of the loader has ready; they do not count."""
 ANEW = "petct-node, moved for each batch"

@@ -152,6 +152,8 @@ def test_a_study_becomes_findings_and_objects_owed_to_the_destination(bench, pha
         (attempt,) = attempts.of_job(connection, job.id)
     assert {(one.destination, one.state) for one in owed} == {("pacs", "owed")}
     assert len(owed) == len(made)
+    kinds = {one.sop_instance_uid: one.kind for one in made}
+    assert [kinds[one.sop_instance_uid] for one in owed] == ["SEG", "SR", "SC", "PM", "PM"]
     names = [one["name"] for one in attempt.stages]
     assert [name for name in names if "." not in name] == [
         "read",
