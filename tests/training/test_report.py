@@ -3,16 +3,18 @@ from pathlib import Path
 
 import pytest
 
+import inference
 from inference.bundle import load
 from inference.card import AnswerSets, Auroc, Coverage, Familiarity
 from training.report import auroc_table, performance_table
 
-SHIPPED = Path("inference/bundles/dlnms-phantom")
-
 
 @pytest.fixture
 def card():
-    return load(SHIPPED).card
+    """As old cards are: without sets, coverage and distances."""
+    shipped = load(Path(inference.__file__).parent / "bundles" / "dlnms-phantom").card
+    bare = tuple(replace(task, answers=None, familiarity=None) for task in shipped.tasks)
+    return replace(shipped, tasks=bare, coverage=())
 
 
 def row(model, auroc, *, p=None):
@@ -66,4 +68,4 @@ def test_sets_and_distances_are_shown_where_the_card_has_them(card):
 
     assert "| occult_n1 | 90% | 91.0% | 88.5% | 20.0% | 0.0% |" in table
     assert "| occult_n1 | 19.9 | 1.0% | 1.2% |" in table
-    assert "| occult_n2 | 19.9 |" not in table
+    assert table.count("19.9") == 1
