@@ -66,10 +66,10 @@ def test_a_library_that_is_not_installed_is_named(tmp_path, monkeypatch):
 
 
 def test_fewer_bits_than_the_card_allows_are_refused_before_anything_is_built(tmp_path):
-    status, said = told(engines.build, settings_of(tmp_path, precision="f16"), "tensorrt-rtx")
+    status, said = told(engines.build, settings_of(tmp_path, precision="int8"), "tensorrt-rtx")
 
     assert status == 1
-    assert "may not run in f16 on tensorrt-rtx: its card has no record of parity" in said
+    assert "may not run in int8 on tensorrt-rtx: its card has no record of parity" in said
     assert not (tmp_path / "plans").exists()
 
 
