@@ -130,7 +130,8 @@ def _covariance(patients: Patients | None) -> dict[str, Any]:
 def _wald(model: GLM, patients: Patients | None) -> Interval:
     """Return the last coefficient of a logistic model with its Wald interval."""
     try:
-        with warnings.catch_warnings():
+        # A step of the fit may overshoot; one that does not come back does not converge.
+        with warnings.catch_warnings(), np.errstate(over="ignore"):
             warnings.simplefilter("error", PerfectSeparationWarning)
             fit = model.fit(**_covariance(patients))
     except (PerfectSeparationError, PerfectSeparationWarning):
