@@ -103,7 +103,7 @@ def trained(tiny_recipe, tmp_path_factory):
         tiny_recipe,
         inputs=replace(tiny_recipe.inputs, cube_side=36, crop_side=32),
         network=replace(tiny_recipe.network, widths=(4, 4, 4, 4), dropout=0.0),
-        fit=replace(tiny_recipe.fit, epochs=2, batch=7, ema_decay=0.5),
+        fit=replace(tiny_recipe.fit, epochs=2, batch=7, ema_decay=0.5, learning_rate=0.001),
     )
     (folder / "recipe.yaml").write_text(yaml.safe_dump(encode(recipe)))
     rng = np.random.default_rng(1)

@@ -112,7 +112,7 @@ def test_the_command_writes_a_copy_whose_card_holds_the_records(
     assert status == 0
     assert copy.digest in told
     assert copy.digest != shipped.digest
-    assert replace(copy.card, parity=()) == shipped.card
+    assert replace(copy.card, parity=()) == replace(shipped.card, parity=())
     assert {record.cases for record in copy.card.parity} == {24}
     assert told.count("may run") == sum(record.holds for record in copy.card.parity)
     assert load(default_path()).digest == shipped.digest

@@ -1,5 +1,7 @@
 """Compressed pixels that are damaged are refused, and no process of ours ends by them."""
 
+import os
+import signal
 import subprocess
 import sys
 from io import BytesIO
@@ -95,9 +97,16 @@ def test_a_study_with_such_a_stream_is_refused_by_its_code(tmp_path):
 
 
 def test_a_decoder_that_does_not_come_back_is_given_up(monkeypatch):
-    monkeypatch.setattr(decoding, "DECODE_S", 0.0)
+    """It is stopped, so that it cannot be quicker than the clock."""
+    ds = dcmread(BytesIO(compressed()["jpeg-lossless"]))
+    stored_pixels(ds)
+    os.kill(decoding._APART_FROM_US._running().pid, signal.SIGSTOP)
+    monkeypatch.setattr(decoding, "DECODE_S", 0.05)
+
     with pytest.raises(ValueError, match="the decoder ended"):
-        stored_pixels(dcmread(BytesIO(compressed()["jpeg-lossless"])))
+        stored_pixels(ds)
+    monkeypatch.undo()
+    assert np.array_equal(stored_pixels(ds), PLANE)
 
 
 def nested(depth):
