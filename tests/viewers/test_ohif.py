@@ -136,12 +136,13 @@ def test_the_segment_is_painted_on_the_tumour_and_nowhere_around_it(tumour):
 
 def test_the_map_of_where_a_network_looked_lies_on_the_pet_where_we_wrote_it(seen, positive):
     volume = hd.imread(io.BytesIO(positive.result(ResultKind.SALIENCY).part10)).get_volume()
-    hottest = np.unravel_index(volume.array.argmax(), volume.array.shape)
+    hottest = np.argwhere(volume.array == volume.array.max())  # neighbours may be equal
     greatest = seen["positive-map"]["greatest"]
 
     assert greatest["dimensions"] == list(volume.array.shape[::-1])
-    (ours,) = volume.map_indices_to_reference(np.array([hottest]))
-    assert greatest["at"] == pytest.approx(ours, abs=0.01)
+    ours = volume.map_indices_to_reference(hottest)
+    assert len(ours) <= 8
+    assert np.abs(ours - greatest["at"]).max(axis=1).min() <= 0.01
 
 
 def test_the_key_image_is_shown(seen, positive):
