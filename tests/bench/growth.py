@@ -20,9 +20,9 @@ from node import bootstrap
 from node.analysis import Recipe, StudyOnDisk, conclude
 from node.config import Settings, settings_from
 from node.dicom import headers
-from node.instance import Arrival
 from node.intake import Intake
 from node.worker import Worker
+from tests.arriving import arrival
 from tests.bench import intake, peers, study
 from tests.bench.measure import OURS, Measure, Plan, Sample, interleave
 from tests.bench.reading import refined
@@ -183,7 +183,7 @@ class Queue:
             petct = study.renamed(self._petct, self._number)
             with TemporaryDirectory(dir=self._folder) as name:
                 for path in study.write(petct, Path(name)):
-                    take.receive(_arrival(path))
+                    take.receive(arrival(path, calling_ae_title=OURS.upper(), association="bench"))
             self._enqueue(petct.study_instance_uid)
 
     def work_off(self, count: int) -> None:
@@ -214,17 +214,3 @@ class Queue:
                 readiness=Readiness(why_ready="QUIET"),
                 now=bootstrap.now(),
             )
-
-
-def _arrival(path: Path) -> Arrival:
-    part10 = path.read_bytes()
-    said = headers.identify(part10)
-    return Arrival(
-        part10=part10,
-        sop_class_uid=said.sop_class_uid,
-        sop_instance_uid=said.sop_instance_uid,
-        transfer_syntax_uid=said.transfer_syntax_uid,
-        calling_ae_title=OURS.upper(),
-        peer="127.0.0.1:1",
-        association="bench",
-    )

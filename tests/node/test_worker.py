@@ -19,9 +19,9 @@ from node import analysis, bootstrap, worker
 from node.config import Settings
 from node.dicom import headers
 from node.errors import PeerUnavailable, UnusableStudy
-from node.instance import Arrival
 from node.intake import Intake
 from node.worker import Clock, Worker
+from tests.arriving import arrival
 from tests.postgresql import BOTH
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -63,7 +63,7 @@ class Bench:
         """Receive the files and make their job; return its id."""
         intake = Intake(self.engine, self.store, headers.identify, lambda: self.now)
         for file in files:
-            intake.receive(_arrival(file))
+            intake.receive(arrival(file))
         study_uid = str(dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
         with writing(self.engine) as connection:
             study = studies.find(connection, study_uid)
@@ -87,20 +87,6 @@ class Bench:
 
     def dataset(self, result):
         return dcmread(BytesIO(self.store.read(result.path)))
-
-
-def _arrival(file: Path) -> Arrival:
-    part10 = file.read_bytes()
-    said = headers.identify(part10)
-    return Arrival(
-        part10=part10,
-        sop_class_uid=said.sop_class_uid,
-        sop_instance_uid=said.sop_instance_uid,
-        transfer_syntax_uid=said.transfer_syntax_uid,
-        calling_ae_title="PACS",
-        peer="127.0.0.1:1",
-        association="one",
-    )
 
 
 def _top_slices(files: Sequence[Path]) -> list[Path]:

@@ -16,10 +16,11 @@ from node import bootstrap
 from node.config import Settings, settings_from
 from node.dicom import headers
 from node.exchange import Host, build_exchange
-from node.instance import Arrival, ResultKind, ResultObject
+from node.instance import ResultKind, ResultObject
 from node.intake import Intake
 from node.net.commitment import Failure, Reference, Report, report
 from node.net.scp import Listener
+from tests.arriving import arrival
 from tests.bench.process import free_port
 from tests.torture.destination import AE_TITLE, Destination, Script
 from tests.torture.studies import Study
@@ -62,7 +63,7 @@ class Stage:
         """Make a job whose results are the first images of the study."""
         files = list(study.files.values())
         self.study = study.study_instance_uid
-        self.intake.receive(_arrival(files[-1]))
+        self.intake.receive(arrival(files[-1], calling_ae_title="TESTPACS"))
         with writing(self._engine) as connection:
             found = studies.find(connection, self.study)
             assert found is not None
@@ -229,18 +230,4 @@ def _settings(folder: Path, port: int, commitment: str) -> Settings:
             "destinations": {"pacs": peer},
             "delivery": {"commitment_wait_s": 0, "timeout_s": 10},
         }
-    )
-
-
-def _arrival(file: Path) -> Arrival:
-    part10 = file.read_bytes()
-    said = headers.identify(part10)
-    return Arrival(
-        part10=part10,
-        sop_class_uid=said.sop_class_uid,
-        sop_instance_uid=said.sop_instance_uid,
-        transfer_syntax_uid=said.transfer_syntax_uid,
-        calling_ae_title="TESTPACS",
-        peer="127.0.0.1:1",
-        association="one",
     )
