@@ -6,8 +6,8 @@ from inference import onnx_engine
 from inference.bundle import Bundle
 from inference.card import Auroc, Inputs
 from inference.engine import Engine
-from inference.preprocess import normalise
 from training.cohort import Cohort, phantom_cohort, require_both_classes
+from training.feeding import as_served
 from training.images import Drawing, Floats, Halves, Images, draw_images
 from training.progress import Track
 from training.recipe import Recipe, RecipeUnusable
@@ -81,11 +81,8 @@ def images_again(
 def engine_margins(engine: Engine, planes: Halves, inputs: Inputs) -> Floats:
     """Return logit 1 - logit 0 of each case, preprocessed as serving does."""
     found = []
-    for start in range(0, len(planes), 64):
-        batch = planes[start : start + 64].astype(np.float32)
-        logits = engine.logits(
-            normalise(batch[:, 0], inputs.pet), normalise(batch[:, 1], inputs.ct)
-        )
+    for pet, ct in as_served(planes, inputs):
+        logits = engine.logits(pet, ct)
         found.append(logits[:, 1] - logits[:, 0])
     margins: Floats = np.concatenate(found).astype(np.float64)
     return margins

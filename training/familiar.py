@@ -13,8 +13,8 @@ from sklearn.covariance import LedoitWolf
 from inference import onnx_engine
 from inference.card import Familiarity, Inputs
 from inference.familiar import Familiar, packed
-from inference.preprocess import normalise
 from training.cohort import Group
+from training.feeding import as_served
 from training.images import Floats
 from training.partition import Part
 
@@ -24,7 +24,6 @@ OFFSET = 0.01
 """Of a feature's mean; it is added before the logarithm is taken."""
 DEAD = 0.1
 """A feature whose mean is below this part of all features' mean has an offset as if it were not."""
-BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +102,7 @@ def features_of(network: bytes, group: Group, inputs: Inputs) -> Floats:
         path.write_bytes(network)
         engine = onnx_engine.open_engine(path, threads=1)
     found = []
-    for start in range(0, len(group.indices), BATCH):
-        cases = group.indices[start : start + BATCH]
-        seen = group.cohort.images.planes[cases].astype(np.float32)
-        pet, ct = (
-            normalise(seen[:, index], channel)
-            for index, channel in enumerate((inputs.pet, inputs.ct))
-        )
+    for pet, ct in as_served(group.cohort.images.planes, inputs, group.indices):
         features = engine.explained(pet, ct).features
         if features is None:
             raise ValueError("the network gives no features")

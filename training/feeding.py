@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from inference.card import Channel, Inputs
+from inference.preprocess import normalise
+from inference.volume import Voxels
 from training.augment import draw_jitter, draw_moves, moved_cubes
 from training.cohort import Indices, Labels
 from training.distributed import ALONE, World
@@ -17,6 +19,9 @@ from training.images import Floats, Halves, Images
 from training.recipe import AugmentationRecipe
 
 T = TypeVar("T")
+
+SERVED = 64
+"""Cases of one batch that an engine is given."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,6 +100,19 @@ def as_inputs(seen: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
         for index, channel in enumerate((inputs.pet, inputs.ct))
     )
     return pet, ct
+
+
+def as_served(
+    planes: Halves, inputs: Inputs, cases: Indices | None = None
+) -> Iterator[tuple[Voxels, Voxels]]:
+    """Yield ``(case, modality, plane, row, column)`` in batches, normalised as serving does.
+
+    All cases or the given ones; PET, then CT, each ``(n, plane, row, column)`` as engines take it.
+    """
+    wanted = np.arange(len(planes)) if cases is None else cases
+    for start in range(0, len(wanted), SERVED):
+        seen = planes[wanted[start : start + SERVED]].astype(np.float32)
+        yield normalise(seen[:, 0], inputs.pet), normalise(seen[:, 1], inputs.ct)
 
 
 def seen_by(network: nn.Module, images: Images, inputs: Inputs) -> Halves:
