@@ -117,8 +117,8 @@ def test_orthanc_routes_a_study_and_gets_report_segmentation_and_key_image(pacs_
         for item in series.ReferencedSOPSequence
         if item.ReferencedSOPClassUID == PARAMETRIC_MAP
     }
-    results = _results(pacs, study)
-    assert {u for u, one in results.items() if one.SOPClassUID == PARAMETRIC_MAP} == evidence
+    # Maps are sent last.
+    assert _maps(pacs, study, until=len(evidence), within_s=30) == evidence
 
     # Nothing runs in a circle: a while later the same objects are there, and no others.
     time.sleep(4)
@@ -145,6 +145,7 @@ def test_late_images_make_a_new_version_and_the_old_one_is_rejected(
     first = {"SR": 2, "SEG": 1, "OT": 1}
     early = images - Counter(str(dcmread(file).Modality) for file in late)
     assert _modalities(pacs, study, until=early | first, within_s=90) == early | first
+    assert len(_maps(pacs, study, until=2, within_s=30)) == 2
     before = _results(pacs, study)
 
     for file in late:
@@ -216,6 +217,17 @@ def _modalities(pacs, study, *, until, within_s):
     while True:
         found = dict(Counter(m for m in map(_modality(pacs), pacs.instances(study)) if m))
         if found == until or time.monotonic() >= end:
+            return found
+        time.sleep(0.3)
+
+
+def _maps(pacs, study, *, until, within_s):
+    """Return the UIDs of the study's maps, once there are so many of them."""
+    end = time.monotonic() + within_s
+    while True:
+        held = _results(pacs, study).items()
+        found = {uid for uid, one in held if one.SOPClassUID == PARAMETRIC_MAP}
+        if len(found) == until or time.monotonic() >= end:
             return found
         time.sleep(0.3)
 

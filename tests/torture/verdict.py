@@ -69,9 +69,13 @@ class Holding:
         return self._count("SELECT count(*) FROM studies WHERE state IN ('analyzed', 'refused')")
 
     def is_at_rest(self, studies_sent: int) -> bool:
-        """Whether so many studies have their outcome and nothing is owed."""
-        owed = self._count("SELECT count(*) FROM deliveries WHERE evidence IS NULL")
-        return self.outcomes() >= studies_sent and owed == 0
+        """Whether so many studies have their outcome and nothing is owed.
+
+        In this order: an outcome and what is owed for it come in one transaction.
+        """
+        if self.outcomes() < studies_sent:
+            return False
+        return self._count("SELECT count(*) FROM deliveries WHERE evidence IS NULL") == 0
 
     def parts(self) -> int:
         """Return how many part files lie about, which may be deleted at any time."""
