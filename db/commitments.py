@@ -117,6 +117,22 @@ def open_items(connection: Connection, transaction_uid: str) -> list[Delivery]:
     return [made(row) for row in rows.mappings()]
 
 
+def hurry(connection: Connection, transaction_uid: str, *, due_at: datetime) -> None:
+    """Let what the request still asks about be asked about again at ``due_at``."""
+    named = select(commitment_items.c.delivery_id).where(
+        commitment_items.c.transaction_uid == transaction_uid
+    )
+    connection.execute(
+        update(deliveries)
+        .where(
+            deliveries.c.id.in_(named),
+            deliveries.c.state == DeliveryState.SENT,
+            deliveries.c.evidence.is_(None),
+        )
+        .values(due_at=due_at)
+    )
+
+
 def unanswered(connection: Connection) -> list[Unanswered]:
     """Return what is still asked about, by destination."""
     rows = connection.execute(

@@ -9,6 +9,7 @@ from threading import Event
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from db import commitments, deliveries
 from db.commitments import CommitmentRequest
@@ -44,6 +45,8 @@ MISSES = 3
 DAY = timedelta(days=1)
 REMEMBERED = timedelta(days=30)
 """For so long a request that is settled is known, so that a late report is no stranger's."""
+UNHEARD_MOST = 1000
+"""So many reports that the database could not take are remembered; the time-out is for more."""
 NOT_PROCESSED = (0x0110, 0x0122, 0x0131, 0x0213)
 """Reasons that say nothing of the object: it is there as far as we know, so we ask again."""
 
@@ -93,6 +96,7 @@ class Confirmation:
         self._new_uid = new_uid
         self._lanes = Lanes("commitment")
         self._lingering: dict[str, Event] = {}
+        self._unheard: set[tuple[str, str]] = set()
         self._forgot_at: datetime | None = None
 
     def confirm(self, now: datetime) -> int:
@@ -101,6 +105,7 @@ class Confirmation:
         Reports that come later are heard by ``heard``. Call it from one thread.
         """
         self._forget(now)
+        self._recall(now)
         with reading(self._engine) as connection:
             names = deliveries.due_destinations(connection, DeliveryState.SENT, now=now)
         renew = partial(deliveries.renew, state=DeliveryState.SENT)
@@ -111,11 +116,20 @@ class Confirmation:
         """Take the report of an application entity; return the status to answer it with.
 
         It is believed where this entity was asked, for what is still open of its request: the same
-        report again changes nothing.
+        report again changes nothing. Where the database fails, the destination, which may report
+        once and never again, is soon asked anew.
         """
+        try:
+            return self._hear(report, ae_title.strip(), now)
+        except SQLAlchemyError:
+            if len(self._unheard) < UNHEARD_MOST:
+                self._unheard.add((report.transaction_uid, ae_title.strip()))
+            raise
+
+    def _hear(self, report: Report, ae_title: str, now: datetime) -> int:
         with writing(self._engine) as connection:
             request = commitments.find(connection, report.transaction_uid)
-            if request is None or request.ae_title != ae_title.strip():
+            if request is None or request.ae_title != ae_title:
                 logger.warning(
                     "refused a report of %s: transaction %s was not asked of it",
                     ae_title,
@@ -128,6 +142,17 @@ class Confirmation:
         if lingering is not None:
             lingering.set()
         return SUCCESS
+
+    def _recall(self, now: datetime) -> None:
+        """Ask again, in this turn, about what was reported and could not be noted."""
+        for uid, ae_title in list(self._unheard):
+            with writing(self._engine) as connection:
+                request = commitments.find(connection, uid)
+                if request is not None and request.ae_title == ae_title:
+                    if request.destination in self._lanes.busy():
+                        continue  # it may be this request that is under way, and sets a time itself
+                    commitments.hurry(connection, uid, due_at=now)
+            self._unheard.discard((uid, ae_title))
 
     def close(self) -> None:
         """Ask nothing more; what is under way is finished first."""

@@ -1,9 +1,13 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from db import commitments, deliveries
 from db.deliveries import DeliveryState, Evidence
@@ -130,6 +134,20 @@ def report_on(request, committed=(), failed=(), reason=NO_SUCH_INSTANCE):
 
 def state(delivery):
     return delivery.state, delivery.evidence
+
+
+@contextmanager
+def failing(engine):
+    """Let every statement fail, as where the disk is full."""
+
+    def fail(*_):
+        raise OperationalError("no statement", None, Exception("the disk is full"))
+
+    event.listen(engine, "before_cursor_execute", fail)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", fail)
 
 
 COMMITTED = (DeliveryState.COMMITTED, Evidence.COMMITMENT)
@@ -303,6 +321,60 @@ def test_a_pacs_that_never_reports_is_asked_again_after_the_time_out(node, pacs,
     # The late answer to the first request is as good as one to the second.
     here.hear(all_of(pacs.requests[0]))
     assert state(standing()["2.25.1"]) == COMMITTED
+
+
+def test_a_report_that_the_database_could_not_take_is_asked_for_again_at_once(
+    node, pacs, owe, standing, engine
+):
+    owe("2.25.1", "2.25.2")
+    here = node()
+    here.turn()
+    (request,) = pacs.requests
+    with failing(engine), pytest.raises(OperationalError):
+        here.hear(all_of(request))
+
+    here.turn(1)
+
+    assert len(pacs.requests) == 2
+    here.hear(all_of(pacs.requests[1]))
+    assert {state(one) for one in standing().values()} == {COMMITTED}
+    # It is asked for once.
+    here.turn(1)
+    assert len(pacs.requests) == 2
+
+
+def test_so_is_one_that_came_while_the_request_was_under_way(node, pacs, owe, standing, engine):
+    def report_in_vain(request, heard):
+        with failing(engine), pytest.raises(OperationalError):
+            heard(all_of(request))
+
+    owe("2.25.1")
+    pacs.on_ask = report_in_vain
+    here = node()
+    here.turn()
+    pacs.on_ask = lambda request, heard: heard(all_of(request))
+
+    here.turn(1)
+
+    assert state(standing()["2.25.1"]) == COMMITTED
+
+
+def test_reports_of_strangers_that_the_database_could_not_take_are_forgotten(
+    node, pacs, owe, engine
+):
+    owe("2.25.1")
+    here = node()
+    here.turn()
+    (request,) = pacs.requests
+    strange = replace(all_of(request), transaction_uid="2.25.999")
+    with failing(engine), pytest.raises(OperationalError):
+        here.hear(strange)
+    with failing(engine), pytest.raises(OperationalError):
+        here.hear(all_of(request), ae_title="OTHER")
+
+    here.turn(1)
+
+    assert len(pacs.requests) == 1
 
 
 def test_without_a_report_c_find_is_the_fall_back(node, pacs, owe, standing):
