@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Dialect, Executable, bindparam, update
 
 from db.engine import insert_into
-from db.prepared import Prepared
+from db.prepared import Prepared, Transaction
 from db.tables import associations
 
 
@@ -36,7 +36,7 @@ def _brought(dialect: Dialect) -> Executable:
 _BROUGHT = Prepared(_brought)
 
 
-def brought(connection: Connection, association: Association, *, now: datetime) -> None:
+def brought(connection: Transaction, association: Association, *, now: datetime) -> None:
     """Note that the association brought something, for the first time or again."""
     row = {
         "association": association.association,

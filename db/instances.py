@@ -4,23 +4,28 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Dialect,
     Executable,
+    Integer,
+    String,
     and_,
     bindparam,
     case,
+    literal_column,
     select,
+    union_all,
     update,
 )
 
 from db.engine import insert_into, insert_new
-from db.prepared import Prepared
-from db.tables import instances, job_instances, quarantine
+from db.prepared import Prepared, Transaction
+from db.tables import instances, job_instances, quarantine, results
 
 ANALYZED_MODALITIES = ("CT", "PT", "RTSTRUCT", "SEG", "SR")
 """What an analysis may read; instances of other modalities are kept and change no result."""
@@ -59,7 +64,9 @@ class Standing(NamedTuple):
     """What intake has to know of an instance that came before."""
 
     sha256: str
+    """``""`` of an object that we made."""
     is_here: bool
+    is_ours: bool
 
 
 _NAMES = tuple(field.name for field in fields(Instance))
@@ -84,30 +91,51 @@ HERE: ColumnElement[bool] = and_(
 )
 
 
+def _values() -> dict[str, BindParameter[Any]]:
+    return {name: bindparam(name, type_=instances.c[name].type) for name in _NAMES}
+
+
 def _register(dialect: Dialect) -> Executable:
-    values = {name: bindparam(name, type_=instances.c[name].type) for name in _NAMES}
     return (
         insert_into(dialect, instances)
-        .values(**values)
+        .values(**_values())
         .on_conflict_do_nothing()
         .returning(instances.c.sop_instance_uid)
     )
 
 
-def _standing(_dialect: Dialect) -> Executable:
-    wanted = bindparam("sop_instance_uid", type_=instances.c.sop_instance_uid.type)
-    return select(instances.c.sha256, case((HERE, 1), else_=0)).where(
-        instances.c.sop_instance_uid == wanted
+def _restore(_dialect: Dialect) -> Executable:
+    of = instances.c
+    return (
+        update(instances)
+        .where(
+            of.sop_instance_uid == bindparam("deleted_uid", type_=of.sop_instance_uid.type),
+            of.sha256 == bindparam("deleted_sha256", type_=of.sha256.type),
+            of.deleted_at.is_not(None),
+        )
+        .values(**_values())
+        .returning(of.sop_instance_uid)
     )
 
 
-_REGISTER, _STANDING = Prepared(_register), Prepared(_standing)
+def _standing(_dialect: Dialect) -> Executable:
+    wanted = bindparam("sop_instance_uid", type_=instances.c.sop_instance_uid.type)
+    return union_all(
+        select(instances.c.sha256, case((HERE, 1), else_=0), literal_column("0", Integer)).where(
+            instances.c.sop_instance_uid == wanted
+        ),
+        select(
+            literal_column("''", String), literal_column("1", Integer), literal_column("1", Integer)
+        ).where(results.c.sop_instance_uid == wanted),
+    )
 
 
-def register(connection: Connection, instance: Instance) -> bool:
+_REGISTER, _RESTORE, _STANDING = Prepared(_register), Prepared(_restore), Prepared(_standing)
+
+
+def register(connection: Transaction, instance: Instance) -> bool:
     """Register the instance; False, and nothing done, where its SOP Instance UID is known."""
-    row = {name: getattr(instance, name) for name in _NAMES}
-    return bool(_REGISTER.run(connection, row))
+    return bool(_REGISTER.run(connection, _row(instance)))
 
 
 def spare(connection: Connection, sop_instance_uid: str, *, now: datetime) -> None:
@@ -124,21 +152,13 @@ def spare(connection: Connection, sop_instance_uid: str, *, now: datetime) -> No
     )
 
 
-def restore(connection: Connection, instance: Instance) -> bool:
+def restore(connection: Transaction, instance: Instance) -> bool:
     """Register a deleted instance that came again; False, and nothing done, if it is not deleted.
 
     Only the bytes that were deleted come back: others under its UID are a conflict as ever.
     """
-    restored = connection.execute(
-        update(instances)
-        .where(
-            instances.c.sop_instance_uid == instance.sop_instance_uid,
-            instances.c.sha256 == instance.sha256,
-            instances.c.deleted_at.is_not(None),
-        )
-        .values(**asdict(instance))
-    )
-    return restored.rowcount == 1
+    deleted = {"deleted_uid": instance.sop_instance_uid, "deleted_sha256": instance.sha256}
+    return bool(_RESTORE.run(connection, {**_row(instance), **deleted}))
 
 
 def find(connection: Connection, sop_instance_uid: str) -> Instance | None:
@@ -153,10 +173,11 @@ def find(connection: Connection, sop_instance_uid: str) -> Instance | None:
     return None if row is None else Instance(**row)
 
 
-def standing(connection: Connection, sop_instance_uid: str) -> Standing | None:
-    """Return how the instance stands, or None where it never came."""
+def standing(connection: Transaction, sop_instance_uid: str) -> Standing | None:
+    """Return how the instance stands, or None where it neither came nor was made here."""
     rows = _STANDING.run(connection, {"sop_instance_uid": sop_instance_uid})
-    return Standing(rows[0][0], bool(rows[0][1])) if rows else None
+    found = [Standing(sha256, bool(here), bool(ours)) for sha256, here, ours in rows]
+    return min(found, key=lambda one: one.is_ours, default=None)
 
 
 def keep_aside(connection: Connection, quarantined: Quarantined) -> None:
@@ -208,6 +229,10 @@ def of_job(connection: Connection, job_id: int) -> list[Instance]:
         .order_by(instances.c.sop_instance_uid)
     )
     return [Instance(**row) for row in rows.mappings()]
+
+
+def _row(instance: Instance) -> dict[str, object]:
+    return {name: getattr(instance, name) for name in _NAMES}
 
 
 def set_digest(chosen: Sequence[Instance]) -> str:

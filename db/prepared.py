@@ -5,10 +5,10 @@ done once for each database. Transactions and errors stay SQLAlchemy's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Dialect, Executable
+from sqlalchemy import Dialect, Executable, PoolProxiedConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement
@@ -16,6 +16,18 @@ from sqlalchemy.sql.expression import ClauseElement
 Build = Callable[[Dialect], Executable]
 """Makes the statement for one kind of database; its values are ``bindparam`` of their columns."""
 Convert = Callable[[Any], Any]
+
+
+class Transaction(Protocol):
+    """What a prepared statement runs in: a Connection of SQLAlchemy's, or one that is kept."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """The kind of database."""
+
+    @property
+    def connection(self) -> PoolProxiedConnection:
+        """The driver's connection."""
 
 
 class _Ready(NamedTuple):
@@ -33,7 +45,7 @@ class Prepared:
         self._build = build
         self._ready: WeakKeyDictionary[Dialect, _Ready] = WeakKeyDictionary()
 
-    def run(self, connection: Connection, parameters: Mapping[str, Any]) -> Sequence[Any]:
+    def run(self, connection: Transaction, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """Run the statement in the transaction of the connection; return its rows as they are."""
         dialect = connection.dialect
         ready = self._ready.get(dialect)
@@ -47,16 +59,18 @@ class Prepared:
             cursor.execute(ready.sql, [values[name] for name in ready.order])
             return cursor.fetchall() if cursor.description else []
         except dialect.loaded_dbapi.Error as error:
-            raise DBAPIError.instance(
-                ready.sql,
-                None,
-                error,
-                dialect.loaded_dbapi.Error,
-                hide_parameters=True,
-                dialect=dialect,
-            ) from error
+            raise raised(dialect, ready.sql, error) from error
         finally:
             cursor.close()
+
+
+def raised(dialect: Dialect, sql: str, error: Exception) -> DBAPIError:
+    """Return what SQLAlchemy would raise for an error of the driver; it quotes no values."""
+    told = DBAPIError.instance(
+        sql, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect
+    )
+    assert isinstance(told, DBAPIError)
+    return told
 
 
 def _compiled(statement: Executable, dialect: Dialect) -> _Ready:

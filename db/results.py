@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Dialect, Executable, bindparam, select
+from sqlalchemy import Connection, select
 
 from db.engine import insert_new
-from db.prepared import Prepared
 from db.tables import deliveries, results
 
 
@@ -59,19 +58,6 @@ def find(connection: Connection, sop_instance_uid: str) -> Result | None:
         .one_or_none()
     )
     return None if row is None else Result(**row)
-
-
-def _is_ours(_dialect: Dialect) -> Executable:
-    made = results.c.sop_instance_uid
-    return select(made).where(made == bindparam("sop_instance_uid", type_=made.type))
-
-
-_IS_OURS = Prepared(_is_ours)
-
-
-def is_ours(connection: Connection, sop_instance_uid: str) -> bool:
-    """Whether we made the object ourselves, so that it is no news when a PACS routes it back."""
-    return bool(_IS_OURS.run(connection, {"sop_instance_uid": sop_instance_uid}))
 
 
 def of_job(connection: Connection, job_id: int) -> list[Result]:

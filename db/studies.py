@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from db.engine import insert_into
 from db.instances import HERE
-from db.prepared import Prepared
+from db.prepared import Prepared, Transaction
 from db.tables import associations, instances, studies
 
 Reasons = Sequence[Mapping[str, str]]
@@ -111,7 +111,7 @@ _TOUCH = Prepared(_touch)
 
 
 def touch(
-    connection: Connection, study_instance_uid: str, *, now: datetime, count: int = 1
+    connection: Transaction, study_instance_uid: str, *, now: datetime, count: int = 1
 ) -> None:
     """Note that so many new instances of the study came."""
     _TOUCH.run(connection, {"study": study_instance_uid, "at": now, "count": count})

@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from db import associations, instances, results, studies
+from db import associations, instances, studies
 from db.associations import Association
-from db.engine import reading, writing
+from db.engine import writing
 from db.instances import Instance, Quarantined
+from db.kept import Kept
+from db.prepared import Transaction
 from node.dicom.headers import Identifiers
 from node.errors import Conflicting, NotUnderstood, OutOfResources, Refused
 from node.instance import Arrival, ReceivedInstance
@@ -51,6 +53,7 @@ class Intake:
         node: str | None = None,
     ) -> None:
         self._engine = engine
+        self._kept = Kept(engine)
         self._store = store
         self._identify = identify
         self._clock = clock
@@ -97,10 +100,10 @@ class Intake:
             raise
 
     def _is_known(self, instance: ReceivedInstance) -> bool:
-        with reading(self._engine) as connection:
+        with self._kept.asking() as connection:
             stored = instances.standing(connection, instance.sop_instance_uid)
-            if stored is None:
-                return results.is_ours(connection, instance.sop_instance_uid)
+        if stored is None or stored.is_ours:
+            return stored is not None
         if stored.sha256 != hashlib.sha256(instance.part10).hexdigest():
             raise Conflicting(f"{instance.sop_instance_uid} is stored with other bytes")
         if not stored.is_here:
@@ -143,7 +146,7 @@ class Intake:
         order = sorted(range(len(group)), key=lambda at: group[at].row.sop_instance_uid)
         refusals: list[Refused | None] = [None] * len(group)
         self._store.settle(one.row.path for one in group)
-        with writing(self._engine) as connection:
+        with self._kept.writing() as connection:
             new: list[_New] = []
             for at in order:
                 if self._is_new(connection, group[at].row):
@@ -153,7 +156,7 @@ class Intake:
             _note(connection, new)
         return refusals
 
-    def _is_new(self, connection: Connection, row: Instance) -> bool:
+    def _is_new(self, connection: Transaction, row: Instance) -> bool:
         if not instances.register(connection, row) and not instances.restore(connection, row):
             return False
         # Who deletes files holds their rows: what is here now stays here.
@@ -226,7 +229,7 @@ def _row(instance: ReceivedInstance, stored: Stored) -> Instance:
     )
 
 
-def _conflict(connection: Connection, row: Instance) -> Conflicting | None:
+def _conflict(connection: Transaction, row: Instance) -> Conflicting | None:
     """Return what another association that was quicker with the same UID leaves to say."""
     first = instances.standing(connection, row.sop_instance_uid)
     if first is None or first.sha256 != row.sha256:
@@ -234,7 +237,7 @@ def _conflict(connection: Connection, row: Instance) -> Conflicting | None:
     return None
 
 
-def _note(connection: Connection, new: Sequence[_New]) -> None:
+def _note(connection: Transaction, new: Sequence[_New]) -> None:
     """Tell what came to its studies and to the associations that brought it."""
     for study, rows in _by(new, lambda one: one.row.study_instance_uid).items():
         now = max(one.row.received_at for one in rows)

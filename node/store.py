@@ -9,14 +9,14 @@ import logging
 import math
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from secrets import token_hex
 from threading import Lock
-from uuid import uuid4
 
 from node.errors import Conflicting, NotUnderstood, OutOfResources
 from node.instance import ReceivedInstance, ResultObject
@@ -87,6 +87,7 @@ class Store:
 
     def __init__(self, root: Path, free_bytes_min: int, *, quota: Quota | None = None) -> None:
         self._root = root.resolve()
+        self._base = str(self._root)
         self._free_bytes_min = free_bytes_min
         self._quota = quota
         self._folders = _Folders(self._root)
@@ -104,8 +105,8 @@ class Store:
         is none.
         """
         series = _series(instance.study_instance_uid, instance.series_instance_uid)
-        name = f"instances/{series}/{_digest(instance.sop_instance_uid)}.dcm"
-        return self._keep(name, instance.part10)
+        name = f"{_digest(instance.sop_instance_uid)}.dcm"
+        return self._keep(f"instances/{series}", name, instance.part10)
 
     def settle(self, stored: Iterable[str]) -> None:
         """Return when a power cut cannot take these names away; each folder is synced once.
@@ -114,13 +115,13 @@ class Store:
         """
         for folder in {name.rpartition("/")[0] for name in stored}:
             try:
-                _sync_folder(f"{self._root}/{folder}")
+                _sync_folder(f"{self._base}/{folder}")
             except OSError as error:
                 raise OutOfResources(f"cannot sync {folder}: {error.strerror}") from error
 
     def holds(self, stored: str) -> bool:
         """Whether a file of that name lies here."""
-        return os.path.lexists(f"{self._root}/{stored}")
+        return os.path.lexists(f"{self._base}/{stored}")
 
     def put_result(self, made: ResultObject) -> Stored:
         """Keep an object that we made, also beyond the watermark: it is small and was hard work.
@@ -131,9 +132,9 @@ class Store:
         name = f"results/{series}/{_digest(made.sop_instance_uid)}.dcm"
         target = self._root / name
         try:
-            self._folders.make(target.parent)
+            self._folders.make(str(target.parent))
             with self._part(made.part10) as part:
-                part.replace(target)
+                Path(part).replace(target)
             _sync_folder(target.parent)
         except OSError as error:
             raise OutOfResources(f"cannot store {name}: {error.strerror}") from error
@@ -143,7 +144,7 @@ class Store:
     def quarantine(self, part10: bytes) -> Stored:
         """Keep bytes aside that conflict with what is stored, named by their own digest."""
         digest = hashlib.sha256(part10).hexdigest()
-        stored = self._keep(f"quarantine/{digest[:2]}/{digest}.dcm", part10)
+        stored = self._keep(f"quarantine/{digest[:2]}", f"{digest}.dcm", part10)
         self.settle([stored.path])
         return stored
 
@@ -161,8 +162,8 @@ class Store:
     def probe(self) -> None:
         """Write and sync a file and take it away again; raise OutOfResources where that fails."""
         try:
-            with self._part(b"petct-node") as part:
-                _sync_folder(part.parent)
+            with self._part(b"petct-node"):
+                _sync_folder(self._root / PARTS)
         except OSError as error:
             raise OutOfResources(f"{self._root} cannot be written: {error.strerror}") from error
 
@@ -170,7 +171,7 @@ class Store:
         """Return the present time by the clock of the disk, in seconds since the epoch."""
         try:
             with self._part(b"") as part:
-                return part.stat().st_mtime
+                return Path(part).stat().st_mtime
         except OSError as error:
             raise OutOfResources(f"{self._root} cannot be written: {error.strerror}") from error
 
@@ -189,61 +190,69 @@ class Store:
         the disk itself.
         """
         with self._part(b"") as newest:
-            oldest = newest.stat().st_mtime - PART_AGE_S
-            left = [one for one in newest.parent.glob("*.part") if _changed_at(one) < oldest]
+            oldest = Path(newest).stat().st_mtime - PART_AGE_S
+            parts = Path(newest).parent.glob("*.part")
+            left = [one for one in parts if _changed_at(one) < oldest]
         return sum(_unlink(one) for one in left)
 
     def free_bytes(self) -> int:
         """Return how many bytes the disk has left, those below the watermark included."""
         self._root.mkdir(parents=True, exist_ok=True)
-        return shutil.disk_usage(self._root).free
+        return self._free()
 
-    def _keep(self, name: str, content: bytes) -> Stored:
-        target = self._root / name
-        stored = Stored(path=name, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+    def _free(self) -> int:
+        disk = os.statvfs(self._root)
+        return disk.f_bavail * disk.f_frsize
+
+    def _keep(self, folder: str, name: str, content: bytes) -> Stored:
+        path = f"{folder}/{name}"
+        stored = Stored(path=path, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
         try:
             self._make_room(len(content))
-            if not self._write(target, content) and target.read_bytes() != content:
-                raise Conflicting(f"other bytes lie at {name}")
+            self._folders.make(f"{self._base}/{folder}")
+            is_new = self._write(f"{self._base}/{path}", content)
+            if not is_new and self.read(path) != content:
+                raise Conflicting(f"other bytes lie at {path}")
         except OSError as error:
-            raise OutOfResources(f"cannot store {name}: {error.strerror}") from error
+            raise OutOfResources(f"cannot store {path}: {error.strerror}") from error
         return stored
 
     def _make_room(self, size: int) -> None:
-        self._folders.make(self._root)
-        if shutil.disk_usage(self._root).free - size < self._free_bytes_min:
+        self._folders.make(self._base)
+        if self._free() - size < self._free_bytes_min:
             raise OutOfResources(f"fewer than {self._free_bytes_min} bytes would stay free")
         if self._quota is not None:
             self._quota.take(size)
 
-    def _write(self, target: Path, content: bytes) -> bool:
+    def _write(self, target: str, content: bytes) -> bool:
         """Write a file whose bytes survive a power cut; False if there is one of that name."""
-        self._folders.make(target.parent)
-        if target.exists():
-            return False
         with self._part(content) as part:
             try:
                 # Unlike a rename, a link fails where another association stored the same UID.
-                target.hardlink_to(part)
+                os.link(part, target)
             except FileExistsError:
                 return False
         return True
 
     @contextmanager
-    def _part(self, content: bytes) -> Iterator[Path]:
+    def _part(self, content: bytes) -> Iterator[str]:
         """Write a file among the parts, bytes on disk; it is gone after the block."""
-        self._folders.make(self._root / PARTS)
-        part = self._root / PARTS / f"{uuid4().hex}.part"
+        folder = f"{self._base}/{PARTS}"
+        self._folders.make(folder)
+        part = f"{folder}/{token_hex(16)}.part"
         try:
-            with part.open("xb", buffering=0) as file:
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
                 rest = memoryview(content)
                 while rest:
-                    rest = rest[file.write(rest) :]
-                os.fsync(file.fileno())
+                    rest = rest[os.write(descriptor, rest) :]
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
             yield part
         finally:
             with suppress(OSError):
-                part.unlink(missing_ok=True)
+                os.unlink(part)  # noqa: PTH108  a Path costs several times as much as the call
 
 
 class _Folders:
@@ -251,24 +260,26 @@ class _Folders:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._safe: set[Path] = set()
+        self._safe: set[str] = set()
         self._lock = Lock()
 
-    def make(self, folder: Path) -> None:
+    def make(self, folder: str) -> None:
         """Make the folder, and return when a power cut cannot take it away again."""
+        if folder in self._safe:
+            return
         with self._lock:
             if len(self._safe) > KNOWN_FOLDERS:
                 self._safe.clear()
-            self._make(folder)
+            self._make(Path(folder))
 
     def _make(self, folder: Path) -> None:
-        if folder in self._safe:
+        if str(folder) in self._safe:
             return
         if folder != self._root:
             self._make(folder.parent)
         folder.mkdir(parents=True, exist_ok=True)
         _sync_folder(folder.parent)
-        self._safe.add(folder)
+        self._safe.add(str(folder))
 
 
 def _unlink(path: Path) -> bool:
@@ -296,6 +307,7 @@ def _sync_folder(folder: Path | str) -> None:
         os.close(descriptor)
 
 
+@lru_cache(maxsize=1024)
 def _series(study_instance_uid: str, series_instance_uid: str) -> str:
     study = _digest(study_instance_uid)
     return f"{study[:2]}/{study}/{_digest(series_instance_uid)}"

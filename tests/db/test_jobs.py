@@ -278,8 +278,8 @@ def test_a_result_is_owed_to_every_destination_in_the_commit_that_ends_the_job(
 
     with reading(engine) as connection:
         assert results.of_job(connection, job.id) == [made]
-        assert results.is_ours(connection, "9.1")
-        assert not results.is_ours(connection, "9.2")
+        assert instances.standing(connection, "9.1").is_ours
+        assert instances.standing(connection, "9.2") is None
         assert deliveries.counts(connection) == {
             ("archive", DeliveryState.OWED, None): 1,
             ("pacs", DeliveryState.OWED, None): 1,

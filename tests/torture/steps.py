@@ -51,14 +51,14 @@ STEPS = (
     Step(
         name="register: bytes synced, no name",
         role=LISTENER,
-        target="pathlib:Path.hardlink_to",
+        target="node.store:os.link",
         moment="before",
         calls=60,
     ),
     Step(
         name="register: name given, folder not synced",
         role=LISTENER,
-        target="pathlib:Path.hardlink_to",
+        target="node.store:os.link",
         moment="after",
         calls=60,
     ),
