@@ -16,7 +16,7 @@ from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 from inference.geometry import Grid
 from inference.quota import usable_cpus
 from inference.volume import Voxels
-from node.dicom import rescale
+from node.dicom import memory, rescale
 from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, number, text
 from node.dicom.geometry import PlaneGeometry, lattice, plane_geometry
 from node.dicom.native import NativePixels, Stored
@@ -130,10 +130,11 @@ def _filled(files: list[_File], count: int, modality: str) -> tuple[Voxels, list
     first, rest = files[0], files
     parts: list[_Part] = []
     if first.native is not None:
-        voxels: Voxels = np.empty((count, *first.native.shape), np.float32)
+        voxels = memory.VOLUMES.empty((count, *first.native.shape))
     else:
         decoded = _decoded(first.path, modality)
-        voxels = np.empty((count, *decoded.frames.shape[1:]), np.float32)
+        rows, columns = decoded.frames.shape[1:]
+        voxels = memory.VOLUMES.empty((count, rows, columns))
         parts.append(_fill_decoded(first, decoded, modality, voxels))
         rest = files[1:]
     chunks = _chunks(rest)
