@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Final
+from typing import Final, TypeAlias
 
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
@@ -26,6 +26,7 @@ _BESIDES: Final = (
     Code("%", "UCUM", "Percent"),
     Code("373572006", "SCT", "Clinical finding absent"),
 )
+_Coded: TypeAlias = list[tuple[str, Item, Item]]
 _REASON_NAMES: Final = (ours.REFUSAL_REASON, ours.INAPPLICABLE_REASON, ours.WARNING)
 _BY_TASK: Final = {
     "PROB_": "Probability of ",
@@ -34,9 +35,15 @@ _BY_TASK: Final = {
 }
 
 
-def unknown_codes(dataset: Item) -> Iterator[Found]:
-    """Yield every coded item of a data set that no table holds with this meaning."""
-    for keyword, item, holder in _coded(dataset):
+def wrong_codes(dataset: Item) -> Iterator[Found]:
+    """Yield every code that no table holds with its meaning, or of a scheme that is not told."""
+    coded = _coded(dataset, [])
+    yield from _unknown_codes(coded)
+    yield from _undeclared_schemes(dataset, coded)
+
+
+def _unknown_codes(coded: _Coded) -> Iterator[Found]:
+    for keyword, item, holder in coded:
         told = _triple(item)
         if told is None:
             yield Rule.CODE, f"an item of {keyword} lacks code, scheme or meaning"
@@ -51,13 +58,13 @@ def unknown_codes(dataset: Item) -> Iterator[Found]:
             yield Rule.CODE, f"({value}, {scheme}) in {keyword} has a wrong meaning"
 
 
-def undeclared_schemes(dataset: Item) -> Iterator[Found]:
+def _undeclared_schemes(dataset: Item, coded: _Coded) -> Iterator[Found]:
     """Yield our private scheme where the object uses it and does not declare it (C.12.1.1.9)."""
     declared = {
         one.get("CodingSchemeDesignator")
         for one in dataset.get("CodingSchemeIdentificationSequence", [])
     }
-    used = {item.get("CodingSchemeDesignator", "") for _, item, _ in _coded(dataset)}
+    used = {item.get("CodingSchemeDesignator", "") for _, item, _ in coded}
     for scheme in sorted(used - declared):
         if scheme.startswith("99"):
             yield Rule.CODE, f"the coding scheme {scheme} is not declared"
@@ -68,13 +75,17 @@ def is_known_unit(value: str) -> bool:
     return ("UCUM", value) in _known()
 
 
-def _coded(dataset: Item) -> Iterator[tuple[str, Item, Item]]:
-    """Yield the name of the sequence, the item and the item's holder for each coded concept."""
+def _coded(dataset: Item, found: _Coded) -> _Coded:
+    """Add the name of the sequence, the item and the item's holder for each coded concept."""
     for keyword, items in dataset.items():
-        for item in items if isinstance(items, list) else ():
-            if keyword.endswith("CodeSequence") or "CodeValue" in item:
-                yield keyword, item, dataset
-            yield from _coded(item)
+        if not isinstance(items, list):
+            continue
+        by_name = keyword.endswith("CodeSequence")
+        for item in items:
+            if by_name or "CodeValue" in item:
+                found.append((keyword, item, dataset))
+            _coded(item, found)
+    return found
 
 
 def _triple(item: Item) -> tuple[str, str, str] | None:

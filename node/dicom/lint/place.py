@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-import numpy as np
-
 from node.dicom.lint.faults import Found, Rule
 from node.dicom.lint.images import Source, SourceSeries
 from node.dicom.lint.items import Item, numbers
@@ -81,4 +79,6 @@ def _values(groups: Item, sequence: str, keyword: str) -> tuple[float, ...]:
 
 
 def _close(ours: tuple[float, ...], theirs: tuple[float, ...], tolerance: float) -> bool:
-    return len(ours) == len(theirs) and bool(np.allclose(ours, theirs, rtol=0, atol=tolerance))
+    return len(ours) == len(theirs) and all(
+        abs(one - other) <= tolerance for one, other in zip(ours, theirs, strict=True)
+    )

@@ -93,9 +93,11 @@ def _wrong_numbers(dataset: Item, frames: int) -> Iterator[Found]:
         yield Rule.PIXELS, "there are not as many frames as descriptions of frames"
     if not len(voxels) or len(voxels) != size * (whole(dataset, "NumberOfFrames") or 0):
         yield Rule.PIXELS, "Float Pixel Data does not fit rows, columns and frames"
-    elif not ((voxels >= 0) & (voxels <= 1)).all():
+        return
+    least, greatest = voxels.min(), voxels.max()  # what is no number makes either no number
+    if not (least >= 0 and greatest <= 1):
         yield Rule.NUMBER, "a voxel is no number from 0 to 1"
-    elif not voxels.any():
+    elif greatest == 0:
         yield Rule.PIXELS, "the map is empty"
 
 

@@ -1,7 +1,7 @@
 """Whether every value fits its value representation (PS3.5 6.2), as it stands in the bytes."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from node.dicom.headers import is_uid
@@ -40,7 +40,7 @@ _ONE_VALUE: Final = frozenset({"LT", "ST", "UT", "UR"})
 _KEPT: Final = ("PatientName", "PatientID", "AccessionNumber", "ReferringPhysicianName")
 
 
-def unfit_values(leaves: Sequence[Leaf], source: Source) -> Iterator[Found]:
+def unfit_values(leaves: Iterable[Leaf], source: Source) -> Iterator[Found]:
     """Yield every text, number and UID that breaks its VR, unless the source has it so."""
     for leaf in leaves:
         if leaf.vr in _PATTERNS and not _fits(leaf, source):
