@@ -6,7 +6,6 @@ import logging
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -17,18 +16,18 @@ from training.build import build
 from training.cohort_command import add_cohort
 from training.distributed import World, joined
 from training.errors import TrainingFailed
-from training.evaluate import evaluate
+from training.evaluate_command import add_evaluate
 from training.export import ExportDiffers
 from training.material import Resources
 from training.odds_command import add_odds
 from training.outcomes import CohortUnusable
 from training.parity_command import add_parity
 from training.patient_material import Patients
-from training.phantom_command import DEFAULT_RECIPE, add_phantom_cohort
+from training.phantom_command import add_phantom_cohort
 from training.progress import Track
 from training.recipe import RecipeUnusable
 from training.recipe import load as load_recipe
-from training.report import auroc_table, performance_table
+from training.report import performance_table
 from training.reporting.command import add_report
 from training.statistics.values import UnusableScores
 from training.statistics_command import add_statistics
@@ -66,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_bundle(commands)
-    _add_evaluate(commands)
+    add_evaluate(commands)
     _add_show(commands)
     add_parity(commands)
     add_phantom_cohort(commands)
@@ -111,21 +110,6 @@ def _add_bundle(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     _add_processes(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     parser.set_defaults(run=_bundle)
-
-
-def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "evaluate",
-        help="run a bundle on the phantoms of its test set again",
-        description="Draws the test phantoms of a recipe again, runs the bundle's networks on "
-        "them with ONNX Runtime and prints AUROC with its 95 % interval.",
-    )
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle's folder")
-    parser.add_argument("--recipe", type=Path, default=DEFAULT_RECIPE, metavar="RECIPE")
-    parser.add_argument("--cases", type=int, metavar="N", help="only the first N test phantoms")
-    _add_processes(parser)
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    parser.set_defaults(run=_evaluate)
 
 
 def _add_show(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -177,15 +161,6 @@ def _scratch(world: World) -> tempfile.TemporaryDirectory[str]:
     if world.size > 1:
         raise RecipeUnusable("several processes need a folder for drawings: give --cache")
     return tempfile.TemporaryDirectory()
-
-
-def _evaluate(given: argparse.Namespace) -> None:
-    bundle = load_bundle(given.bundle)
-    recipe = load_recipe(given.recipe)
-    if given.cases is not None:
-        recipe = replace(recipe, cohort=replace(recipe.phantoms, test=given.cases))
-    rows = evaluate(bundle, recipe, processes=given.processes, track=Track(quiet=given.quiet))
-    sys.stdout.write(auroc_table(rows))
 
 
 def _show(given: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from inference import case
-from inference.codec import Malformed, decode
+from inference.codec import Malformed, decode, digest
 from inference.errors import CaseUnusable
 from inference.petct import PetCt
 from inference.table import rows
@@ -91,7 +91,7 @@ class _Labelled:
     nodal: NodalClass
     case_digest: str
     study_instance_uid: str
-    arrays: str
+    pet_digest: str
     covariates: Mapping[str, str]
 
 
@@ -119,7 +119,7 @@ def _screen(
         nodal=nodal,
         case_digest=case_digest(folder),
         study_instance_uid=petct.study_instance_uid,
-        arrays=hashlib.sha256(petct.pet.voxels.tobytes()).hexdigest(),
+        pet_digest=digest(petct.pet.voxels.tobytes()),
         covariates=_covariates(outcome, petct),
     )
 
@@ -153,7 +153,7 @@ def _require_distinct(labelled: Mapping[str, _Labelled]) -> None:
     """Refuse one person under two names, as far as images can tell."""
     seen: dict[str, str] = {}
     for patient, one in labelled.items():
-        for mark in (one.study_instance_uid, one.arrays):
+        for mark in (one.study_instance_uid, one.pet_digest):
             earlier = seen.setdefault(mark, patient)
             if earlier != patient:
                 raise CohortUnusable(f"the cases {earlier!r} and {patient!r} are one study")
@@ -199,6 +199,7 @@ def _placed(
             followup_days=one.outcome.followup_days,
             event=one.outcome.event,
             covariates=dict(one.covariates),
+            pet_digest=one.pet_digest,
         )
         for name, one in labelled.items()
     )

@@ -10,6 +10,7 @@ from torch import nn
 from inference import bundle as bundles
 from inference.bundle import Bundle
 from inference.card import SCHEMA, AtCutoff, Auroc, Card, Coverage, Task
+from training import known
 from training import scores as tables
 from training.calibrated import Scored, calibrated, coverage_on, share_seen
 from training.cohort import Labels
@@ -90,6 +91,8 @@ def _contents(
 ) -> tuple[Card, dict[str, bytes]]:
     """Return the card, and the files that it names."""
     files = {name: data for given in answers for name, data in given.files.items()}
+    if ground.origin.marks:
+        files[known.FILE] = known.packed(ground.origin)
     card = Card(
         schema=SCHEMA,
         name=recipe.name,

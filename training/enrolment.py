@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -20,12 +21,31 @@ _SEXES = {"m": 1.0, "male": 1.0, "f": 0.0, "female": 0.0}
 _DAYS_A_YEAR = 365.25
 
 
+class Known(Protocol):
+    """A member of a cohort whose tumour was measured."""
+
+    @property
+    def member(self) -> Member:
+        """Who it is, and what the tables tell."""
+        ...
+
+    @property
+    def measured(self) -> Floats:
+        """In the order of ``MEASURED``."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Enrolled:
     """A member of a cohort, and what came out of the case."""
 
     member: Member
     prepared: Prepared
+
+    @property
+    def measured(self) -> Floats:
+        """In the order of ``MEASURED``."""
+        return self.prepared.measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +84,7 @@ def codings(columns: Sequence[str], enrolled: Sequence[Enrolled]) -> tuple[Codin
 
 
 def covariates_of(
-    enrolled: Sequence[Enrolled], coded: Sequence[Coding]
+    enrolled: Sequence[Known], coded: Sequence[Coding] = ()
 ) -> tuple[tuple[str, ...], Floats]:
     """Return the columns' names, and one row a patient; NaN where nothing is known."""
     names = ("age_years", "male", *MEASURED, *(name for one in coded for name in one.names))
@@ -73,7 +93,7 @@ def covariates_of(
 
 
 def columns_of(
-    enrolled: Sequence[Enrolled], names: Sequence[str], covariates: Floats
+    enrolled: Sequence[Known], names: Sequence[str], covariates: Floats
 ) -> dict[str, tuple[str, ...]]:
     """Return what tables of scores tell beside: subgroups, follow-up in years, treatment."""
     members = [one.member for one in enrolled]
@@ -87,12 +107,12 @@ def columns_of(
     }
 
 
-def _row(one: Enrolled, coded: Sequence[Coding]) -> Iterator[float]:
+def _row(one: Known, coded: Sequence[Coding]) -> Iterator[float]:
     told = one.member.covariates
     age = number(told.get("age_years", ""))
     yield math.nan if age is None else age
     yield _SEXES.get(told.get("sex", "").casefold(), math.nan)
-    yield from one.prepared.measured
+    yield from one.measured
     for coding in coded:
         yield from coding.row(one.member)
 

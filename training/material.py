@@ -59,6 +59,8 @@ class Origin:
     split_digest: str
     without_lesion: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By part, the patients in whom no lesion was found."""
+    marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By part, digests by which the patients' cases are known again; none of phantoms."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

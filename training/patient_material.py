@@ -12,6 +12,7 @@ from training.cohort import Cohort, require_both_classes
 from training.enrolment import Coding, Enrolled, codings, columns_of, covariates_of
 from training.feeding import fitted_inputs
 from training.images import Drawing, Floats, gathered, open_images, save_images, spread, unit_inputs
+from training.known import marks_of
 from training.labels import NodalClass, labels
 from training.material import Material, Origin, Resources
 from training.outcomes import CohortUnusable, number
@@ -54,7 +55,7 @@ def patient_material(
     Raises ``CohortUnusable``, or ``RecipeUnusable`` where the recipe is not for patients.
     """
     asked, tasks = recipe.enrolment, tuple(task.name for task in recipe.tasks)
-    _require_tasks(tasks)
+    require_tasks(tasks)
     cohort = load(patients.cohort, split_digest=asked.split_digest)
     drawing = _drawing(recipe)
     way = Preparation(drawing=drawing, rules=asked.lesion, cache=resources.folder / "cases")
@@ -73,6 +74,7 @@ def patient_material(
         digest=cohort.digest,
         split_digest=cohort.split_digest,
         without_lesion=without,
+        marks=marks_of(cohort),
     )
     found = _parted(enrolled, drawing, known, origin, resources)
     for part in (*_POOL, Part.TEST):
@@ -204,7 +206,8 @@ def _require_lesions(without: Mapping[str, Sequence[str]], rule: Unlocated) -> N
         )
 
 
-def _require_tasks(tasks: Sequence[str]) -> None:
+def require_tasks(tasks: Sequence[str]) -> None:
+    """Raise ``RecipeUnusable`` where a cohort has no labels of a task."""
     known = labels(NodalClass.N0)
     for task in tasks:
         if task not in known:

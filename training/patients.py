@@ -4,10 +4,10 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from inference.codec import Malformed, canonical, decode, digest, encode, loads
+from inference.codec import ADDED, Malformed, canonical, decode, digest, encode, loads
 from training.labels import LabelRules, NodalClass
 from training.outcomes import CohortUnusable
 from training.partition import Part, Placed, SplitPlan, partition, split_digest
@@ -30,6 +30,13 @@ class Member:
     followup_days: float | None = None
     event: bool | None = None
     covariates: Mapping[str, str]
+    pet_digest: str = field(default="", metadata=ADDED)
+    """Of the PET's voxels, which stay the same under another pseudonym; empty in old cohorts."""
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Digests by which the same case is known again."""
+        return tuple(filter(None, (self.case_digest, self.pet_digest)))
 
 
 @dataclass(frozen=True, kw_only=True)

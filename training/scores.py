@@ -17,6 +17,9 @@
     ``time`` (years) and ``event`` where every case of the part has both; ``treatment``. A subgroup
     that is not known is empty. A column is absent where nothing in the cohort tells it.
 
+    ``petct-train evaluate BUNDLE --cohort`` writes the part ``external`` alone, of the model
+    ``fusion``, with ``subgroup:card``: whether the bundle's card covers the study.
+
 ``DIR/TASK/cases.npz``
     The cases of the test that fusion told best and worst, up to four of each ``kind``:
     ``positive-right``, ``positive-wrong``, ``negative-right``, ``negative-wrong``, most extreme
@@ -66,7 +69,8 @@ class Answers:
     schema: int = SCHEMA
     recipe: str
     version: str
-    seed: int
+    seed: int | None
+    """None where a bundle is evaluated on patients of others: nothing was drawn."""
     bundle_digest: str
     source: str
     """``phantoms``, or ``patients``."""
@@ -85,6 +89,14 @@ class Answers:
     """By task, then by part."""
     without_lesion: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By part, the patients in whom no lesion was found: they stand in no table."""
+    withheld: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By part, those of an evaluation whose prediction the card withholds: neither do they."""
+    marked: Mapping[str, int] = field(default_factory=dict)
+    """By the code of the reason, how many predictions of an evaluation the card marks."""
+    parts: tuple[str, ...] = ()
+    """Of an evaluation, which parts of the cohort's split were asked; empty: everybody."""
+    unseen: str = ""
+    """Of an evaluation, how it is known that the bundle was not made with these patients."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,9 +136,10 @@ def write(folder: Path, answers: Answers, scores: Sequence[Mapping[Part, Scores]
     for task, of_parts in zip(answers.tasks, scores, strict=True):
         place = part_folder / task
         place.mkdir()
+        judged = of_parts.get(Part.TEST) or of_parts[Part.EXTERNAL]
         for part, found in of_parts.items():
             _write_table(place / f"{part}.csv", _table(found))
-        np.savez_compressed(place / CASES, allow_pickle=False, **_extremes(of_parts[Part.TEST]))
+        np.savez_compressed(place / CASES, allow_pickle=False, **_extremes(judged))
     _write_table(part_folder / COVARIATES, _covariates(scores[0]))
     text = json.dumps(encode(answers), indent=1, ensure_ascii=False)
     (part_folder / FILE).write_text(text + "\n", encoding="utf-8")

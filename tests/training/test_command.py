@@ -132,9 +132,7 @@ def test_evaluating_gives_the_auroc_on_the_card(made, recipe_path, capsys):
 @pytest.mark.slow
 def test_the_shipped_bundle_tells_new_phantoms_apart(capsys):
     """Its first 80 test phantoms, drawn again; the card has the AUROC of all of them."""
-    assert (
-        main(["evaluate", str(default_path()), "--cases", "80", "--processes", "1", "--quiet"]) == 0
-    )
+    assert main(["evaluate", str(default_path()), "--n", "80", "--processes", "1", "--quiet"]) == 0
 
     lines = [line for line in capsys.readouterr().out.splitlines() if "fusion (" in line]
     assert len(lines) == 2
@@ -147,7 +145,7 @@ def test_a_bundle_is_never_written_over_another(recipe_path, tmp_path, capsys):
 
 
 def test_too_few_phantoms_to_judge_by_are_refused_in_words(capsys):
-    arguments = [str(default_path()), "--cases", "2", "--processes", "1", "--quiet"]
+    arguments = [str(default_path()), "--n", "2", "--processes", "1", "--quiet"]
 
     assert main(["evaluate", *arguments]) == 1
     assert "two of each class are needed" in capsys.readouterr().err

@@ -16,6 +16,8 @@ from inference.codec import encode
 from node.cli import main as node
 from tests.node.cli.collections import annotation, downloaded, petct
 from tests.node.dicom.test_contours import frame_of, segment_item, segmentation
+from tests.training.made_bundle import made_bundle
+from tests.training.made_elsewhere import cohort_of, everybody
 from training.__main__ import main as train
 from training.__main__ import parser
 
@@ -165,6 +167,20 @@ def test_from_a_folder_of_ones_own_to_a_cohort(place, capsys):
     run([line for line in making[1:] if line != store])
 
     assert "**6 patients in the cohort**" in capsys.readouterr().out
+
+
+def test_from_a_bundle_of_others_to_the_page_of_its_evaluation(place, capsys):
+    """Uptake tells N1 and N2 apart in part; their AUROC is counted in the tests of evaluation."""
+    made_bundle(place / "BUNDLE")
+    cohort_of(place, everybody())
+    (place / "cases").rename(place / "CASES")
+    (place / "cohort").rename(place / "COHORT")
+    (commands,) = blocks("A bundle on patients of your own")
+
+    run(commands)
+
+    assert "* **16 patients evaluated**" in capsys.readouterr().out
+    assert "evaluated on the cohort elsewhere" in (place / "evaluation.html").read_text()
 
 
 @pytest.mark.parametrize("command", every_command())

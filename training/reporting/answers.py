@@ -49,8 +49,13 @@ class TaskRun:
 
     task: Task
     tables: Mapping[Part, Table]
-    """Training, validation and test; external where the cohort has it."""
+    """Training, validation, test, and external where it is there; of an evaluation that alone."""
     extremes: Extremes | None
+
+    @property
+    def part(self) -> Part:
+        """The part that is judged: the test of the bundle's own run, or what an evaluation saw."""
+        return Part.TEST if Part.TEST in self.tables else Part.EXTERNAL
 
     def probability(self, margins: Floats) -> Floats:
         """Return what the bundle tells for the margins of its network."""
@@ -82,6 +87,16 @@ class Run:
         """Whether no patient was seen."""
         return self.answers.source == "phantoms"
 
+    @property
+    def part(self) -> Part:
+        """The part that is judged."""
+        return self.tasks[0].part
+
+    @property
+    def own(self) -> bool:
+        """Whether these are answers of the run that made the bundle, and of no evaluation."""
+        return self.part is Part.TEST
+
 
 def read_run(bundle_path: Path, folder: Path, cohort: Path | None, runs: Path | None) -> Run:
     """Read a run whose parts belong together.
@@ -104,7 +119,7 @@ def read_run(bundle_path: Path, folder: Path, cohort: Path | None, runs: Path | 
     return Run(
         bundle=bundle,
         answers=answers,
-        tasks=tuple(_task(task, folder / task.name) for task in bundle.tasks),
+        tasks=tuple(_task(task, folder / task.name, answers) for task in bundle.tasks),
         traits=_traits(folder / COVARIATES),
         cohort=None if cohort is None else _cohort(cohort, answers),
         runs=runs,
@@ -116,12 +131,17 @@ def _digests(bundle: Bundle) -> tuple[str, str]:
     return bundle.digest, digest(canonical(encode(replace(bundle.card, parity=()))))
 
 
-def _task(task: Task, folder: Path) -> TaskRun:
-    parts: list[Part] = [Part.TRAINING, Part.VALIDATION, Part.TEST]
+def _task(task: Task, folder: Path, answers: Answers) -> TaskRun:
+    evaluated = set(answers.cases) == {Part.EXTERNAL}
+    parts: list[Part] = [] if evaluated else [Part.TRAINING, Part.VALIDATION, Part.TEST]
     if (folder / f"{Part.EXTERNAL}.csv").exists():
         parts.append(Part.EXTERNAL)
     found = {part: tables.read(folder / f"{part}.csv") for part in parts}
-    models = list(found[Part.TEST].models)
+    if not found:
+        raise UnusableScores(f"{folder}: there is no table of the evaluation")
+    models = list(found[Part.EXTERNAL if evaluated else Part.TEST].models)
+    if evaluated and models != [FUSION]:
+        raise UnusableScores(f"{folder}: an evaluation is of {FUSION} alone; models are {models}")
     if FUSION not in models:
         raise UnusableScores(f"{folder}: no column {FUSION}; models are {models}")
     for part, one in found.items():

@@ -27,9 +27,7 @@ def model_card(run: Run) -> Section:
                 rows=(
                     ("name", f"{card.name} {card.version}"),
                     ("digest", run.bundle.digest),
-                    ("recipe", f"{run.answers.recipe} {run.answers.version}"),
-                    ("seed", str(run.answers.seed)),
-                    ("split", run.answers.split_digest),
+                    *_made(run),
                     ("training data", card.training_data),
                     ("architecture", card.architecture),
                 ),
@@ -42,7 +40,7 @@ def model_card(run: Run) -> Section:
             Section(anchor="tasks", title="Tasks, calibration and cut-offs", blocks=_tasks(card)),
             _told("limits", "Limits", _pairs(encode(card.limits)), _LIMITS),
             Section(anchor="parity", title="Fewer bits", blocks=_parity(card)),
-            Section(anchor="agreement", title="Agreement with the card", blocks=(_agreement(run),)),
+            Section(anchor="agreement", title="Agreement with the card", blocks=(_agreed(run),)),
             _told("files", "Files", card.files.items()),
         ),
     )
@@ -139,6 +137,26 @@ def _record(one: Parity) -> tuple[str, ...]:
         number(one.auroc, 4),
         number(one.probability_difference_max, 4),
         "yes" if one.holds else "no",
+    )
+
+
+def _made(run: Run) -> tuple[tuple[str, str], ...]:
+    """Tell how the bundle was made, which only its own run knows."""
+    if not run.own:
+        return ()
+    return (
+        ("recipe", f"{run.answers.recipe} {run.answers.version}"),
+        ("seed", str(run.answers.seed)),
+        ("split", run.answers.split_digest),
+    )
+
+
+def _agreed(run: Run) -> Block:
+    if run.own:
+        return _agreement(run)
+    return Paragraph(
+        text="The card tells of the bundle's own test set, the answers of other patients; the "
+        "sections on external validation compare both."
     )
 
 

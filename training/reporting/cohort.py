@@ -11,7 +11,7 @@ from training.partition import Part
 from training.patients import PatientCohort
 from training.reporting.answers import Run
 from training.reporting.page import Block, Flow, Paragraph, Section, Tabular
-from training.reporting.words import p_value, plural, share
+from training.reporting.words import listed, p_value, plural, share
 
 Groups = Mapping[str, Sequence[Described]]
 NO_TABLE = "Nothing is known of the cases but their images and labels."
@@ -22,7 +22,12 @@ def participants(run: Run) -> Section:
     return Section(
         anchor="participants",
         title="Participants",
-        blocks=(Paragraph(text=_source(run)), _parts(run), *_without_lesion(run)),
+        blocks=(
+            Paragraph(text=_source(run)),
+            _parts(run),
+            *_without_lesion(run),
+            *_withheld(run),
+        ),
         parts=(
             Section(anchor="flow", title="Flow", blocks=_flow(run)),
             Section(anchor="baseline", title="Characteristics", blocks=_baseline(run)),
@@ -38,6 +43,11 @@ def _source(run: Run) -> str:
             f"No patient: the cases are computer phantoms, drawn by the recipe {told.recipe} "
             f"{told.version} from seed {told.seed}, their labels from stated chances. Whatever "
             "follows tells whether the method works, and nothing of patients."
+        )
+    if not run.own:
+        return (
+            f"Patients of the cohort {told.cohort}, on whom the bundle is evaluated. {told.unseen} "
+            "Parts that the cohort was split into play no role here."
         )
     return (
         f"Patients of the cohort {told.cohort}, split once by patient; split {told.split_digest}."
@@ -60,7 +70,9 @@ def _parts(run: Run) -> Tabular:
             for part in run.tasks[0].tables
         ),
         note="Networks, cut-offs and the clinical model come from the part training; validation "
-        "chooses the epoch and calibrates; the other parts were looked at once.",
+        "chooses the epoch and calibrates; the other parts were looked at once."
+        if run.own
+        else "Patients whom the bundle gives a prediction of.",
     )
 
 
@@ -77,6 +89,21 @@ def _without_lesion(run: Run) -> tuple[Block, ...]:
             important=True,
         ),
     )
+
+
+def _withheld(run: Run) -> tuple[Block, ...]:
+    """Tell what the card made of the studies of an evaluation."""
+    lost = sum(len(names) for names in run.answers.withheld.values())
+    told = []
+    if lost:
+        told.append(
+            f"The card withholds the prediction of {plural(lost, 'patient')}, who stand in no "
+            "table that follows."
+        )
+    if run.answers.marked:
+        each = listed([f"{code} {count}" for code, count in run.answers.marked.items()])
+        told.append(f"Predictions that the card marks, by reason: {each}.")
+    return (Paragraph(text=" ".join(told), important=bool(lost)),) if told else ()
 
 
 def _flow(run: Run) -> tuple[Block, ...]:
@@ -131,7 +158,7 @@ def _missing(run: Run) -> tuple[Block, ...]:
 
 def _by_part(run: Run) -> Groups:
     """Return the cohort's members, or else the cases that the answers describe."""
-    if run.cohort is None:
+    if run.cohort is None or not run.own:
         return {part.value: cases for part, cases in run.traits.items()}
     found = {part.value: run.cohort.of(part) for part in Part}
     return {part: members for part, members in found.items() if members}

@@ -24,7 +24,7 @@ from training.reporting.answers import FUSION, TaskRun
 from training.statistics.analysis import Questions, Told, analyse, attempt
 from training.statistics.bootstrap import Resampling, Sample
 from training.statistics.table import Table
-from training.statistics.values import Floats
+from training.statistics.values import Floats, UnusableScores
 
 BAYES = "bayes"
 THRESHOLDS = tuple(round(0.02 * step, 2) for step in range(1, 31))
@@ -75,8 +75,10 @@ class Judged:
 
 def judge(run: TaskRun, part: Part, asked: Asked) -> Judged:
     """Answer all that the part's table can be asked."""
-    table, validation = run.tables[part], run.tables[Part.VALIDATION]
-    choices = calibrators(table, validation, seed=asked.resampling.seed)
+    table = run.tables[part]
+    choices = {}
+    if Part.VALIDATION in run.tables:
+        choices = calibrators(table, run.tables[Part.VALIDATION], seed=asked.resampling.seed)
     for known in (FUSION, BAYES):
         choices.pop(known, None)
     probabilities = {
@@ -86,7 +88,9 @@ def judge(run: TaskRun, part: Part, asked: Asked) -> Judged:
     if BAYES in table.models:
         # The chances that labels were drawn with: there is nothing to calibrate.
         probabilities[BAYES] = expit(table.models[BAYES])
-    cutoffs = youden_cutoffs(table, run.tables[Part.TRAINING])
+    cutoffs = {}
+    if Part.TRAINING in run.tables:
+        cutoffs = youden_cutoffs(table, run.tables[Part.TRAINING])
     cutoffs[FUSION] = run.cutoff_margin
     categories = tuple(asked.categories) or (run.task.cutoff,)
     told = analyse(
@@ -117,6 +121,8 @@ def judge(run: TaskRun, part: Part, asked: Asked) -> Judged:
 
 def _sets(run: TaskRun, table: Table, coverage: float) -> Told:
     """Judge the card's sets of answers; where it has none, such as validation gives."""
+    if run.task.answers is None and Part.VALIDATION not in run.tables:
+        raise UnusableScores("the card has none")
     if run.task.answers is None:
         return conformal_sets(table, run.tables[Part.VALIDATION], FUSION, coverage)
     served = Conformal(**vars(run.task.answers))

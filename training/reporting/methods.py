@@ -47,7 +47,7 @@ def methods(run: Run, asked: Asked) -> Section:
             Section(
                 anchor="methods-model",
                 title="Networks and training",
-                blocks=(Paragraph(text=_networks(run)), Paragraph(text=_apart())),
+                blocks=(Paragraph(text=_networks(run)), Paragraph(text=_apart(run))),
             ),
             Section(
                 anchor="methods-statistics",
@@ -69,6 +69,12 @@ def methods(run: Run, asked: Asked) -> Section:
 
 
 def _networks(run: Run) -> str:
+    if not run.own:
+        return (
+            f"{run.bundle.card.architecture}. The bundle was taken as it is: its networks, "
+            "calibration and cut-offs came from other patients or from phantoms, see the model "
+            "card, and each case was read, judged and answered by the code that serves."
+        )
     return (
         f"{run.bundle.card.architecture}. The recipe {run.answers.recipe} "
         f"{run.answers.version} holds every number that decides the weights, seed "
@@ -77,7 +83,9 @@ def _networks(run: Run) -> str:
     )
 
 
-def _apart() -> str:
+def _apart(run: Run) -> str:
+    if not run.own:
+        return f"Nothing was chosen by what these patients say. {run.answers.unseen}".strip()
     return (
         "Each task has networks of its own. A patient lies in one part alone, the same for all "
         "tasks. Cut-offs are the greatest Youden index in training; calibration and sets of "

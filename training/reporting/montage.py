@@ -64,7 +64,7 @@ def montage(run: TaskRun, bundle: Bundle) -> tuple[Block, ...]:
             "tells where the network looked, not why."
         )
     table = Tabular(
-        caption="Cases of the test part that fusion told best and worst, of each class.",
+        caption=f"Cases of the {run.part} part that fusion told best and worst, of each class.",
         heads=("case", "truth and answer", "probability", "pictures"),
         rows=tuple(rows),
         note=note,

@@ -9,6 +9,7 @@ from training.reporting.answers import FUSION, Run, TaskRun
 from training.reporting.card import model_card
 from training.reporting.checklists import checklists
 from training.reporting.cohort import participants
+from training.reporting.compared import against_card, by_centre
 from training.reporting.judged import BAYES, Asked, Judged, judge
 from training.reporting.methods import methods
 from training.reporting.montage import montage
@@ -53,10 +54,10 @@ def steps(run: Run) -> int:
 
 def _judged(one: TaskRun, asked: Asked) -> dict[Part, Judged]:
     try:
-        found = {Part.TEST: judge(one, Part.TEST, asked)}
+        found = {one.part: judge(one, one.part, asked)}
     except UnusableScores as refusal:
         raise UnusableScores(f"{one.task.name} cannot be judged: {refusal}") from refusal
-    if Part.EXTERNAL in one.tables:
+    if Part.EXTERNAL in one.tables and one.part is not Part.EXTERNAL:
         with contextlib.suppress(UnusableScores):  # the section says that there are too few
             found[Part.EXTERNAL] = judge(one, Part.EXTERNAL, asked)
     return found
@@ -77,7 +78,14 @@ def _summary(run: Run, judged: Sequence[dict[Part, Judged]]) -> tuple[Block, ...
         heads=tuple(heads),
         rows=tuple(rows),
     )
-    return Paragraph(text=run.bundle.card.intended_use, important=True), table
+    lead = Paragraph(text=run.bundle.card.intended_use, important=True)
+    if run.own:
+        return lead, table
+    told = (
+        f"The bundle was evaluated on the cohort {run.answers.cohort}: its cut-offs and its "
+        f"calibration stand as they are, nothing was fitted. {run.answers.unseen}"
+    )
+    return lead, Paragraph(text=told), table
 
 
 def _each(judged: Sequence[dict[Part, Judged]]) -> list[Judged]:
@@ -106,8 +114,8 @@ def _known(judged: Judged) -> str:
 
 
 def _task(run: Run, anchor: str, judged: dict[Part, Judged]) -> Section:
-    test = judged[Part.TEST]
-    one = test.run
+    one = next(iter(judged.values())).run
+    test = judged[one.part]
 
     def part(name: str, title: str, *blocks: Block) -> Section:
         return Section(anchor=f"{anchor}-{name}", title=title, blocks=blocks)
@@ -134,7 +142,7 @@ def _task(run: Run, anchor: str, judged: dict[Part, Judged]) -> Section:
             part("nri", "Reclassification", *_reclassification(test)),
             part("sets", "Uncertainty of one case", tables.conformal(test)),
             part("subgroups", "Subgroups", *_subgroups(test)),
-            part("external", "External validation", *_external(judged)),
+            part("external", "External validation", *_external(run, judged)),
             part("readers", "Readers", *_readers(test)),
             part("features", "Texture features", *_features(test)),
             part("epochs", "Learning curves", *_epochs(run, one.task.name)),
@@ -177,8 +185,10 @@ def _subgroups(judged: Judged) -> tuple[Block, ...]:
     return charts.forest(judged), tables.subgroups(judged)
 
 
-def _external(judged: dict[Part, Judged]) -> tuple[Block, ...]:
+def _external(run: Run, judged: dict[Part, Judged]) -> tuple[Block, ...]:
     found = judged.get(Part.EXTERNAL)
+    if found is not None and not run.own:
+        return against_card(run.bundle.card, found), by_centre(found)
     if found is None and Part.EXTERNAL in judged[Part.TEST].run.tables:
         table = judged[Part.TEST].run.tables[Part.EXTERNAL]
         told = f"{len(table.labels)} cases, {table.labels.sum()} of them positive, are too few."

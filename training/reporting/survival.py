@@ -7,14 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.partition import Part
 from training.reporting.answers import FUSION, Run
 from training.reporting.figures import INK, drawn
 from training.reporting.page import Block, Pair, Paragraph, Picture, Tabular
 from training.reporting.words import UNKNOWN, interval, listed, number, p_value, plural, short_name
 from training.statistics.outcome import survival
 from training.statistics.survival import FollowUp, kaplan_meier
-from training.statistics.table import Table, Words
+from training.statistics.table import Words
 from training.statistics.values import Labels, UnusableScores
 
 COLORS = ("#0b4f8a", "#d55e00", "#00806a", "#7a5195", "#555555")
@@ -22,8 +21,8 @@ LOW = "low"
 
 
 def survival_blocks(run: Run, times: Sequence[float]) -> tuple[Block, ...]:
-    """Tell who lived how long in the test part, or in one line why that is not told."""
-    table = run.tasks[0].tables[Part.TEST]
+    """Tell who lived how long in the part that is judged, or in one line why that is not told."""
+    table = run.tasks[0].tables[run.part]
     if table.times is None or table.events is None:
         return (Paragraph(text="No follow-up stands in the answers, so survival is not told."),)
     try:
@@ -33,20 +32,21 @@ def survival_blocks(run: Run, times: Sequence[float]) -> tuple[Block, ...]:
         return (Paragraph(text=f"Survival is not told: {refusal}."),)
     risk: Words = np.where(high, "high", LOW)
     follow_up = FollowUp(times=table.times, events=table.events)
-    blocks: list[Block] = [_rule(run), _figure(follow_up, risk, "risk group", times)]
-    blocks.append(_table("risk group", told, times))
-    blocks += _by_treatment(table, follow_up, risk, told, times)
+    title = f"risk group, {run.part} part"
+    blocks: list[Block] = [_rule(run), _figure(follow_up, risk, title, times)]
+    blocks.append(_table(title, told, times))
+    blocks += _by_treatment(run, follow_up, risk, told, times)
     blocks.append(_concordance(run.tasks[0].task.meaning, told))
     return tuple(blocks)
 
 
 def _high(run: Run) -> Labels:
     """Return who is above the cut-off of any task; the tables must be of the same cases."""
-    tables = [one.tables[Part.TEST] for one in run.tasks]
+    tables = [one.tables[run.part] for one in run.tasks]
     if any(not np.array_equal(one.cases, tables[0].cases) for one in tables):
         raise UnusableScores("the tasks' tables are not of the same cases in the same order")
     above: Labels = np.any(
-        [one.tables[Part.TEST].models[FUSION] > one.cutoff_margin for one in run.tasks], axis=0
+        [one.tables[run.part].models[FUSION] > one.cutoff_margin for one in run.tasks], axis=0
     )
     return above
 
@@ -59,14 +59,15 @@ def _rule(run: Run) -> Paragraph:
 
 
 def _by_treatment(
-    table: Table, follow_up: FollowUp, risk: Words, told: Mapping[str, Any], times: Sequence[float]
+    run: Run, follow_up: FollowUp, risk: Words, told: Mapping[str, Any], times: Sequence[float]
 ) -> list[Block]:
+    table = run.tasks[0].tables[run.part]
     if table.treatment is None:
         return [Paragraph(text="Treatments are not known, so they are not compared.")]
     pictures, compared = [], []
     for group, found in told["by_treatment"].items():
         some = (table.treatment != "") & (risk == group)
-        title = f"treatment of the {group}-risk group"
+        title = f"treatment of the {group}-risk group, {run.part} part"
         pictures.append(_figure(follow_up.of(some), table.treatment[some], title, times))
         compared.append(_table(title, found, times))
     interaction = told["interaction"]
@@ -101,7 +102,7 @@ def _figure(follow_up: FollowUp, groups: Words, title: str, times: Sequence[floa
     return drawn(
         paint,
         alt=f"Kaplan-Meier curves by {title}. {listed(found)}.",
-        caption=f"Kaplan-Meier by {title}, test part, with 95 % intervals (log-log); strokes are "
+        caption=f"Kaplan-Meier by {title}, with 95 % intervals (log-log); strokes are "
         "cases that were not watched longer. Below, how many were still watched.",
         size=(4.8, 3.9),
     )
@@ -152,7 +153,7 @@ def _table(title: str, told: Mapping[str, Any], times: Sequence[float]) -> Tabul
         )
     reason = f" Not all is told: {told['reason']}." if "reason" in told else ""
     return Tabular(
-        caption=f"Survival by {title}, test part. Log-rank p {p_value(told.get('log_rank_p'))}.",
+        caption=f"Survival by {title}. Log-rank p {p_value(told.get('log_rank_p'))}.",
         heads=(
             "group",
             "events",

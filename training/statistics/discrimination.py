@@ -106,6 +106,17 @@ def auroc_difference_unpaired(
     return _difference(one - two, one_variance + two_variance)
 
 
+def auroc_difference_reported(first: tuple[Labels, Floats], reported: Interval) -> Difference:
+    """First minus an AUROC of other cases that is known by ``auroc_interval`` alone.
+
+    The standard error is read off the longer half of that interval: the other may have been cut
+    off at 0 or 1.
+    """
+    value, variance = _with_variance(*first, None)
+    reach = max(reported.high - reported.value, reported.value - reported.low)
+    return _difference(value - reported.value, variance + (reach / REACH) ** 2)
+
+
 def auroc_heterogeneity_p(samples: Sequence[tuple[Labels, Floats, Patients | None]]) -> float:
     """P of Cochran's Q that the AUROCs of samples without common patients are all equal.
 
