@@ -1,13 +1,18 @@
 """Reads what one peer sends in large pieces, and in time."""
 
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import suppress
+from ssl import SSLSocket
 from time import monotonic
 
 PIECE_BYTES = 256 * 1024
 SILENT = "was silent, or did not end its PDU in time"
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+TIMEVAL = struct.Struct("ll")  # seconds and microseconds
+LEAST_US = 1
+"""Nothing at all would mean for ever."""
 
 
 class Gone(Exception):
@@ -33,7 +38,7 @@ class Inbox:
         self._timeout_s = timeout_s
         self._until = monotonic() + timeout_s
         self._start = self._end = 0
-        connection.settimeout(timeout_s)
+        wait_at_most(connection, timeout_s)
 
     def begin(self) -> None:
         """Begin to read something that has to be whole in time."""
@@ -69,7 +74,7 @@ class Inbox:
             self._start, self._end = 0, len(rest)
         try:
             count = self._connection.recv_into(self._view[self._end :])
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             raise Late(SILENT) from None
         except OSError as error:
             raise Gone from error
@@ -85,3 +90,20 @@ class Inbox:
         if QUICKACK is not None:
             with suppress(OSError):
                 self._connection.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
+
+
+def wait_at_most(connection: socket.socket, seconds: float) -> None:
+    """Bound every wait for the peer, in either direction.
+
+    Where the kernel can keep the time (TLS wants it of Python), a receive is one system call, not
+    two, and gives the interpreter away once: BlockingIOError then says what TimeoutError says else.
+    """
+    if isinstance(connection, SSLSocket):
+        connection.settimeout(seconds)
+        return
+    whole = int(seconds)
+    microseconds = int((seconds - whole) * 1e6)
+    bound = TIMEVAL.pack(whole, microseconds if whole else max(microseconds, LEAST_US))
+    for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        connection.setsockopt(socket.SOL_SOCKET, direction, bound)
+    connection.settimeout(None)

@@ -123,9 +123,10 @@ class LeanAssociation:
         self._asked = asked
         self._policy = policy
         self._desk = desk
-        self._acceptance, self._contexts = opening.acceptance(
-            asked, supported, policy.max_pdu_bytes
-        )
+        self._acceptance, accepted = opening.acceptance(asked, supported, policy.max_pdu_bytes)
+        self._transfer_syntaxes = {
+            context_id: str(context.transfer_syntax[0]) for context_id, context in accepted.items()
+        }
         self._longest_answer = opening.longest_answer(asked)
         self._stopping = Event()
         self._left = 0
@@ -198,7 +199,7 @@ class LeanAssociation:
             delivery = Delivery(
                 sop_class_uid=request.sop_class_uid,
                 sop_instance_uid=request.sop_instance_uid,
-                transfer_syntax_uid=str(self._contexts[context_id].transfer_syntax[0]),
+                transfer_syntax_uid=self._transfer_syntaxes[context_id],
                 data_set=data_set,
                 is_too_long=size > self._policy.max_instance_bytes,
             )
@@ -247,7 +248,7 @@ class LeanAssociation:
                 return pieces, size
 
     def _same_context(self, fragment: _Fragment, context_id: int | None) -> int:
-        if fragment.context_id not in self._contexts:
+        if fragment.context_id not in self._transfer_syntaxes:
             raise Malformed("used a presentation context that was not accepted")
         if context_id not in {None, fragment.context_id}:
             raise Malformed("changed the presentation context within a message")

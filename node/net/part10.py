@@ -1,6 +1,7 @@
 """Puts the DICOM file format (PS3.10 7.1) around a data set as it came."""
 
 import struct
+from functools import lru_cache
 
 from node.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -12,18 +13,23 @@ def part10(
 
     It may come in pieces.
     """
-    meta = b"".join(
-        (
-            _element(0x0001, b"OB", b"\x00\x01"),
-            _element(0x0002, b"UI", _uid(sop_class_uid)),
-            _element(0x0003, b"UI", _uid(sop_instance_uid)),
-            _element(0x0010, b"UI", _uid(transfer_syntax_uid)),
-            _element(0x0012, b"UI", _uid(IMPLEMENTATION_CLASS_UID)),
-            _element(0x0013, b"SH", _padded(IMPLEMENTATION_VERSION_NAME, b" ")),
-        )
+    before, after = _around(sop_class_uid, transfer_syntax_uid)
+    instance = _element(0x0003, b"UI", _uid(sop_instance_uid))
+    size = len(before) + len(instance) + len(after)
+    group_length = _element(0x0000, b"UL", struct.pack("<I", size))
+    return b"".join((bytes(128), b"DICM", group_length, before, instance, after, *data_set))
+
+
+@lru_cache(maxsize=256)
+def _around(sop_class_uid: str, transfer_syntax_uid: str) -> tuple[bytes, bytes]:
+    """Return what stands before and after the SOP Instance UID: the same for a whole series."""
+    before = (_element(0x0001, b"OB", b"\x00\x01"), _element(0x0002, b"UI", _uid(sop_class_uid)))
+    after = (
+        _element(0x0010, b"UI", _uid(transfer_syntax_uid)),
+        _element(0x0012, b"UI", _uid(IMPLEMENTATION_CLASS_UID)),
+        _element(0x0013, b"SH", _padded(IMPLEMENTATION_VERSION_NAME, b" ")),
     )
-    group_length = _element(0x0000, b"UL", struct.pack("<I", len(meta)))
-    return b"".join((bytes(128), b"DICM", group_length, meta, *data_set))
+    return b"".join(before), b"".join(after)
 
 
 def _element(element: int, vr: bytes, value: bytes) -> bytes:
