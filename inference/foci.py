@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from inference import itk
 from inference.geometry import Grid
 from inference.resample import Box, bounding_box, crop, region_onto
 from inference.thorax import Thorax
 from inference.volume import Mask, Region, Volume, Voxels
+from inference.watershed import Labels, watershed
 
 Index: TypeAlias = tuple[int, int, int]
-Labels: TypeAlias = NDArray[np.int64]
 
 REACH_MM = 40.0
 """How far beyond the cavity a focus that begins in it is followed."""
@@ -202,19 +201,12 @@ def _scene(pet: Volume, thorax: Thorax) -> tuple[_Scene | None, Box | None]:
 def _basins(scene: _Scene, floor: float) -> tuple[Labels, list[_Basin]]:
     """Cut uptake above ``floor`` at its valleys, and place each part by the half of it that is hot.
 
-    The watershed runs on the logarithm, so that how deep a valley must be is a ratio. Values are
-    whole thousandths there: much faster, and finer than any noise.
+    All but the hottest ``BASINS_MOST`` parts come out as 0.
     """
-    logarithm = (-1000 * np.log(np.maximum(scene.suv, floor))).astype(np.int16)
-    flooded = itk.MorphologicalWatershed(
-        itk.GetImageFromArray(logarithm),
-        level=round(-1000 * float(np.log(SADDLE))),
-        markWatershedLine=False,
-        fullyConnected=False,
-    )
-    labels: Labels = itk.GetArrayFromImage(flooded).astype(np.int64)
-    labels[scene.suv < floor] = 0
-    labels[~np.isin(labels, _hottest(scene.suv, labels))] = 0
+    labels = watershed(scene.suv, floor=floor, saddle=SADDLE, reach=_reach(scene.grid))
+    kept = np.zeros(int(labels.max()) + 1, np.bool_)
+    kept[_hottest(scene.suv, labels)] = True
+    labels[~kept[labels]] = 0
     basins = []
     boxes: list[Any] = ndimage.find_objects(labels)
     for number, box in enumerate(boxes, start=1):
@@ -242,18 +234,24 @@ def _basins(scene: _Scene, floor: float) -> tuple[Labels, list[_Basin]]:
     return labels, basins
 
 
-def _hottest(suv: Voxels, labels: Labels) -> Labels:
+def _reach(grid: Grid) -> int:
+    """Return how many steps, each along one axis, a voxel in a gap can be from its lesion."""
+    return int(GAP_MM * np.sqrt(np.sum(1 / np.square(grid.spacing)))) + 1
+
+
+def _hottest(suv: Voxels, labels: Labels) -> NDArray[np.intp]:
     """Return the numbers of the basins that peak highest."""
     inside = labels > 0  # little of a chest is above the floor, nothing of a cold one
     peaks = np.zeros(int(labels.max()) + 1, suv.dtype)
     np.maximum.at(peaks, labels[inside], suv[inside])
-    numbers: Labels = np.flatnonzero(peaks)
-    hottest: Labels = numbers[np.argsort(peaks[numbers], kind="stable")[-BASINS_MOST:]]
+    numbers = np.flatnonzero(peaks)
+    hottest: NDArray[np.intp] = numbers[np.argsort(peaks[numbers], kind="stable")[-BASINS_MOST:]]
     return hottest
 
 
 def _place(scene: _Scene, part: _Part) -> tuple[Place, float]:
     """Tell where a set of voxels lies, and how much of its surroundings is lung."""
+    part = _tight(part)
     box = _widened(part.box, SHELL_MM, scene.grid)
     mask = np.zeros([b.stop - b.start for b in box], np.bool_)
     a, b, c = (
@@ -279,6 +277,16 @@ def _place(scene: _Scene, part: _Part) -> tuple[Place, float]:
     return place, contact
 
 
+def _tight(part: _Part) -> _Part:
+    """Return the same voxels on the smallest box that holds them."""
+    inner = bounding_box(part.mask)
+    assert inner is not None  # it holds the peak
+    a, b, c = (
+        slice(o.start + i.start, o.start + i.stop) for o, i in zip(part.box, inner, strict=True)
+    )
+    return _Part(mask=part.mask[inner], box=(a, b, c))
+
+
 def _grow(scene: _Scene, domain: Mask, position: Index, fraction: float) -> _Part:
     """Return what is joined to ``position`` in ``domain`` above the threshold, gaps filled."""
     z, y, x = (slice(i, i + 1) for i in position)
@@ -292,8 +300,7 @@ def _grow(scene: _Scene, domain: Mask, position: Index, fraction: float) -> _Par
     threshold = background + fraction * (peak - background)
     part = _joined(allowed & (suv >= threshold), at)
     gaps = _closed(part, scene.grid) & allowed & (suv >= GAP_FRACTION * threshold)
-    filled: Mask = ndimage.binary_fill_holes(part | gaps)
-    return _Part(mask=filled, box=box)
+    return _Part(mask=_filled(part | gaps), box=box)
 
 
 def _stands_out(scene: _Scene, part: _Part) -> bool:
@@ -327,6 +334,15 @@ def _closed(part: Mask, grid: Grid) -> Mask:
     a, b, c = (slice(n, -n) for n in steps)
     closed[inner] = eroded[a, b, c]
     return closed
+
+
+def _filled(part: Mask) -> Mask:
+    """Fill the holes of a part, within the box that holds it, where they all are."""
+    inner = bounding_box(part)
+    assert inner is not None  # it holds the peak
+    filled: Mask = part.copy()
+    filled[inner] = ndimage.binary_fill_holes(part[inner])
+    return filled
 
 
 def _joined(mask: Mask, at: tuple[Any, ...]) -> Mask:

@@ -71,7 +71,10 @@ def find_thorax(ct: Volume) -> Thorax:
         raise ValueError(f"a thorax is found in {Quantity.HU}, got {ct.quantity}")
     hu, grid = _coarse(ct)
     body = _body(hu)
-    lungs = _lungs(hu, body, grid)
+    lungs: Mask = np.zeros_like(body)
+    box = bounding_box(body)
+    if box is not None:
+        lungs[box] = _lungs(hu[box], body[box], crop(grid, box))
     if not lungs.any():
         return _unseen(body, grid)
     return _seen(hu, body, lungs, grid)
