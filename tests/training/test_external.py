@@ -6,6 +6,7 @@ The networks' margin is the greatest SUV that they see, less 8; strictly above i
 import csv
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -22,12 +23,6 @@ from training.__main__ import main
 from training.material import Origin
 from training.partition import Part, SplitPlan
 from training.scores import read
-from training.statistics.discrimination import (
-    auroc_difference_reported,
-    auroc_difference_unpaired,
-    auroc_interval,
-)
-from training.statistics.values import Interval
 
 pytestmark = pytest.mark.xdist_group("external")  # one worker makes the cohort, for all of these
 
@@ -186,6 +181,8 @@ def test_the_page_of_the_answers_tells_of_the_evaluation(answers, bundle, folder
     assert centres["north"]["AUROC"].startswith("0.800 (")
     (calls,) = found.tables("task-1-cutoff")
     assert calls["PET/CT fusion (the bundle)"]["TP"] == "3"
+    (items,) = found.tables("tripod")
+    assert items["4"]["answered in"].endswith("evaluation")
     (cases,) = found.tables("task-1-cases")
     assert set(cases) >= {"P-00", "P-01", "P-02", "P-03"}  # the positive ones, with eight others
     assert len(cases) == 12
@@ -331,6 +328,37 @@ def test_a_cohort_whose_predictions_are_all_withheld_is_refused(folder, tmp_path
     assert "predicts nothing of any patient: " in refused(capsys)
 
 
+def test_a_cohort_that_states_no_centres_says_so(tmp_path, bundle):
+    made = {name: (one, stage, "") for name, (one, stage, _) in everybody().items()}
+    cohort_of(tmp_path, made)
+
+    assert evaluated(tmp_path, bundle.folder, tmp_path / "out") == 0
+
+    told = (tmp_path / "out" / "evaluation.md").read_text()
+    assert told.count("The cohort states no centres.") == 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda table: table.unlink(), "there is no table of the evaluation"),
+        (
+            lambda table: table.write_text(table.read_text().replace("fusion", "pet")),
+            "an evaluation is of fusion alone; models are ['pet']",
+        ),
+    ],
+)
+def test_answers_of_an_evaluation_that_were_changed_are_refused(
+    answers, bundle, tmp_path, capsys, spoil, message
+):
+    shutil.copytree(answers, tmp_path / "answers")
+    spoil(tmp_path / "answers" / "occult_n2" / "external.csv")
+    asked = ["--answers", str(tmp_path / "answers"), "--out", str(tmp_path / "page.html")]
+
+    assert main(["report", str(bundle.folder), *asked, "--quiet"]) == 1
+    assert message in refused(capsys)
+
+
 def test_a_folder_is_never_written_over(folder, bundle, tmp_path, capsys):
     assert evaluated(folder, bundle.folder, tmp_path) == 1
     assert "is there already" in refused(capsys)
@@ -352,30 +380,3 @@ def test_the_marks_of_a_cohort_are_digests_of_cases_and_voxels(folder):
     assert set(marks) == {"test"}
     assert set(one.marks) < set(marks["test"])
     assert len(marks["test"]) == 2 * len(sealed.members)
-
-
-def test_the_difference_from_a_reported_auroc_is_that_of_its_scores():
-    """What a card holds of a test set is enough for DeLong's test against other cases."""
-    rng = np.random.default_rng(3)
-    labels = np.arange(80) < 30
-    ours, theirs = (rng.normal(size=80) + apart * labels for apart in (0.5, 1.0))
-
-    told = auroc_difference_reported((labels, ours), auroc_interval(labels, theirs))
-    full = auroc_difference_unpaired((labels, ours), (labels, theirs))
-
-    assert vars(told) == pytest.approx(vars(full))
-
-
-def test_a_reported_interval_that_was_cut_off_at_one_is_read_from_its_other_half():
-    """0.9, from 0.8 on: an error of 0.1 / 1.96 beside that of these cases."""
-    rng = np.random.default_rng(3)
-    labels = np.arange(80) < 30
-    scores = rng.normal(size=80) + labels
-    mine = auroc_interval(labels, scores)
-
-    told = auroc_difference_reported(
-        (labels, scores), Interval(value=0.9, low=0.8, high=0.9 + 0.05)
-    )
-
-    assert told.value == pytest.approx(mine.value - 0.9)
-    assert told.high - told.value == pytest.approx(math.hypot(mine.high - mine.value, 0.1))

@@ -144,6 +144,29 @@ def test_serving_gives_a_patient_of_the_test_the_score_of_the_table(made, folder
         assert served.cutoff == task.cutoff
 
 
+def test_a_bundle_refuses_its_own_patients_and_gives_its_test_the_same_scores(
+    made, folder, cohort, tmp_path, capsys
+):
+    """Evaluated as served; planes are kept in half precision, so margins differ a little."""
+    sealed = patients.load(cohort.cohort)
+    asked = ["evaluate", str(made.folder), "--cohort", str(cohort.cohort)]
+    asked += ["--cases", str(cohort.cases), "--processes", "1", "--replicates", "100", "--quiet"]
+
+    assert main([*asked, "--out", str(tmp_path / "all")]) == 1
+    assert "8 of 12 patients are of those that the bundle was fitted on" in capsys.readouterr().err
+    assert main([*asked, "--parts", "test", "--out", str(tmp_path / "test")]) == 0
+
+    told = scores.read(tmp_path / "test")
+    assert (told.bundle_digest, told.cohort_digest) == (made.digest, sealed.digest)
+    assert told.unseen.endswith("4 of its own test part.")
+    for task in made.tasks:
+        own = read(folder / "answers" / task.name / "test.csv")
+        again = read(tmp_path / "test" / task.name / "external.csv")
+        assert list(again.cases) == list(own.cases)
+        assert again.labels.tolist() == own.labels.tolist()
+        assert again.models["fusion"] == pytest.approx(own.models["fusion"], abs=0.05)
+
+
 def test_the_node_serves_the_bundle(made, cohort, tmp_path):
     """DICOM in, findings and objects out, by the command as it stands."""
     petct = case.read(cohort.cases / "phantom-9000007")

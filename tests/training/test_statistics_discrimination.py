@@ -1,5 +1,7 @@
 """AUROC, its tests and average precision, held against the literature and other programs."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from sklearn import metrics
 from training.statistics.discrimination import (
     auroc,
     auroc_difference,
+    auroc_difference_reported,
     auroc_difference_unpaired,
     auroc_heterogeneity_p,
     auroc_interval,
@@ -21,7 +24,7 @@ from training.statistics.discrimination import (
     average_precision,
     delong,
 )
-from training.statistics.values import UnusableScores
+from training.statistics.values import Interval, UnusableScores
 
 OVARIAN = """
 3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0
@@ -283,3 +286,30 @@ def test_an_area_without_variance_cannot_be_weighed():
 
     with pytest.raises(UnusableScores, match="weighed"):
         auroc_heterogeneity_p([sample, sample])
+
+
+def test_the_difference_from_a_reported_auroc_is_that_of_its_scores():
+    """What a card holds of a test set is enough for DeLong's test against other cases."""
+    rng = np.random.default_rng(3)
+    labels = np.arange(80) < 30
+    ours, theirs = (rng.normal(size=80) + apart * labels for apart in (0.5, 1.0))
+
+    told = auroc_difference_reported((labels, ours), auroc_interval(labels, theirs))
+    full = auroc_difference_unpaired((labels, ours), (labels, theirs))
+
+    assert vars(told) == pytest.approx(vars(full))
+
+
+def test_a_reported_interval_that_was_cut_off_at_one_is_read_from_its_other_half():
+    """0.9, from 0.8 on: an error of 0.1 / 1.96 beside that of these cases."""
+    rng = np.random.default_rng(3)
+    labels = np.arange(80) < 30
+    scores = rng.normal(size=80) + labels
+    mine = auroc_interval(labels, scores)
+
+    told = auroc_difference_reported(
+        (labels, scores), Interval(value=0.9, low=0.8, high=0.9 + 0.05)
+    )
+
+    assert told.value == pytest.approx(mine.value - 0.9)
+    assert told.high - told.value == pytest.approx(math.hypot(mine.high - mine.value, 0.1))

@@ -21,6 +21,8 @@ class Item:
     says: str = ""
     phantoms: str = ""
     """What is said instead where the cases are phantoms."""
+    evaluated: str = ""
+    """What is said instead where a bundle is evaluated on patients of others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ def _section(one: Checklist, run: Run) -> Section:
 
 
 def _answer(item: Item, run: Run) -> Link:
-    says = item.phantoms if run.on_phantoms and item.phantoms else item.says
+    says = (run.on_phantoms and item.phantoms) or (not run.own and item.evaluated) or item.says
     anchors: list[str] = []
     for place in item.where:
         group, _, name = place.partition(":")

@@ -8,7 +8,7 @@ from scipy.stats import fisher_exact
 from inference.card import AtCutoff, Auroc, Card
 from training.reporting.answers import FUSION
 from training.reporting.judged import Judged
-from training.reporting.page import Tabular
+from training.reporting.page import Paragraph, Tabular
 from training.reporting.tables import RATES, of_cases
 from training.reporting.words import UNKNOWN, interval, number, p_value, share
 from training.statistics.analysis import attempt
@@ -99,12 +99,14 @@ def _sets(card: Card, judged: Judged) -> tuple[Row, ...]:
     )
 
 
-def by_centre(judged: Judged) -> Tabular:
+def by_centre(judged: Judged) -> Tabular | Paragraph:
     """Discrimination, calls and calibration of fusion in each centre."""
     found = judged.told.get("subgroups", {}).get(CENTRE)
+    if found is None:
+        return Paragraph(text="The cohort states no centres.")
     heads = ("centre", "positive", "AUROC", "sensitivity", "specificity", *_FIT_HEADS)
     rows = []
-    for name, part in ({} if found is None else found.parts).items():
+    for name, part in found.parts.items():
         rates = part.rates or {}
         rows.append(
             (
@@ -115,14 +117,14 @@ def by_centre(judged: Judged) -> Tabular:
                 *_fit(judged, name, enough=part.auroc is not None),
             )
         )
-    apart = None if found is None else found.heterogeneity_p
     return Tabular(
         caption=f"Fusion by centre in the {judged.part} part.",
         heads=heads,
         rows=tuple(rows),
-        note=f"p that the AUROCs are all equal (Cochran's Q): {p_value(apart)}. Slope, intercept "
-        f"and observed : expected are {UNKNOWN} where a centre has too few of a class, or its "
-        "classes are told apart without error. Patients of no stated centre are in none.",
+        note=f"p that the AUROCs are all equal (Cochran's Q): {p_value(found.heterogeneity_p)}. "
+        f"Slope, intercept and observed : expected are {UNKNOWN} where a centre has too few of a "
+        "class, or its classes are told apart without error. Patients of no stated centre are in "
+        "none.",
     )
 
 

@@ -93,8 +93,9 @@ def _task(run: Run, judged: Judged) -> list[str]:
         tables.calibration(judged),
         tables.conformal(judged),
     ]
+    blocks.append(by_centre(judged))
     if "subgroups" in judged.told:
-        blocks += [by_centre(judged), tables.subgroups(judged)]
+        blocks.append(tables.subgroups(judged))
     return [_block(one) for one in blocks if isinstance(one, Tabular | Paragraph)]
 
 
