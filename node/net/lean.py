@@ -16,14 +16,14 @@ from threading import Event
 from time import monotonic
 from typing import NamedTuple, Protocol
 
-from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 
 from node.config import Listener as Policy
-from node.net import command, opening, tls
+from node.net import command, tls
 from node.net.command import C_ECHO_RQ, Malformed, Request
 from node.net.deadline import ABORT_S, HEADER_BYTES
 from node.net.inbox import Gone, Inbox, Late
+from node.net.opening import Opening, Openings
 from node.net.peers import Caller, Refusal
 from node.net.session import COMMAND_BYTES, Session
 
@@ -94,17 +94,15 @@ class Lean:
         self, policy: Policy, supported: Sequence[PresentationContext], desk: Desk
     ) -> None:
         self._policy = policy
-        self._supported = supported
+        self._openings = Openings(supported, policy.max_pdu_bytes)
         self._desk = desk
 
     def association(self, connection: socket.socket, request: bytes) -> "LeanAssociation | None":
         """Return what serves this A-ASSOCIATE-RQ, or None where pynetdicom shall."""
-        asked = opening.for_storage(request, self._supported)
-        if asked is None:
+        opening = self._openings.of(request)
+        if opening is None:
             return None
-        return LeanAssociation(
-            connection, asked, policy=self._policy, supported=self._supported, desk=self._desk
-        )
+        return LeanAssociation(connection, opening, policy=self._policy, desk=self._desk)
 
 
 class LeanAssociation:
@@ -113,21 +111,15 @@ class LeanAssociation:
     def __init__(
         self,
         connection: socket.socket,
-        asked: A_ASSOCIATE,
+        opening: Opening,
         *,
         policy: Policy,
-        supported: Sequence[PresentationContext],
         desk: Desk,
     ) -> None:
         self._connection = connection
-        self._asked = asked
+        self._opening = opening
         self._policy = policy
         self._desk = desk
-        self._acceptance, accepted = opening.acceptance(asked, supported, policy.max_pdu_bytes)
-        self._transfer_syntaxes = {
-            context_id: str(context.transfer_syntax[0]) for context_id, context in accepted.items()
-        }
-        self._longest_answer = opening.longest_answer(asked)
         self._stopping = Event()
         self._left = 0
         self._message_until: float | None = None
@@ -156,7 +148,7 @@ class LeanAssociation:
     def _hold(self, session: Session, caller: Caller) -> None:
         how = "broken"
         try:
-            self._send(self._acceptance)
+            self._send(self._opening.acceptance)
             session.establish()
             self._desk.established(session, caller)
             how = self._converse(session)
@@ -199,7 +191,7 @@ class LeanAssociation:
             delivery = Delivery(
                 sop_class_uid=request.sop_class_uid,
                 sop_instance_uid=request.sop_instance_uid,
-                transfer_syntax_uid=self._transfer_syntaxes[context_id],
+                transfer_syntax_uid=self._opening.transfer_syntaxes[context_id],
                 data_set=data_set,
                 is_too_long=size > self._policy.max_instance_bytes,
             )
@@ -248,7 +240,7 @@ class LeanAssociation:
                 return pieces, size
 
     def _same_context(self, fragment: _Fragment, context_id: int | None) -> int:
-        if fragment.context_id not in self._transfer_syntaxes:
+        if fragment.context_id not in self._opening.transfer_syntaxes:
             raise Malformed("used a presentation context that was not accepted")
         if context_id not in {None, fragment.context_id}:
             raise Malformed("changed the presentation context within a message")
@@ -285,7 +277,7 @@ class LeanAssociation:
 
     def _answer(self, request: Request, context_id: int, status: int, comment: str) -> None:
         told = command.answer(request, status, comment)
-        most = self._longest_answer - FRAGMENT.size
+        most = self._opening.longest_answer - FRAGMENT.size
         size = most if 0 < most < len(told) else len(told)
         pdus = []
         for at in range(0, len(told), size):
@@ -332,8 +324,8 @@ class LeanAssociation:
         address, port = self._connection.getpeername()[:2]
         secured = self._connection if isinstance(self._connection, SSLSocket) else None
         caller = Caller(
-            calling_ae_title=str(self._asked.calling_ae_title).strip(),
-            called_ae_title=str(self._asked.called_ae_title).strip(),
+            calling_ae_title=self._opening.calling_ae_title,
+            called_ae_title=self._opening.called_ae_title,
             address=str(address),
             tls=secured is not None,
             certificate=None if secured is None else tls.shown(secured),

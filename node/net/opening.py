@@ -1,10 +1,14 @@
 """Reads the A-ASSOCIATE-RQ of a caller, and tells whether storage is all that is asked for."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
 from time import monotonic
 
+from pydicom.uid import UID
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
@@ -28,6 +32,58 @@ PLAIN = (
 )
 """Other items of user information ask for something that needs an answer (PS3.7 D.3.3)."""
 STORED = frozenset({syntaxes.VERIFICATION, *syntaxes.STORED})
+REMEMBERED = 32
+REMEMBERED_BYTES = 65536
+"""Nobody who sends longer requests fills the memory with them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opening:
+    """What a caller asks for who wants storage and verification alone, and what we answer."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    acceptance: bytes
+    """The A-ASSOCIATE-AC."""
+    transfer_syntaxes: Mapping[int, str]
+    """Of each presentation context that is accepted, by its identifier."""
+    longest_answer: int
+    """How long the peer lets our PDUs be; 0: as long as we like."""
+
+
+class Openings:
+    """Reads requests; the same one again, as a peer sends it every time, costs next to nothing.
+
+    A request of 128 presentation contexts, as DCMTK makes it, takes some ten milliseconds.
+    """
+
+    def __init__(self, supported: Sequence[PresentationContext], max_pdu_bytes: int) -> None:
+        self._supported = supported
+        self._others = {one.abstract_syntax for one in supported} - STORED
+        self._max_pdu_bytes = max_pdu_bytes
+        self._remembered = lru_cache(maxsize=REMEMBERED)(self._read)
+
+    def of(self, request: bytes) -> Opening | None:
+        """Return what is asked for where that is storage and verification alone, else None.
+
+        What we do not support at all is rejected by either side alike and changes nothing.
+        """
+        if len(request) > REMEMBERED_BYTES:
+            return self._read(request)
+        return self._remembered(request)
+
+    def _read(self, request: bytes) -> Opening | None:
+        asked = _for_storage(request, self._others)
+        if asked is None:
+            return None
+        accepted, transfer_syntaxes = _acceptance(asked, self._supported, self._max_pdu_bytes)
+        return Opening(
+            calling_ae_title=str(asked.calling_ae_title).strip(),
+            called_ae_title=str(asked.called_ae_title).strip(),
+            acceptance=accepted,
+            transfer_syntaxes=transfer_syntaxes,
+            longest_answer=_longest_answer(asked),
+        )
 
 
 def receive(connection: socket.socket, until: float) -> bytes:
@@ -47,11 +103,8 @@ def receive(connection: socket.socket, until: float) -> bytes:
     return bytes(request)
 
 
-def for_storage(request: bytes, supported: Sequence[PresentationContext]) -> A_ASSOCIATE | None:
-    """Return what is asked for where that is storage and verification alone, else None.
-
-    What we do not support at all is rejected by either side alike and changes nothing.
-    """
+def _for_storage(request: bytes, others: AbstractSet[UID | None]) -> A_ASSOCIATE | None:
+    """Return what is asked for where that is plain, and nothing of it among the others."""
     if not request or request[0] != A_ASSOCIATE_RQ_TYPE or len(request) < HEADER_BYTES:
         return None
     if len(request) != HEADER_BYTES + _length(request):
@@ -62,7 +115,6 @@ def for_storage(request: bytes, supported: Sequence[PresentationContext]) -> A_A
         asked = pdu.to_primitive()
     except Exception:  # noqa: BLE001  the peer chose what was raised; pynetdicom answers it
         return None
-    others = {one.abstract_syntax for one in supported} - STORED
     proposed = asked.presentation_context_definition_list
     is_plain = (
         pdu.protocol_version == PROTOCOL_VERSION
@@ -74,10 +126,10 @@ def for_storage(request: bytes, supported: Sequence[PresentationContext]) -> A_A
     return asked if is_plain else None
 
 
-def acceptance(
+def _acceptance(
     asked: A_ASSOCIATE, supported: Sequence[PresentationContext], max_pdu_bytes: int
-) -> tuple[bytes, dict[int, PresentationContext]]:
-    """Return the A-ASSOCIATE-AC, and the contexts that it accepts by their identifiers."""
+) -> tuple[bytes, dict[int, str]]:
+    """Return the A-ASSOCIATE-AC, and the transfer syntaxes of the contexts that it accepts."""
     results, _ = negotiate_as_acceptor(
         list(asked.presentation_context_definition_list), list(supported)
     )
@@ -96,12 +148,15 @@ def acceptance(
     accepted.user_information = [longest, implementation, version]
     pdu = A_ASSOCIATE_AC()
     pdu.from_primitive(accepted)
-    taken = {one.context_id: one for one in results if one.result == 0 and one.context_id}
+    taken = {
+        one.context_id: str(one.transfer_syntax[0])
+        for one in results
+        if one.result == 0 and one.context_id
+    }
     return pdu.encode(), taken
 
 
-def longest_answer(asked: A_ASSOCIATE) -> int:
-    """Return how long the peer lets our PDUs be; 0: as long as we like."""
+def _longest_answer(asked: A_ASSOCIATE) -> int:
     lengths = [
         item.maximum_length_received
         for item in asked.user_information
