@@ -33,20 +33,19 @@ def as_single_frames(
         image.FrameOfReferenceUID = grid.frame_of_reference_uid
         image.PositionReferenceIndicator = ""
         image.Rows, image.Columns = grid.shape[1:]
-        image.ImagePositionPatient = [_decimal(value) for value in plane.position]
-        image.ImageOrientationPatient = [_decimal(v) for v in (*direction[2], *direction[1])]
-        image.PixelSpacing = [_decimal(grid.spacing[1]), _decimal(grid.spacing[2])]
-        image.SliceThickness = _decimal(grid.spacing[0])
-        image.SpacingBetweenSlices = _decimal(grid.spacing[0])
+        image.ImagePositionPatient = [decimal(value) for value in plane.position]
+        image.ImageOrientationPatient = [decimal(v) for v in (*direction[2], *direction[1])]
+        image.PixelSpacing = [decimal(grid.spacing[1]), decimal(grid.spacing[2])]
+        image.SliceThickness = decimal(grid.spacing[0])
+        image.SpacingBetweenSlices = decimal(grid.spacing[0])
         images.append(image)
     return images
 
 
 def name_true_sources(dataset: Dataset, planes: Sequence[Plane]) -> None:
     """Replace the placeholder of every plane by its instance and, if it has one, its frame."""
+    name_instances(dataset, planes)
     by_placeholder = {_placeholder(plane): plane for plane in planes}
-    dataset.SourceImageSequence = _referenced_instances(planes)
-    dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence = _referenced_instances(planes)
     for frame in dataset.PerFrameFunctionalGroupsSequence:
         for derivation in frame.DerivationImageSequence:
             for item in derivation.SourceImageSequence:
@@ -59,11 +58,22 @@ def name_true_sources(dataset: Dataset, planes: Sequence[Plane]) -> None:
                     item.ReferencedFrameNumber = plane.frame
 
 
+def name_instances(dataset: Dataset, planes: Sequence[Plane]) -> None:
+    """Say of which instances the whole was made, whatever its frames say."""
+    dataset.SourceImageSequence = _referenced_instances(planes)
+    dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence = _referenced_instances(planes)
+
+
 def set_dimension_organization(dataset: Dataset, uid: str) -> None:
     """Replace highdicom's random Dimension Organization UID, so that equal runs stay equal."""
     dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid
     for index in dataset.DimensionIndexSequence:
         index.DimensionOrganizationUID = uid
+
+
+def decimal(value: float) -> str:
+    """Return a decimal string of at most 16 characters (PS3.5 6.2, VR DS)."""
+    return format_number_as_ds(float(value))
 
 
 def _single_frame_class(modality: str) -> UID:
@@ -72,11 +82,6 @@ def _single_frame_class(modality: str) -> UID:
 
 def _placeholder(plane: Plane) -> str:
     return derived_uid("plane", plane.sop_instance_uid, str(plane.frame))
-
-
-def _decimal(value: float) -> str:
-    """Return a decimal string of at most 16 characters (PS3.5 6.2, VR DS)."""
-    return format_number_as_ds(float(value))
 
 
 def _referenced_instances(planes: Sequence[Plane]) -> list[Dataset]:

@@ -14,8 +14,6 @@ from highdicom.pm import ParametricMap, RealWorldValueMapping
 from highdicom.sr import CodeContentItem, CodedConcept, TextContentItem, UIDRefContentItem
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -23,7 +21,13 @@ from inference.findings import Saliency
 from inference.geometry import Grid
 from inference.volume import Voxels
 from node.dicom import codes as ours
-from node.dicom.derived import as_single_frames, name_true_sources, set_dimension_organization
+from node.dicom.derived import (
+    as_single_frames,
+    decimal,
+    name_instances,
+    set_dimension_organization,
+)
+from node.dicom.frame_groups import per_frame
 from node.dicom.provenance import RESEARCH_USE, Provenance, algorithm_template, finish
 from node.dicom.series import ImageSeries, Plane
 from node.instance import ResultKind, ResultObject
@@ -67,8 +71,8 @@ def saliency_maps(
         last = first + len(voxels)
         if (first, last) not in frames:
             planes = series.planes[first:last]
-            images = as_single_frames(planes, grid, series, subject)
-            frames[first, last] = _Frames.of(images, planes, provenance)
+            (image,) = as_single_frames(planes[:1], grid, series, subject)
+            frames[first, last] = _Frames.of(image, planes, provenance)
         dataset = frames[first, last].with_head(saliency.task, number, provenance)
         tail = (frames[first, last].encoded, *_pixels(voxels))
         made = finish(
@@ -82,7 +86,7 @@ def saliency_maps(
 class _Frames:
     """What the maps of all tasks have in common: the planes, and what is said of each of them.
 
-    To say it, and to encode it, takes highdicom and pydicom longer than all else of a map.
+    To say it once is enough: it takes longer than all else of a map.
     """
 
     head: Dataset
@@ -90,15 +94,17 @@ class _Frames:
     """The Per-frame Functional Groups Sequence."""
 
     @staticmethod
-    def of(images: Sequence[Dataset], planes: Sequence[Plane], provenance: Provenance) -> "_Frames":
-        """Have highdicom say it, with numbers and names that each map replaces by its own."""
+    def of(image: Dataset, planes: Sequence[Plane], provenance: Provenance) -> "_Frames":
+        """Have highdicom say it of the first, ``image``: frames differ in their plane alone.
+
+        Numbers and names are such that each map replaces them by its own.
+        """
         device = provenance.equipment
-        rows, columns = images[0].Rows, images[0].Columns
-        for image in images:  # highdicom copies pixels several times: let there be one each
-            image.Rows = image.Columns = 1
+        rows, columns = image.Rows, image.Columns
+        image.Rows = image.Columns = 1  # nor are the pixels highdicom's matter
         dataset = ParametricMap(
-            source_images=images,
-            pixel_array=np.zeros((len(planes), 1, 1), np.float32),
+            source_images=[image],
+            pixel_array=np.zeros((1, 1, 1), np.float32),
             series_instance_uid=provenance.uid("series PM"),
             series_number=SERIES_NUMBER,
             sop_instance_uid=provenance.uid("instance PM"),
@@ -121,8 +127,10 @@ class _Frames:
             specific_character_set="ISO_IR 192",
         )
         dataset.Rows, dataset.Columns = rows, columns
-        _put_in_order_of_planes(dataset)
-        name_true_sources(dataset, planes)
+        dataset.NumberOfFrames = len(planes)
+        if _are_evenly_spaced(planes, image.ImageOrientationPatient):
+            dataset.DimensionOrganizationType = "3D"
+        name_instances(dataset, planes)
         dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_anatomy()]
         dataset.BodyPartExamined = "CHEST"  # not paired, so that no Laterality is due (C.7.3.1)
         dataset.DerivationDescription = METHOD
@@ -130,9 +138,10 @@ class _Frames:
             f"{RESEARCH_USE}. It shows where a network looked, not what is there."
         )
         dataset.CodingSchemeIdentificationSequence = list[Dataset](ours.coding_schemes())
-        frames = dataset.PerFrameFunctionalGroupsSequence
+        # dcmqi and cornerstone lay frames on the planes in the order of the file, which is theirs.
+        frames = per_frame(dataset.PerFrameFunctionalGroupsSequence[0], planes)
         del dataset.PerFrameFunctionalGroupsSequence, dataset.FloatPixelData
-        return _Frames(head=dataset, encoded=_encoded(PerFrameFunctionalGroupsSequence=frames))
+        return _Frames(head=dataset, encoded=frames)
 
     def with_head(self, task: str, number: int, provenance: Provenance) -> Dataset:
         """Return a map of one task, ``number`` (from 1) among the tasks, without its frames."""
@@ -196,26 +205,11 @@ def _on_planes(saliency: Saliency, grid: Grid) -> tuple[int, Voxels]:
     return first, voxels
 
 
-def _put_in_order_of_planes(dataset: ParametricMap) -> None:
-    """Let frames follow the normal, since highdicom's run against it.
-
-    dcmqi and cornerstone lay them on the planes in the order of the file.
-    """
-    frames = dataset.PerFrameFunctionalGroupsSequence[::-1]
-    for number, frame in enumerate(frames, 1):
-        frame.FrameContentSequence[0].DimensionIndexValues = [number]
-    dataset.PerFrameFunctionalGroupsSequence = frames
-
-
-def _encoded(**elements: object) -> bytes:
-    """Return elements as the file holds them, in Explicit VR Little Endian."""
-    dataset = Dataset()
-    for keyword, value in elements.items():
-        setattr(dataset, keyword, value)
-    buffer = DicomBytesIO()
-    buffer.is_little_endian, buffer.is_implicit_VR = True, False
-    write_dataset(buffer, dataset, "ISO_IR 192")
-    return buffer.getvalue()
+def _are_evenly_spaced(planes: Sequence[Plane], orientation: Sequence[float]) -> bool:
+    """Tell, as highdicom would, whether several planes make a volume (PS3.3 C.7.6.17.3)."""
+    places = [[float(decimal(value)) for value in plane.position] for plane in planes]
+    spacing_mm, _ = hd.spatial.get_volume_positions(places, orientation)
+    return len(planes) > 1 and spacing_mm is not None and spacing_mm > 0
 
 
 def _pixels(voxels: Voxels) -> tuple[bytes, memoryview]:

@@ -64,7 +64,8 @@ def set_picture(dataset: Dataset, pixels: Pixels) -> None:
 
 def set_sources(dataset: Dataset, shown: Sequence[Plane], *, derivation: str) -> None:
     """Say which images are shown, and what became of them (C.7.6.1, General Image)."""
-    dataset.SourceImageSequence = [_cited(plane) for plane in shown]
+    purpose = CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
+    dataset.SourceImageSequence = [_cited(plane, purpose) for plane in shown]
     dataset.DerivationDescription = derivation
 
 
@@ -73,13 +74,11 @@ def save_png(instance: Path, png: Path) -> None:
     Image.fromarray(dcmread(instance).pixel_array).save(png)
 
 
-def _cited(plane: Plane) -> Dataset:
+def _cited(plane: Plane, purpose: CodedConcept) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID = plane.sop_class_uid
     item.ReferencedSOPInstanceUID = plane.sop_instance_uid
     if plane.frame is not None:
         item.ReferencedFrameNumber = plane.frame
-    item.PurposeOfReferenceCodeSequence = [
-        CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
-    ]
+    item.PurposeOfReferenceCodeSequence = [purpose]
     return item
