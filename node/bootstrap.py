@@ -41,6 +41,7 @@ from node.net.find import StudyCounts, count_instances
 from node.net.scp import Listener
 from node.presence import BEAT_S, Presence
 from node.reception import Reception
+from node.rehearsal import rehearse
 from node.retention import Retention, Rules
 from node.stop import Stop
 from node.store import PART_AGE_S, Quota, Store
@@ -340,7 +341,9 @@ def _work_until(
     settings: Settings, is_over: Callable[[], bool], name: str, duty: Duty | None = None
 ) -> None:
     with record_of(settings) as record:
-        _work(build_worker(settings, name=name, record=record), settings, is_over, duty)
+        worker = build_worker(settings, name=name, record=record)
+        rehearse(worker.recipe, when=now(), clock=time.perf_counter)
+        _work(worker, settings, is_over, duty)
 
 
 def _work(
