@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -102,26 +103,22 @@ def evaluate_patients(asked: Evaluation, out: Path, *, processes: int, track: Tr
 def _served(
     members: Sequence[Member], asked: Evaluation, processes: int, track: Track
 ) -> tuple[_Asked, ...]:
-    asking = Asking(bundle=asked.bundle, rules=asked.rules)
+    ask = partial(serve, asking=Asking(bundle=asked.bundle, rules=asked.rules))
     given = [
-        (Patient(folder=asked.patients.cases / one.patient, digest=one.case_digest), asking)
+        Patient(folder=asked.patients.cases / one.patient, digest=one.case_digest)
         for one in members
     ]
-    absent = [patient.folder for patient, _ in given if not patient.folder.is_dir()]
+    absent = [patient.folder for patient in given if not patient.folder.is_dir()]
     if absent:
         raise CohortUnusable(f"{absent[0]}: the case of a member of the cohort is not there")
     found = []
     with track.stage("asking the bundle", len(given)) as advance:
-        for one in spread(_one, given, processes, chunk=1):
+        for one in spread(ask, given, processes, chunk=1):
             found.append(one)
             advance("")
     return tuple(
         _Asked(member=member, served=one) for member, one in zip(members, found, strict=True)
     )
-
-
-def _one(given: tuple[Patient, Asking]) -> Served:
-    return serve(*given)
 
 
 def _write_answers(
@@ -230,6 +227,7 @@ def _line(one: _Asked, tasks: Sequence[Task]) -> dict[str, object]:
         "centre": one.member.centre,
         "part": one.member.part.value,
         "predicted": int(bool(served.margins)),
+        "risk": served.risk or "",
         "reasons": " ".join(served.reasons),
     }
     for task in tasks:

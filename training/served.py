@@ -42,6 +42,8 @@ class Served:
     """In the order of the card; none where no lesion is found or the card withholds them."""
     margins: tuple[float, ...]
     """Logit 1 - logit 0 of each prediction."""
+    risk: str | None
+    """``high`` where any task is, else ``low``; None without predictions."""
     reasons: tuple[str, ...]
     """Codes of why the card does not cover the study."""
     measured: Floats
@@ -63,6 +65,7 @@ def serve(patient: Patient, asking: Asking) -> Served:
     return Served(
         predictions=findings.predictions,
         margins=tuple(one.margin for one in told),
+        risk=findings.risk,
         reasons=tuple(one.code for one in findings.inapplicable),
         measured=_measured(petct, findings.lesions),
         planes=told[0].planes(model.bundle.card.inputs) if told else None,

@@ -76,6 +76,7 @@ def test_every_patient_has_the_answers_that_serving_gives(answers):
         assert float(row["occult_n1_probability"]) == pytest.approx(probability, abs=1e-3)
         assert row["occult_n1_cutoff"] == "0.5"
         assert row["occult_n1_high"] == str(int(suv > 8))
+        assert row["risk"] == ("low", "high")[suv > 8]
         expected = "both" if abs(suv - 8) < math.log(4) else ("negative", "positive")[suv > 8]
         assert row["occult_n1_possible"] == expected
         assert row["occult_n1_label"] == str(int(number < 4))
@@ -132,7 +133,7 @@ def test_nobody_is_left_out_in_silence(answers, folder):
     assert "CUBE_OUTSIDE" in lines["P-half"]["reasons"]
     assert lines["P-00"]["reasons"] == "UPTAKE_TIME"
     assert [lines[name]["predicted"] for name in ("P-00", "P-cold", "P-half")] == ["1", "0", "0"]
-    assert lines["P-half"]["occult_n1_probability"] == ""
+    assert lines["P-half"]["occult_n1_probability"] == lines["P-half"]["risk"] == ""
     report = (answers / "evaluation.md").read_text()
     for line in (
         "* 17 patients assessed",

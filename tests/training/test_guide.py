@@ -169,6 +169,7 @@ def test_from_a_folder_of_ones_own_to_a_cohort(place, capsys):
     assert "**6 patients in the cohort**" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_from_a_bundle_of_others_to_the_page_of_its_evaluation(place, capsys):
     """Uptake tells N1 and N2 apart in part; their AUROC is counted in the tests of evaluation."""
     made_bundle(place / "BUNDLE")
