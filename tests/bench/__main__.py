@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,6 +26,7 @@ from tests.bench import (
     study,
     supply,
     turnaround,
+    writing,
 )
 from tests.bench.measure import FULL, QUICK, Measure, Plan
 from tests.bench.process import ROOT
@@ -43,8 +45,16 @@ class Bench:
     differences: dict[str, float] = field(default_factory=dict)
     growths: list[growth.Growth] = field(default_factory=list)
 
+    @cached_property
+    def large(self) -> tuple[Path, ...]:
+        """The files of the study in as many and as large planes as today's scanners send."""
+        return study.write(reading.refined(self.petct), self.folder / "large")
+
     def read(self) -> None:
-        self.measures += reading.measure(self.petct, self.folder, self.plan)
+        self.measures += reading.measure(self.large, self.plan)
+
+    def write(self) -> None:
+        self.measures += writing.measure(self.large, self.plan)
 
     def infer(self) -> None:
         measures, self.differences = networks.measure(self.plan)
@@ -75,6 +85,7 @@ class Bench:
         return {
             intake.SECTION: self.receive,
             reading.SECTION: self.read,
+            writing.SECTION: self.write,
             networks.SECTION: self.infer,
             chain.SECTION: self.conclude,
             turnaround.SECTION: self.turn_round,
