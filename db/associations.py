@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Dialect, Executable, bindparam, update
+from sqlalchemy import Dialect, Executable, bindparam, update
 
 from db.engine import insert_into
 from db.prepared import Prepared, Transaction
@@ -33,7 +33,14 @@ def _brought(dialect: Dialect) -> Executable:
     )
 
 
-_BROUGHT = Prepared(_brought)
+def _closed(_dialect: Dialect) -> Executable:
+    of = associations.c
+    meant = of.association == bindparam("closed", type_=of.association.type)
+    at = bindparam("at", type_=of.released_at.type)
+    return update(associations).where(meant, of.released_at.is_(None)).values(released_at=at)
+
+
+_BROUGHT, _CLOSED = Prepared(_brought), Prepared(_closed)
 
 
 def brought(connection: Transaction, association: Association, *, now: datetime) -> None:
@@ -48,10 +55,6 @@ def brought(connection: Transaction, association: Association, *, now: datetime)
     _BROUGHT.run(connection, row)
 
 
-def closed(connection: Connection, association: str, *, now: datetime) -> None:
+def closed(connection: Transaction, association: str, *, now: datetime) -> None:
     """Note that the association was released, was aborted or broke: it brings nothing more."""
-    connection.execute(
-        update(associations)
-        .where(associations.c.association == association, associations.c.released_at.is_(None))
-        .values(released_at=now)
-    )
+    _CLOSED.run(connection, {"closed": association, "at": now})

@@ -5,6 +5,7 @@ done once for each database. Transactions and errors stay SQLAlchemy's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -12,10 +13,16 @@ from sqlalchemy import Dialect, Executable, PoolProxiedConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy.types import TypeEngine
+
+from db.tables import UtcDateTime
 
 Build = Callable[[Dialect], Executable]
 """Makes the statement for one kind of database; its values are ``bindparam`` of their columns."""
 Convert = Callable[[Any], Any]
+
+
+_MOMENTS: WeakKeyDictionary[Dialect, Convert] = WeakKeyDictionary()
 
 
 class Transaction(Protocol):
@@ -35,7 +42,7 @@ class _Ready(NamedTuple):
     order: tuple[str, ...]
     """The names of the parameters as the driver wants them."""
     fixed: dict[str, Any]
-    convert: dict[str, Convert]
+    convert: tuple[tuple[str, Convert], ...]
 
 
 class Prepared:
@@ -52,8 +59,9 @@ class Prepared:
         if ready is None:
             ready = self._ready[dialect] = _compiled(self._build(dialect), dialect)
         values = {**ready.fixed, **parameters}
-        for name, convert in ready.convert.items():
-            values[name] = convert(values[name])
+        for name, convert in ready.convert:
+            if (value := values[name]) is not None:
+                values[name] = convert(value)
         cursor = connection.connection.cursor()
         try:
             cursor.execute(ready.sql, [values[name] for name in ready.order])
@@ -78,13 +86,19 @@ def _compiled(statement: Executable, dialect: Dialect) -> _Ready:
     compiled = statement.compile(dialect=dialect)
     assert isinstance(compiled, SQLCompiler), "only statements with values are prepared"
     assert compiled.positiontup is not None, "our drivers take parameters by their position"
-    converters = {
-        name: bind.type.dialect_impl(dialect).bind_processor(dialect)
-        for name, bind in compiled.binds.items()
-    }
+    converters = {name: _converter(bind.type, dialect) for name, bind in compiled.binds.items()}
     return _Ready(
         sql=compiled.string,
         order=tuple(compiled.positiontup),
         fixed={name: value for name, value in compiled.params.items() if value is not None},
-        convert={name: convert for name, convert in converters.items() if convert is not None},
+        convert=tuple((name, one) for name, one in converters.items() if one is not None),
     )
+
+
+def _converter(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
+    """Return what makes the driver's value of ours; a moment stands in several rows of an image."""
+    if not isinstance(kind, UtcDateTime):
+        return kind.dialect_impl(dialect).bind_processor(dialect)
+    if dialect not in _MOMENTS and (convert := kind.dialect_impl(dialect).bind_processor(dialect)):
+        _MOMENTS[dialect] = lru_cache(maxsize=64)(convert)
+    return _MOMENTS.get(dialect)

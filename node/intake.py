@@ -86,7 +86,7 @@ class Intake:
         Where the database fails, assembly takes the association for ended after a pause.
         """
         try:
-            with writing(self._engine) as connection:
+            with self._kept.writing() as connection:
                 associations.closed(connection, association, now=self._clock())
         except SQLAlchemyError:
             logger.exception("the end of association %s is not noted", association)

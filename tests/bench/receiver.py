@@ -26,6 +26,7 @@ def main(port: int, folder: Path) -> None:
     log.configure(settings.log_level)
     engine = bootstrap.open_database(settings)
     intake = Intake(engine, bootstrap.open_store(settings), headers.identify, bootstrap.now)
+    bootstrap.leave_alone_what_is_loaded()
     with Listener(settings.listener, receive=intake.receive, closed=intake.closed):
         stop.wait()
     engine.dispose()
