@@ -13,7 +13,7 @@ from inference.analyze import Model, analyze
 from inference.bundle import Bundle
 from inference.card import Inputs, Task
 from inference.engine import Engine, Explained
-from inference.errors import BundleUnusable
+from inference.errors import BundleUnusable, InferenceError
 from inference.findings import Lesion, Prediction
 from inference.lesion import LesionRules
 from inference.petct import PetCt
@@ -22,6 +22,7 @@ from inference.volume import Voxels
 from inference.warming import warm
 from training.images import Floats, Halves
 from training.measured import MEASURED, measures
+from training.outcomes import CohortUnusable
 from training.patients import verified
 from training.preparing import Patient
 
@@ -55,12 +56,16 @@ class Served:
 def serve(patient: Patient, asking: Asking) -> Served:
     """Find the primary tumour, judge the study and predict, as the node does.
 
-    ``CohortUnusable`` where the case is not what it was when its cohort was made.
+    ``CohortUnusable`` where the case is not what it was when its cohort was made, or a network
+    gives something that is no number.
     """
     petct = case.read(verified(patient.folder, patient.digest))
     model = opened(asking.bundle)
     heard = {name: _Heard(engine) for name, engine in model.engines.items()}
-    findings = analyze(petct, model=replace(model, engines=heard), rules=asking.rules)
+    try:
+        findings = analyze(petct, model=replace(model, engines=heard), rules=asking.rules)
+    except InferenceError as error:
+        raise CohortUnusable(f"{patient.folder}: {error}") from error
     told = [heard[one.task] for one in findings.predictions]
     return Served(
         predictions=findings.predictions,

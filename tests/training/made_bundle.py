@@ -13,11 +13,13 @@ SIDE = 16
 """Pixels of the planes that the networks see, of 2 mm."""
 
 
-def made_bundle(folder, *, side=SIDE, tasks=("occult_n1", "occult_n2"), files=None, **limits):
-    """Write it: probability 0.5 is SUV 8, and strictly above that is called."""
+def made_bundle(
+    folder, *, side=SIDE, tasks=("occult_n1", "occult_n2"), files=None, to=40.0, **limits
+):
+    """Write it: probability 0.5 is SUV 8, strictly above that is called, above ``to`` no number."""
     shipped = bundles.load(bundles.default_path()).card
     inputs = replace(shipped.inputs, spacing_mm=2.0, cube_side=24, crop_side=SIDE)
-    network = _network(inputs.pet, side)
+    network = _network(inputs.pet, side, to)
     wide = replace(
         shipped.limits,
         lung_volume_min_ml=0.0,
@@ -74,15 +76,21 @@ def _coverage(name):
     return Coverage(task=name, of_positives=0.95, of_negatives=0.85, unsure=0.1, neither=0.0)
 
 
-def _network(pet, side):
-    """Logit 0 is 0; logit 1 is the greatest PET pixel, no longer normalised, less 8."""
-    numbers = {"sd": pet.sd, "shift": pet.mean - 8.0, "none": 0.0}
+def _network(pet, side, to):
+    """Logit 0 is 0; logit 1 is the greatest PET pixel, no longer normalised, less 8.
+
+    Logit 0 is in fact 0 times the CT and times the root of what is left to ``to``.
+    """
+    numbers = {"sd": pet.sd, "shift": pet.mean - 8.0, "none": 0.0, "left": to - 8.0}
     nodes = [
         helper.make_node("ReduceMax", ["pet", "axes"], ["most"], keepdims=0),
         helper.make_node("Mul", ["most", "sd"], ["scaled"]),
         helper.make_node("Add", ["scaled", "shift"], ["margin"]),
         helper.make_node("ReduceMax", ["ct", "axes"], ["dense"], keepdims=0),
-        helper.make_node("Mul", ["dense", "none"], ["nothing"]),
+        helper.make_node("Sub", ["left", "margin"], ["below"]),
+        helper.make_node("Sqrt", ["below"], ["root"]),
+        helper.make_node("Mul", ["dense", "root"], ["product"]),
+        helper.make_node("Mul", ["product", "none"], ["nothing"]),
         helper.make_node("Unsqueeze", ["nothing", "last"], ["negative"]),
         helper.make_node("Unsqueeze", ["margin", "last"], ["positive"]),
         helper.make_node("Concat", ["negative", "positive"], ["logits"], axis=1),

@@ -286,6 +286,8 @@ def test_a_task_whose_patients_are_left_alike_says_so_and_stops_no_other(tmp_pat
     [
         ({"tasks": ("occult_n1", "survival")}, "a cohort has no labels of 'survival'"),
         ({"side": 20}, "does not take the inputs of its card"),
+        ({"to": 13.5}, "cases/P-00: occult_n1.onnx gave logits nan and 5.9999"),
+        ({"files": {known.FILE: b"{}"}}, "patients.json: missing key cohort"),
     ],
 )
 def test_a_bundle_that_does_not_fit_is_refused(folder, tmp_path, capsys, changes, message):

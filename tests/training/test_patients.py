@@ -205,6 +205,17 @@ def test_a_cohort_that_was_changed_does_not_load(cohort, tmp_path, change, told)
         patients.load(altered(cohort, tmp_path, change))
 
 
+def test_a_cohort_of_before_pets_had_digests_stays_what_it_was(cohort, tmp_path):
+    older = replace(cohort, members=tuple(replace(one, pet_digest="") for one in cohort.members))
+    (tmp_path / "older").mkdir()
+
+    path = patients.write(older, tmp_path / "older")
+
+    assert "pet_digest" not in path.read_text(encoding="utf-8")
+    assert patients.load(tmp_path / "older") == older
+    assert older.members[0].marks == (older.members[0].case_digest,)
+
+
 def test_a_case_that_was_changed_is_told(cohort, given):
     folder, _, _ = given
     assert patients.verified_case(cohort, "P-00", folder) == folder / "P-00"
