@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from node.dicom.attributes import Attributes, text
 
@@ -14,6 +15,7 @@ _DATE = re.compile(r"(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})", re.ASCII)
 _ZONE = re.compile(r"([+-])(\d{2})(\d{2})$", re.ASCII)
 
 
+@lru_cache(maxsize=256)  # the planes of a series share theirs
 def parse_date(written: str) -> date | None:
     """Parse a DA, or None."""
     match = _DATE.fullmatch(written.strip())
@@ -26,6 +28,7 @@ def parse_date(written: str) -> date | None:
         return None
 
 
+@lru_cache(maxsize=256)
 def parse_time(written: str) -> timedelta | None:
     """Parse a TM as time since midnight, or None."""
     match = _TIME.fullmatch(written.strip())

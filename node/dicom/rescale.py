@@ -71,7 +71,8 @@ def _rescale(rule: Rule, stored: Stored, *, out: Voxels) -> None:
         if stored.dtype.kind in "iu" and stored.itemsize <= 2:
             # The same numbers in half the time: each of them is exact in the volume's type.
             np.copyto(out, stored, casting="unsafe")
-            np.multiply(out, np.float32(rule.slope), out=out)
+            if rule.slope != 1:
+                np.multiply(out, np.float32(rule.slope), out=out)
         else:
             np.multiply(stored, np.float32(rule.slope), out=out, casting="unsafe")
         out += np.float32(rule.intercept)
