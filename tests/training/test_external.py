@@ -145,6 +145,7 @@ def test_nobody_is_left_out_in_silence(answers, folder):
         "    * 1 marked UPTAKE_TIME",
     ):
         assert f"{line}\n" in report
+    assert "The bundle does not tell whose cases it was fitted on" in report
 
 
 def test_marked_studies_are_judged_apart_from_covered_ones(numbers):
@@ -370,6 +371,17 @@ def test_a_folder_is_never_written_over(folder, bundle, tmp_path, capsys):
 def test_a_cohort_needs_its_cases_and_a_place_for_the_answers(bundle, folder, capsys):
     assert main(["evaluate", str(bundle.folder), "--cohort", str(folder / "cohort")]) == 1
     assert "needs --cohort, --cases and --out" in refused(capsys)
+
+
+def test_a_recipe_that_draws_phantoms_has_no_rules_for_patients(
+    folder, bundle, tmp_path, shipped_recipe_path, capsys
+):
+    recipe = ["--recipe", str(shipped_recipe_path)]
+
+    assert evaluated(folder, bundle.folder, tmp_path / "out", *recipe) == 1
+    assert "draws phantoms and is not for patients" in refused(capsys)
+    recipe = ["--recipe", str(shipped_recipe_path.with_name("dlnms-patients.yaml"))]
+    assert evaluated(folder, bundle.folder, tmp_path / "out", *recipe) == 0
 
 
 def test_the_marks_of_a_cohort_are_digests_of_cases_and_voxels(folder):
