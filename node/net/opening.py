@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from time import monotonic
 
 from pydicom.uid import UID
@@ -62,6 +63,7 @@ class Openings:
         self._others = {one.abstract_syntax for one in supported} - STORED
         self._max_pdu_bytes = max_pdu_bytes
         self._remembered = lru_cache(maxsize=REMEMBERED)(self._read)
+        self._lock = Lock()
 
     def of(self, request: bytes) -> Opening | None:
         """Return what is asked for where that is storage and verification alone, else None.
@@ -70,7 +72,8 @@ class Openings:
         """
         if len(request) > REMEMBERED_BYTES:
             return self._read(request)
-        return self._remembered(request)
+        with self._lock:  # who opens many at once after a start has the first one read, not all
+            return self._remembered(request)
 
     def _read(self, request: bytes) -> Opening | None:
         asked = _for_storage(request, self._others)

@@ -1,5 +1,8 @@
 """What is read of a request for an association, and what of it is remembered."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 
 from node.net import syntaxes
@@ -66,12 +69,33 @@ def test_who_asks_for_more_than_storage_is_left_to_pynetdicom_every_time(
     assert [openings.of(asked), openings.of(asked)] == [None, None]
 
 
-def test_a_request_of_great_length_is_read_and_not_remembered(openings, associate_request):
-    """A context whose abstract syntax nobody knows, many times: PS3.8 9.3.2.2, item 0x20."""
+def lengthened(request, beyond):
+    """With a context of an abstract syntax that nobody knows, many times (PS3.8 9.3.2.2)."""
     syntax = b"\x30\x00\x00\x05" + b"1.2.3" + b"\x40\x00\x00\x11" + b"1.2.840.10008.1.2"
-    long = associate_request
-    while len(long) <= REMEMBERED_BYTES:
-        long = with_item(long, 0x20, b"\x05\x00\x00\x00" + syntax)
+    while len(request) <= beyond:
+        request = with_item(request, 0x20, b"\x05\x00\x00\x00" + syntax)
+    return request
+
+
+def test_many_that_come_at_once_with_the_same_request_have_it_read_once(
+    openings, associate_request
+):
+    """Half the length that is remembered: it takes several turns of the interpreter."""
+    long = lengthened(associate_request, REMEMBERED_BYTES // 2)
+    together = Barrier(4)
+
+    def read(_):
+        together.wait(timeout=10)
+        return openings.of(long)
+
+    with ThreadPoolExecutor(4) as threads:
+        first, *others = threads.map(read, range(4))
+
+    assert all(one is first for one in others)
+
+
+def test_a_request_of_great_length_is_read_and_not_remembered(openings, associate_request):
+    long = lengthened(associate_request, REMEMBERED_BYTES)
 
     first, second = openings.of(long), openings.of(long)
 
