@@ -5,8 +5,8 @@ order, a Value Representation nobody knows or a length that does not fit is left
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
@@ -31,6 +31,8 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LAST_TAG: Final = 0xFFFFFFFF
 _UNDEFINED: Final = 0xFFFFFFFF
 _NESTED_MOST: Final = 16
+_LAYOUTS_MOST: Final = 32
+"""Lengths of positions and numbers of a series vary, but not much."""
 _FIRST_BYTES: Final = 16 * 2**10
 _MOST_BYTES: Final = 2**20
 """What is longer up to its pixels has frames by the hundred, or a document in it."""
@@ -93,17 +95,21 @@ class _TooFewError(Exception):
     """The pixels lie beyond the bytes that were read."""
 
 
-def find(path: Path) -> Elements | None:
-    """Find the elements of a file; None where only pydicom can tell, or nobody."""
+def find(path: Path, met: "Layouts | None" = None) -> Elements | None:
+    """Find the elements of a file; None where only pydicom can tell, or nobody.
+
+    Where the file is laid out as one that was ``met`` before, it is not walked through again.
+    """
+    met = Layouts() if met is None else met
     try:
         with path.open("rb", buffering=0) as file:
             stamp = Stamp.of(file.fileno())
             data = file.read(_FIRST_BYTES)
             try:
-                return _elements(data, stamp)
+                return _elements(data, stamp, met)
             except _TooFewError:
                 data += file.read(_MOST_BYTES)
-                return _elements(data, stamp)
+                return _elements(data, stamp, met)
     except (OSError, UnsureError, _TooFewError):
         return None
 
@@ -124,16 +130,51 @@ def values(part10: bytes, wanted: Mapping[int, bytes]) -> tuple[str, dict[int, b
     return uid, found
 
 
-def _elements(data: bytes, stamp: Stamp) -> Elements:
-    uid, start, by_tag = _Walk(data, size=stamp.size, last=_LAST_TAG).top()
+class Layouts:
+    """How the files of a study that were walked through were laid out, the last one met first.
+
+    What a walk finds follows from the bytes that it looks at, which are the heads of the elements:
+    where they stand the same at the same places, it would find the same.
+    """
+
+    def __init__(self) -> None:
+        """Nothing was met yet."""
+        self._met: list[tuple[Struct, tuple[bytes, ...], Elements]] = []
+
+    def elements(self, data: bytes, stamp: Stamp) -> Elements | None:
+        """Return the elements of a file that is laid out as one that was met, else None."""
+        for index, (places, heads, like) in enumerate(self._met):
+            if places.size <= len(data) and places.unpack_from(data) == heads:
+                self._met.insert(0, self._met.pop(index))
+                return replace(like, data=data[: len(like.data)], stamp=stamp)
+        return None
+
+    def add(self, found: Elements, data: bytes, seen: Sequence[tuple[int, int]]) -> None:
+        """Remember a file whose walk looked at the bytes ``seen``, in their order."""
+        code, at = ["<"], 0
+        for begin, end in seen:
+            code.append(f"{begin - at}x{end - begin}s")
+            at = end
+        places = Struct("".join(code))
+        self._met.insert(0, (places, places.unpack_from(data), found))
+        del self._met[_LAYOUTS_MOST:]
+
+
+def _elements(data: bytes, stamp: Stamp, met: Layouts) -> Elements:
+    alike = met.elements(data, stamp)
+    if alike is not None:
+        return alike
+    walk = _Walk(data, size=stamp.size, last=_LAST_TAG)
+    uid, start, by_tag = walk.top()
+    heads = [(at, begin) for _, at, begin, _ in by_tag.values()]
     last = by_tag[next(reversed(by_tag))] if by_tag else None
     pixels = None
     end = start if last is None else last[3]
-    for tag in _PIXELS & by_tag.keys():
-        found = by_tag.pop(tag)
-        _, end, begin, behind = found
+    ends_at_pixels = _PIXELS & by_tag.keys()
+    for tag in ends_at_pixels:
+        _, end, begin, behind = by_tag.pop(tag)
         pixels = (begin, behind) if tag == PIXEL_DATA and behind >= begin else None
-    return Elements(
+    found = Elements(
         transfer_syntax_uid=uid,
         implicit=uid == ImplicitVRLittleEndian,
         data=data[:end],
@@ -142,6 +183,9 @@ def _elements(data: bytes, stamp: Stamp) -> Elements:
         pixels=pixels,
         stamp=stamp,
     )
+    if ends_at_pixels and walk.at_heads_alone:
+        met.add(found, data, [*walk.of_file_meta, *heads])
+    return found
 
 
 class _Walk:
@@ -151,6 +195,10 @@ class _Walk:
         """Walk the first bytes of ``size``, up to the pixels or to the tag ``last``."""
         self._data, self._size, self._last = data, size, last
         self._known = len(data)
+        self.of_file_meta = [(128, 132)]
+        """Where what was looked at before the data set begins and ends."""
+        self.at_heads_alone = True
+        """Whether nothing was looked at in the data set but the heads of its elements."""
 
     def top(self) -> tuple[str, int, dict[int, Element]]:
         """Return the transfer syntax, where the data set begins, and the elements of it."""
@@ -173,13 +221,15 @@ class _Walk:
         while data[at : at + 2] == b"\x02\x00":
             self._need(at + 12)
             group, number, vr, length = _EXPLICIT_HEAD(data, at)
-            tag, at = group << 16 | number, at + 8
+            tag, head, at = group << 16 | number, at, at + 8
             if vr not in _SHORT:
                 length = self._long(vr, at)
                 at += 4
             if tag <= before or at + length > self._known:
                 raise UnsureError
+            self.of_file_meta.append((head, at))
             if tag == _TRANSFER_SYNTAX_UID:
+                self.of_file_meta.append((at, at + length))
                 syntax = data[at : at + length].rstrip(b"\0")
             before, at = tag, at + length
         return syntax, at
@@ -233,7 +283,10 @@ class _Walk:
 
     def _end(self, tag: int, vr: bytes, start: int) -> int:
         """Return where an element of undefined length ends, before it begins if it is pixels."""
-        return -1 if tag in _PIXELS else self._sequence(start, vr, tag)
+        if tag in _PIXELS:
+            return -1
+        self.at_heads_alone = False
+        return self._sequence(start, vr, tag)
 
     def _ended(self, at: int) -> None:
         """Accept the end of the walk where it is the end of the file, and nowhere else."""

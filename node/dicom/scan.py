@@ -8,7 +8,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, text
-from node.dicom.elements import find
+from node.dicom.elements import Layouts, find
 from node.dicom.file_header import FileHeader, Memo, only
 from node.dicom.geometry import PlaneGeometry, plane_geometry
 from node.dicom.headers import is_uid
@@ -91,13 +91,13 @@ class ScannedSeries:
         return frozenset(plane.sop_class_uid for plane in self.planes)
 
 
-def read(path: Path, memo: Memo) -> FileHeader | Dataset:
+def read(path: Path, memo: Memo, met: Layouts | None = None) -> FileHeader | Dataset:
     """Read a file's headers; raise NotUnderstood where the file is not DICOM.
 
     They come as a FileHeader where that is certain to tell what pydicom would; of an instance with
     functional groups, and of all else, as a data set.
     """
-    elements = find(path)
+    elements = find(path, met)
     if elements is not None and elements.by_tag.keys().isdisjoint(_FUNCTIONAL_GROUPS):
         return FileHeader(elements=elements, tags=_ONLY, memo=memo)
     try:
@@ -111,9 +111,10 @@ def scan(paths: Sequence[Path]) -> tuple[ScannedSeries, ...]:
     found: dict[tuple[str, str], list[ScannedPlane]] = {}
     modalities: dict[tuple[str, str], str] = {}
     memo: Memo = {}
+    met = Layouts()
     for path in sorted(set(paths), key=attrgetter("parts")):
         try:
-            header = read(path, memo)
+            header = read(path, memo, met)
         except NotUnderstood:
             continue
         key = text(header, "StudyInstanceUID"), text(header, "SeriesInstanceUID")

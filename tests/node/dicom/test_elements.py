@@ -87,9 +87,9 @@ def shown(told: object) -> str:
 def test_pydicom_tells_the_same_of_every_real_file(test_data):
     """Of most of them we are sure; those we are not sure of are left to it."""
     files = [path for path in sorted(test_data.rglob("*")) if path.is_file()]
-    sure = 0
+    sure, met = 0, elements.Layouts()
     for path in files:
-        told = elements.find(path)
+        told = elements.find(path, met)
         if told is not None:
             assert_told_alike(path, told, private=sure % 5 == 0)
             sure += 1
@@ -181,6 +181,75 @@ def test_what_is_told_of_damaged_bytes_is_what_pydicom_tells(
 
     if told is not None:
         assert_told_alike(path, told)
+
+
+LAID_OUT = {
+    "as it was": lambda content: content,
+    "with other values": lambda content: content.replace(b"1.2.3.2", b"1.2.3.9"),
+    "in another transfer syntax of explicit VR": lambda content: content.replace(
+        b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0"
+    ),
+    "in one that nobody knows": lambda content: content.replace(
+        b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.9.9\0"
+    ),
+    "with another Value Representation": lambda content: content.replace(
+        b"\x10\x00\x30\x10DS", b"\x10\x00\x30\x10IS"
+    ),
+    "with another tag": lambda content: content.replace(
+        b"\x10\x00\x30\x10DS", b"\x10\x00\x20\x10DS"
+    ),
+    "with a longer value": lambda content: content.replace(
+        b"\x10\x00\x30\x10DS\x04\x0070.0", b"\x10\x00\x30\x10DS\x06\x0070.125"
+    ),
+    "without pixels": lambda content: content[: content.index(b"\xe0\x7f\x10\x00")],
+    "cut short within the header": lambda content: content[:600],
+    "cut short within the pixels": lambda content: content[:-50],
+    "with something behind it": lambda content: content + b"more",
+    "without preamble": lambda content: content[132:],
+}
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+@pytest.mark.parametrize("name", LAID_OUT)
+def test_of_a_file_like_one_before_the_same_is_told_as_of_the_file_alone(tmp_path, name, undefined):
+    met = elements.Layouts()
+    before = written(pet_plane(), undefined=undefined)
+    elements.find(filed(tmp_path, before), met)
+    after = LAID_OUT[name](before)
+    path = filed(tmp_path, after)
+
+    assert (after == before) is (name == "as it was")
+    assert parts(elements.find(path, met)) == parts(elements.find(path))
+
+
+@given(seed=st.integers(0, 2**32 - 1), syntax=st.sampled_from(SYNTAXES), undefined=st.booleans())
+@settings(max_examples=150)
+def test_damage_is_seen_in_a_file_like_one_before(tmp_path_factory, seed, syntax, undefined):
+    folder, chance, met = tmp_path_factory.getbasetemp(), random.Random(seed), elements.Layouts()
+    content = bytearray(written(pet_plane(), syntax, undefined=undefined))
+    elements.find(filed(folder, bytes(content)), met)
+    for _ in range(chance.randint(1, 3)):
+        at = chance.randrange(128, content.index(b"\xe0\x7f\x10\x00") + 12)
+        content[at] = chance.choice((0, 1, 65, 83, 255, content[at] ^ 1))
+    path = filed(folder, bytes(content))
+
+    assert parts(elements.find(path, met)) == parts(elements.find(path))
+
+
+def test_files_of_one_layout_are_walked_through_once(tmp_path):
+    met = elements.Layouts()
+    first = elements.find(filed(tmp_path, written(ct_plane(1))), met)
+    second = elements.find(filed(tmp_path, written(ct_plane(2))), met)
+
+    assert second.by_tag is first.by_tag
+    assert second.data != first.data
+
+
+def parts(told: elements.Elements | None) -> tuple[object, ...] | None:
+    if told is None:
+        return None
+    place = (told.start, told.pixels, told.stamp, told.data)
+    return (told.transfer_syntax_uid, told.implicit, *place, dict(told.by_tag), [*told.by_tag])
 
 
 def big_endian() -> bytes:
