@@ -3,6 +3,7 @@
 import gc
 import logging
 import math
+import multiprocessing
 import os
 import random
 import signal
@@ -264,7 +265,7 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
         crew = stack.enter_context(build_crew(settings, engine, size=settings.workers.processes))
         scheduler = schedule.start(
             {
-                "assembly": lambda: assembler.assemble(now()),
+                "assembly": lambda: crew.call(len(assembler.assemble(now()))),
                 **exchange.tasks(),
                 "workers": crew.watch,
                 "presence": schedule.every(BEAT_S, lambda: presence.tell(now())),
@@ -276,6 +277,7 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
             }
         )
         stack.callback(scheduler.shutdown)
+        stack.enter_context(schedule.heeding(crew.has_news, scheduler, "delivery"))
         leave_alone_what_is_loaded()
         stack.callback(gc.unfreeze)
         listener = stack.enter_context(
@@ -321,7 +323,8 @@ def work(settings: Settings) -> int:
     """Run one worker in this process until SIGTERM or SIGINT; nobody watches it."""
     stop = Stop()
     log.configure(settings.log_level)
-    _work_until(settings, stop.is_set, node_name())
+    alone = Duty(multiprocessing.get_context("spawn"), number=0)
+    _work_until(settings, stop.is_set, node_name(), alone)
     return 0
 
 
@@ -349,27 +352,25 @@ def _crew_member(settings: Settings, name: str, duty: Duty) -> None:
     _work_until(engines.for_worker(settings, duty.number), duty.is_over, name, duty)
 
 
-def _work_until(
-    settings: Settings, is_over: Callable[[], bool], name: str, duty: Duty | None = None
-) -> None:
+def _work_until(settings: Settings, is_over: Callable[[], bool], name: str, duty: Duty) -> None:
     with record_of(settings) as record:
         worker = build_worker(settings, name=name, record=record)
         rehearse(worker.recipe, when=now(), clock=time.perf_counter)
+        leave_alone_what_is_loaded()
         _work(worker, settings, is_over, duty)
 
 
-def _work(
-    worker: Worker, settings: Settings, is_over: Callable[[], bool], duty: Duty | None
-) -> None:
+def _work(worker: Worker, settings: Settings, is_over: Callable[[], bool], duty: Duty) -> None:
     logger.info("worker %s ready", worker.name)
     left = settings.workers.studies_max or math.inf
     while left > 0 and not is_over():
-        if duty is not None:
-            duty.begin()
+        duty.begin()
         try:
             worked = worker.work() is not None
             pause = 0.0 if worked else IDLE_S
             left -= worked
+            if worked:
+                duty.tell()
         except SQLAlchemyError as error:
             # The job comes back when its lease ends; the database may be back before.
             logger.error("the database fails: %s", describe(error))  # noqa: TRY400  a traceback may quote values
@@ -377,6 +378,5 @@ def _work(
         except DeviceLost as lost:
             logger.error("worker %s ends, for another to begin anew: %s", worker.name, lost)  # noqa: TRY400  the words are ours
             sys.exit(1)
-        if duty is not None:
-            duty.end()
-        time.sleep(pause)
+        duty.end()
+        duty.rest(pause)

@@ -25,6 +25,8 @@ GRACE_S = 20
 """How long a worker may finish its study when the node stops."""
 KILL_S = 10
 """How long a killed process may take to be gone; one that waits for a broken disk takes longer."""
+LOOK_S = 0.01
+"""How often who rests looks whether it is called: a look at shared memory, which costs nothing."""
 QUICK_DEATH_S = 60
 """Who ends sooner after it was started is replaced with a growing pause."""
 PAUSES = Backoff(first=timedelta(seconds=1), longest=timedelta(seconds=60))
@@ -49,14 +51,39 @@ class Duty:
         self._over = context.RawValue(ctypes.c_bool, False)  # noqa: FBT003  the initial value
         # CLOCK_MONOTONIC is one for all processes of a machine; no setting of clocks moves it.
         self._busy_since = context.RawValue(ctypes.c_double, time.monotonic())
+        self._calls = context.RawValue(ctypes.c_ulong, 0)  # only the crew counts them up
+        self._outcomes = context.RawValue(ctypes.c_ulong, 0)  # only the worker
+        self._calls_seen = self._outcomes_seen = 0
 
     def begin(self) -> None:
         """Say that something begins that may take too long; a new worker has begun."""
+        self._calls_seen = self._calls.value
         self._busy_since.value = time.monotonic()
 
     def end(self) -> None:
         """Say that there is nothing to do."""
         self._busy_since.value = 0.0
+
+    def rest(self, at_most_s: float) -> None:
+        """Wait until called since the last beginning, or told to finish; no longer than that."""
+        end = time.monotonic() + at_most_s
+        while time.monotonic() < end and not self.is_over():
+            if self._calls.value != self._calls_seen:
+                return
+            time.sleep(min(LOOK_S, at_most_s))
+
+    def call(self) -> None:
+        """Tell the worker that there is something to do."""
+        self._calls.value += 1
+
+    def tell(self) -> None:
+        """Say that something came to its outcome."""
+        self._outcomes.value += 1
+
+    def has_news(self) -> bool:
+        """Whether something came to its outcome since this was asked last."""
+        before, self._outcomes_seen = self._outcomes_seen, self._outcomes.value
+        return self._outcomes_seen != before
 
     def busy_s(self) -> float:
         """Return how long it has taken, or 0 where there is nothing to do."""
@@ -118,7 +145,7 @@ class Crew:
         traceback: TracebackType | None,
     ) -> None:
         self._is_closed = True
-        for duty in [post.duty for post in self._posts if post.duty is not None]:
+        for duty in self._duties():
             duty.finish()
         end = time.monotonic() + GRACE_S
         for process in [post.process for post in self._posts if post.process is not None]:
@@ -126,6 +153,18 @@ class Crew:
             if process.is_alive():
                 process.kill()
                 process.join()
+
+    def call(self, jobs: int) -> None:
+        """Tell the workers that there are so many new jobs, so that none rests on."""
+        for duty in self._duties() if jobs else ():
+            duty.call()
+
+    def has_news(self) -> bool:
+        """Whether a worker brought something to its outcome since this was asked last."""
+        return sum(duty.has_news() for duty in self._duties()) > 0  # each has to be asked
+
+    def _duties(self) -> list[Duty]:
+        return [post.duty for post in self._posts if post.duty is not None]
 
     def watch(self) -> None:
         """Kill the processes that exceed a limit, and start another in place of each that ended."""

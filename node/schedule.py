@@ -1,7 +1,10 @@
 """How often each use case runs: APScheduler is the clock, the jobs are rows in the database."""
 
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -9,6 +12,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 INTERVAL_S = 0.25
 """A result never waits longer than this for each of assembly, worker and delivery."""
+HEED_S = 0.01
+"""How often news are asked for: of processes, which tell them in shared memory."""
 
 
 def start(tasks: Mapping[str, Callable[[], object]]) -> BackgroundScheduler:
@@ -25,6 +30,30 @@ def start(tasks: Mapping[str, Callable[[], object]]) -> BackgroundScheduler:
         scheduler.add_job(task, IntervalTrigger(seconds=INTERVAL_S), id=name, name=name)
     scheduler.start()
     return scheduler
+
+
+@contextmanager
+def heeding(
+    has_news: Callable[[], bool], scheduler: BackgroundScheduler, name: str
+) -> Iterator[None]:
+    """Run a task as soon as there is news, besides its interval, while the block lasts.
+
+    Where the task runs already, its next run comes by its interval.
+    """
+    over = threading.Event()
+
+    def heed() -> None:
+        while not over.wait(HEED_S):
+            if has_news():
+                scheduler.modify_job(name, next_run_time=datetime.now(UTC))
+
+    thread = threading.Thread(target=heed, name=f"heed-{name}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def every(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from node.crew import Crew, Limits
+from node.crew import Crew, Duty, Limits
 
 
 def await_(condition, within_s=60):
@@ -214,3 +214,48 @@ def test_a_worker_that_hangs_ends_with_the_node_that_is_killed(tmp_path):
     node.join()
 
     await_(lambda: not is_running(pid))
+
+
+def rest(folder, name, duty):
+    """Rest until called, and then tell of an outcome."""
+    duty.begin()
+    note(folder, name)
+    started = time.monotonic()
+    duty.rest(600)
+    if time.monotonic() - started < 300 and not duty.is_over():
+        duty.tell()
+    duty.end()
+    wait_for_the_end(duty)
+
+
+def test_a_worker_that_rests_is_called_and_its_news_are_heard_once(tmp_path):
+    one = Watched(tmp_path, rest)
+    with one.crew:
+        await_(lambda: any(tmp_path.iterdir()))
+        assert not one.crew.has_news()
+
+        one.crew.call(0)  # no new job: nobody is called
+        one.crew.call(1)
+
+        await_(one.crew.has_news)
+        assert not one.crew.has_news()
+
+
+def test_a_worker_that_rests_ends_when_told_to(tmp_path):
+    one = Watched(tmp_path, rest)
+    started = time.monotonic()
+    with one.crew:
+        await_(lambda: any(tmp_path.iterdir()))
+
+    assert time.monotonic() - started < 60
+
+
+def test_a_call_before_the_rest_is_not_missed():
+    duty = Duty(multiprocessing.get_context("spawn"), number=0)
+    duty.begin()
+    duty.call()
+
+    started = time.monotonic()
+    duty.rest(600)
+
+    assert time.monotonic() - started < 60
