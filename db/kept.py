@@ -33,11 +33,9 @@ class Kept:
 
     def writing(self) -> AbstractContextManager[Transaction]:
         """One transaction that may write: committed at the end of the block, else never begun."""
-        return (
-            _Block(self._engine, self._idle, "BEGIN IMMEDIATE")
-            if self._is_file
-            else (writing(self._engine))
-        )
+        if self._is_file:
+            return _Block(self._engine, self._idle, "BEGIN IMMEDIATE")
+        return writing(self._engine)
 
     def asking(self) -> AbstractContextManager[Transaction]:
         """Ask one statement that only reads, and never waits for a writer."""
@@ -66,7 +64,7 @@ class _Block:
         try:
             self.connection = self._idle.pop()
         except IndexError:
-            self.connection = self._engine.raw_connection()
+            self.connection = self._opened()
         if self._begin is not None:
             self._run(self._begin)
         return self
@@ -86,6 +84,12 @@ class _Block:
             self._idle.append(self.connection)
         else:
             self.connection.close()
+
+    def _opened(self) -> PoolProxiedConnection:
+        try:
+            return self._engine.raw_connection()
+        except self.dialect.loaded_dbapi.Error as error:
+            raise raised(self.dialect, "", error) from error
 
     def _run(self, statement: str) -> None:
         try:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from db import instances, studies
 from db.engine import connect, reading, writing
@@ -102,6 +102,14 @@ def test_a_commit_that_fails_is_told_and_leaves_nothing_behind(sqlite, now):
     with reading(sqlite) as connection:
         assert studies.find(connection, "1.2.3") is None
         assert studies.find(connection, "1.2.4") is not None
+
+
+def test_a_file_that_cannot_be_opened_is_told_as_sqlalchemy_does(tmp_path):
+    engine = connect(f"sqlite:///{tmp_path / 'gone' / 'node.sqlite3'}")
+    (tmp_path / "gone").rmdir()
+
+    with pytest.raises(OperationalError, match="unable to open"), Kept(engine).asking():
+        pass
 
 
 def opened(engine):
