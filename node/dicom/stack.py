@@ -27,8 +27,10 @@ from node.dicom.series import ImageSeries, Plane
 _LOSSY: Final = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless})
 _THREADS_MOST: Final = 4
 """More of them wait for memory."""
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 16
 """So many planes a thread takes at a time."""
+_WORTH_VOXELS: Final = 2**17
+"""Of smaller planes threads wait for the interpreter more than for memory: one reads them all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -138,7 +140,7 @@ def _filled(files: list[_File], count: int, modality: str) -> tuple[Voxels, list
         parts.append(_fill_decoded(first, decoded, modality, voxels))
         rest = files[1:]
     chunks = _chunks(rest)
-    pool = ThreadPoolExecutor(threads())
+    pool = ThreadPoolExecutor(threads() if voxels[0].size >= _WORTH_VOXELS else 1)
     try:
         fill = partial(_fill, modality=modality, voxels=voxels)
         waiting = [pool.submit(fill, c) if c[0].native is not None else None for c in chunks]

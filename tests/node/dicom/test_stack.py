@@ -188,7 +188,11 @@ def test_planes_that_differ_are_refused_before_their_pixels_are_read(tmp_path):
 
 
 def test_as_many_threads_as_cores_give_what_one_gives(tmp_path):
+    """Of planes that are large enough to be worth a thread."""
     cts = series(ct_plane, "1.2.3.3", planes=40)
+    for index, dataset in enumerate(cts):
+        dataset.Rows = dataset.Columns = 384
+        dataset.PixelData = np.full((384, 384), index, np.int16).tobytes()
     choice = chosen(tmp_path, cts)
     allowed = os.sched_getaffinity(0)
     many = read_stack(choice.ct)
