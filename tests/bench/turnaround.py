@@ -183,13 +183,22 @@ def _hottest(current: Round) -> tuple[float, float, float]:
 
 
 def _courses(folder: Path) -> list[Mapping[str, float]]:
-    """What the node's database tells of each study: seconds of each step until the report left."""
+    """What the node's database tells of each study: seconds of each step until the report left.
+
+    The report of the last one may be in the PACS before all that goes with it is sent and noted.
+    """
     engine = connect(f"sqlite:///{folder / 'node.sqlite3'}")
-    with reading(engine) as connection:
-        ids = connection.exec_driver_sql("SELECT id FROM jobs ORDER BY id").scalars().all()
-        told = [course.of_job(connection, jobs.find(connection, one)) for one in ids]
+    end = time.monotonic() + WITHIN_S
+    while True:
+        with reading(engine) as connection:
+            ids = connection.exec_driver_sql("SELECT id FROM jobs ORDER BY id").scalars().all()
+            told = [course.of_job(connection, jobs.find(connection, one)) for one in ids]
+        steps = [_steps(one) for one in told]
+        if all(course.OUTBOX in one for one in steps) or time.monotonic() > end:
+            break
+        time.sleep(LOOK_S)
     engine.dispose()
-    return [_steps(one) for one in told]
+    return steps
 
 
 def _steps(of_job: course.Course) -> Mapping[str, float]:
