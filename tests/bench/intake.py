@@ -56,15 +56,18 @@ class Sender:
         self.sent = 0
 
     def renew(self, slices: int) -> None:
-        """Write a copy that no receiver has seen."""
-        self._copies.close()
+        """Write a copy that no receiver has seen.
+
+        The last one stays: ext4 gives no inode again that was free a moment ago, and whoever makes
+        files beside a sender that deletes some pays for looking at each.
+        """
         self._parts = self._copies.enter_context(
             study.copy_in_parts(self._petct, self._folder, next(self._numbers), slices=slices)
         )
         self.sent += self._images()
 
     def close(self) -> None:
-        """Remove the last copy."""
+        """Remove the copies."""
         self._copies.close()
 
     def push(self, receiver: Receiver, associations: int) -> Push:
