@@ -355,7 +355,7 @@ def _crew_member(settings: Settings, name: str, duty: Duty) -> None:
 def _work_until(settings: Settings, is_over: Callable[[], bool], name: str, duty: Duty) -> None:
     with record_of(settings) as record:
         worker = build_worker(settings, name=name, record=record)
-        rehearse(worker.recipe, when=now(), clock=time.perf_counter)
+        rehearse(worker.recipe, worker.store.scratch, when=now(), clock=time.perf_counter)
         leave_alone_what_is_loaded()
         _work(worker, settings, is_over, duty)
 

@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from inference.phantom import draw, random_phantom
@@ -27,14 +27,21 @@ _SCANNER: Final = Scanner(
 """As coarse as a chest can be to be found, and no coarser than a CT may be."""
 
 
-def rehearse(recipe: Recipe, *, when: datetime, clock: Callable[[], float]) -> bool:
+Scratch = Callable[[], AbstractContextManager[Path]]
+"""Gives a folder that is gone after its block."""
+
+
+def rehearse(
+    recipe: Recipe, scratch: Scratch, *, when: datetime, clock: Callable[[], float]
+) -> bool:
     """Bring a drawn study to its conclusion, which nobody keeps; return whether it was analysed.
 
     What is loaded when it is first used (tables of codes, templates, fonts, libraries) is loaded
     then. What goes wrong is logged, and left to the studies: they have attempts and a reason.
     """
     try:
-        reasons = _conclusion(recipe, when=when, clock=clock).reasons
+        with scratch() as folder:
+            reasons = _conclusion(recipe, folder, when=when, clock=clock).reasons
     except Exception as error:  # noqa: BLE001  a worker that cannot rehearse may still work
         logger.warning("no rehearsal: %s", describe(error))
         return False
@@ -43,16 +50,15 @@ def rehearse(recipe: Recipe, *, when: datetime, clock: Callable[[], float]) -> b
     return not reasons
 
 
-def _conclusion(recipe: Recipe, *, when: datetime, clock: Callable[[], float]) -> Conclusion:
+def _conclusion(
+    recipe: Recipe, folder: Path, *, when: datetime, clock: Callable[[], float]
+) -> Conclusion:
     petct = draw(random_phantom(_SEED), _SCANNER)
-    with TemporaryDirectory(prefix="petct-rehearsal-") as folder:
-        paths = acquire.write(
-            petct,
-            Path(folder),
-            habit=acquire.Habit.SIEMENS,
-            study=acquire.Study.of_phantom(_SEED, when),
-        )
-        study = StudyOnDisk(
-            study_instance_uid=petct.study_instance_uid, paths=paths, key="rehearsal"
-        )
-        return conclude(study, recipe, when=when, clock=clock)
+    paths = acquire.write(
+        petct,
+        folder,
+        habit=acquire.Habit.SIEMENS,
+        study=acquire.Study.of_phantom(_SEED, when),
+    )
+    study = StudyOnDisk(study_instance_uid=petct.study_instance_uid, paths=paths, key="rehearsal")
+    return conclude(study, recipe, when=when, clock=clock)

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -183,8 +184,26 @@ class Store:
                 _sync_folder(folder)
         return gone
 
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Lend a folder for what nobody keeps, gone after the block; a crash leaves it to ``sweep``.
+
+        There may be no other place that can be written. Raises OutOfResources where it cannot be
+        made.
+        """
+        folder = self._root / PARTS / f"{token_hex(16)}.part"
+        try:
+            self._folders.make(str(folder.parent))
+            folder.mkdir()
+        except OSError as error:
+            raise OutOfResources(f"cannot make {folder.name}: {error.strerror}") from error
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def sweep(self) -> int:
-        """Take away what writes that were cut off left among the parts; return how many files.
+        """Take away what was cut off and left among the parts; return how many.
 
         Another node may be writing there: only what is older than any write goes, by the clock of
         the disk itself.
@@ -193,7 +212,7 @@ class Store:
             oldest = Path(newest).stat().st_mtime - PART_AGE_S
             parts = Path(newest).parent.glob("*.part")
             left = [one for one in parts if _changed_at(one) < oldest]
-        return sum(_unlink(one) for one in left)
+        return sum(_take_away(one) for one in left)
 
     def free_bytes(self) -> int:
         """Return how many bytes the disk has left, those below the watermark included."""
@@ -290,6 +309,13 @@ def _unlink(path: Path) -> bool:
         logger.error("%s cannot be deleted: %s", path, error.strerror)  # noqa: TRY400  the line says all
         return False
     return True
+
+
+def _take_away(path: Path) -> bool:
+    if not path.is_dir():
+        return _unlink(path)
+    shutil.rmtree(path, ignore_errors=True)
+    return not path.exists()
 
 
 def _changed_at(path: Path) -> float:

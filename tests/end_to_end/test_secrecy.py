@@ -229,6 +229,7 @@ def test_nothing_of_the_patient_is_in_logs_audit_answers_or_names(files, tmp_pat
     assert found == {"log": [], "audit": [], "answers": [], "names": []}
     assert "refused an instance with status 0xC001" in told["log"]
     assert "DEBUG" in told["log"]
+    assert "no rehearsal" not in told["log"]  # it needs no other folder, either
     assert {event for event in EVENTS if event not in told["audit"]} == set()
     assert "2.25.111" in told["audit"]
 

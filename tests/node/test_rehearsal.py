@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import pytest
 from node import bootstrap
 from node.config import Settings
 from node.rehearsal import rehearse
+from node.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 WHEN = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -25,12 +25,15 @@ from node import bootstrap
 from node.analysis import StudyOnDisk, conclude
 from node.config import Settings
 from node.rehearsal import rehearse
+from node.store import Store
 from inference.phantom import SCANNERS, draw, random_phantom
 from tests.bench import study
 
 when = datetime(2026, 1, 2, 12, tzinfo=UTC)
 recipe = bootstrap.build_recipe(Settings())
-rehearsed = rehearse(recipe, when=when, clock=time.perf_counter)
+with tempfile.TemporaryDirectory() as root:
+    scratch = Store(Path(root), 0).scratch
+    rehearsed = rehearse(recipe, scratch, when=when, clock=time.perf_counter)
 before = set(sys.modules)
 with tempfile.TemporaryDirectory() as folder:
     paths = study.write(draw(random_phantom(4), SCANNERS["small"]), Path(folder))
@@ -50,9 +53,12 @@ def recipe():
 
 
 @pytest.fixture
-def temporary(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return tmp_path
+def store(tmp_path):
+    return Store(tmp_path, 0)
+
+
+def left_in(store):
+    return [path for path in store.root.rglob("*") if path.is_file()]
 
 
 def test_after_a_rehearsal_the_first_study_loads_no_module():
@@ -66,26 +72,26 @@ def test_after_a_rehearsal_the_first_study_loads_no_module():
     assert found["loaded by the first study"] == []
 
 
-def test_a_rehearsal_leaves_nothing_behind_and_says_nothing(recipe, temporary, caplog):
-    assert rehearse(recipe, when=WHEN, clock=time.perf_counter)
+def test_a_rehearsal_leaves_nothing_behind_and_says_nothing(recipe, store, caplog):
+    assert rehearse(recipe, store.scratch, when=WHEN, clock=time.perf_counter)
 
-    assert list(temporary.iterdir()) == []
+    assert left_in(store) == []
     assert caplog.records == []
 
 
-def test_a_rehearsal_that_fails_is_told_and_stops_nothing(recipe, temporary, caplog):
+def test_a_rehearsal_that_fails_is_told_and_stops_nothing(recipe, store, caplog):
     without_networks = replace(recipe, model=replace(recipe.model, engines={}))
 
-    assert not rehearse(without_networks, when=WHEN, clock=time.perf_counter)
+    assert not rehearse(without_networks, store.scratch, when=WHEN, clock=time.perf_counter)
 
     (told,) = caplog.messages
     assert told.startswith("no rehearsal: ")
-    assert list(temporary.iterdir()) == []
+    assert left_in(store) == []
 
 
-def test_a_rehearsal_without_a_place_for_its_files_stops_nothing(recipe, monkeypatch, caplog):
-    monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
+def test_a_rehearsal_without_a_place_for_its_files_stops_nothing(recipe, tmp_path, caplog):
+    (tmp_path / "parts").write_bytes(b"a file where the folder should be")
 
-    assert not rehearse(recipe, when=WHEN, clock=time.perf_counter)
+    assert not rehearse(recipe, Store(tmp_path, 0).scratch, when=WHEN, clock=time.perf_counter)
 
-    assert "FileNotFoundError" in caplog.messages[0]
+    assert "OutOfResources" in caplog.messages[0]

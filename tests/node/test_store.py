@@ -254,6 +254,20 @@ def test_what_a_crash_left_among_the_parts_is_swept_and_what_is_fresh_is_not(sto
     assert (left.exists(), fresh.exists()) == (False, True)
 
 
+def test_a_scratch_folder_is_gone_after_its_block_and_swept_after_a_crash(store):
+    with store.scratch() as folder:
+        (folder / "a.dcm").write_bytes(b"drawn")
+        assert folder.is_relative_to(store.root)
+    assert not folder.exists()
+
+    folder.mkdir()
+    (folder / "a.dcm").write_bytes(b"drawn")
+    os.utime(folder, (time.time() - 3700, time.time() - 3700))
+
+    assert store.sweep() == 1
+    assert not folder.exists()
+
+
 def test_removing_what_is_gone_already_is_no_failure(store):
     stored = store.put(received())
 
