@@ -186,7 +186,7 @@ class Store:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Lend a folder for what nobody keeps, gone after the block; a crash leaves it to ``sweep``.
+        """Lend a folder that is gone after the block; what a crash leaves of it is swept.
 
         There may be no other place that can be written. Raises OutOfResources where it cannot be
         made.
