@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine as SqlEngine
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,11 +24,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from db import retention
 from db.engine import connect, reading
 from db.migrate import upgrade
+from inference import bundle as bundles
 from inference.errors import DeviceLost
 from inference.findings import Reason
-from inference.lesion import LesionRules
-from node import audit, engines, log, recording, schedule
-from node.analysis import Recipe
+from node import audit, log, recording, schedule
 from node.assembly import Assembler
 from node.audit import Record, ignore
 from node.census import Census
@@ -35,7 +35,6 @@ from node.completeness import Patience
 from node.config import Peer, Settings
 from node.crew import Crew, Duty, Limits
 from node.dicom import headers
-from node.dicom.results import Equipment, ResultOptions
 from node.exchange import Host, build_exchange
 from node.intake import Intake
 from node.net.commitment import Report
@@ -43,14 +42,19 @@ from node.net.find import StudyCounts, count_instances
 from node.net.scp import Listener
 from node.presence import BEAT_S, Presence
 from node.reception import Reception
-from node.rehearsal import rehearse
 from node.retention import Retention, Rules
+from node.setback import describe, take_back
 from node.stop import Stop
 from node.store import PART_AGE_S, Quota, Store
 from node.telemetry import Telemetry, to_collector, to_file
-from node.worker import Worker, describe, take_back
+
+if TYPE_CHECKING:
+    from node.analysis import Recipe
+    from node.worker import Worker
 
 logger = logging.getLogger(__name__)
+
+# What only workers need they import when they are built: who receives holds 40 MB less.
 
 IDLE_S = 0.2
 """How long a worker without a job waits before it looks again."""
@@ -85,8 +89,13 @@ def listener_name(settings: Settings) -> str:
     return f"{socket.gethostname()}:{settings.listener.port}"
 
 
-def build_recipe(settings: Settings) -> Recipe:
+def build_recipe(settings: Settings) -> "Recipe":
     """Put together what every study of this installation is analysed with."""
+    from inference.lesion import LesionRules
+    from node import engines
+    from node.analysis import Recipe
+    from node.dicom.results import Equipment, ResultOptions
+
     return Recipe(
         model=engines.build_model(settings),
         lesion=LesionRules(
@@ -176,8 +185,10 @@ def _days(days: float | None) -> timedelta | None:
     return None if days is None else timedelta(days=days)
 
 
-def build_worker(settings: Settings, *, name: str, record: Record = ignore) -> Worker:
+def build_worker(settings: Settings, *, name: str, record: Record = ignore) -> "Worker":
     """Build a worker; no other that shares its database ever had its name."""
+    from node.worker import Worker
+
     return Worker(
         name=name,
         database=open_database(settings),
@@ -209,7 +220,7 @@ def build_assembler(
         engine,
         census,
         patience,
-        bundle_digest=engines.load_bundle(settings).digest,
+        bundle_digest=bundles.load(settings.model.bundle or bundles.default_path()).digest,
         listening_since=listening_since,
     )
 
@@ -346,6 +357,8 @@ def build_crew(settings: Settings, engine: SqlEngine, *, size: int) -> Crew:
 
 def _crew_member(settings: Settings, name: str, duty: Duty) -> None:
     """Be one worker until told to stop."""
+    from node import engines
+
     # The terminal's Ctrl-C reaches the whole process group; the node decides when workers stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log.configure(settings.log_level)
@@ -353,6 +366,8 @@ def _crew_member(settings: Settings, name: str, duty: Duty) -> None:
 
 
 def _work_until(settings: Settings, is_over: Callable[[], bool], name: str, duty: Duty) -> None:
+    from node.rehearsal import rehearse
+
     with record_of(settings) as record:
         worker = build_worker(settings, name=name, record=record)
         rehearse(worker.recipe, worker.store.scratch, when=now(), clock=time.perf_counter)
@@ -360,7 +375,7 @@ def _work_until(settings: Settings, is_over: Callable[[], bool], name: str, duty
         _work(worker, settings, is_over, duty)
 
 
-def _work(worker: Worker, settings: Settings, is_over: Callable[[], bool], duty: Duty) -> None:
+def _work(worker: "Worker", settings: Settings, is_over: Callable[[], bool], duty: Duty) -> None:
     logger.info("worker %s ready", worker.name)
     left = settings.workers.studies_max or math.inf
     while left > 0 and not is_over():

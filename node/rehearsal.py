@@ -11,7 +11,7 @@ from inference.phantom import draw, random_phantom
 from inference.scanner import Scanner
 from node.analysis import Conclusion, Recipe, StudyOnDisk, conclude
 from node.dicom import acquire
-from node.worker import describe
+from node.setback import describe
 
 logger = logging.getLogger(__name__)
 

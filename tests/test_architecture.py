@@ -1,5 +1,7 @@
 """What no linter checks of the shape of the code."""
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -32,6 +34,20 @@ def test_what_a_bundle_may_hold_is_packed_with_the_software(kind):
     packed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 
     assert f"*.{kind}" in packed["package-data"]["*"]
+
+
+def test_who_receives_loads_nothing_of_what_analyses():
+    """It would hold a third more memory for as long as the node runs."""
+    told = subprocess.run(
+        [sys.executable, "-c", "import sys, node.__main__, node.bootstrap; print(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    analysis = {"highdicom", "scipy", "SimpleITK", "openvino", "onnxruntime", "torch"}
+
+    assert analysis & set(told.stdout.split()) == set()
 
 
 def is_sample(path: Path) -> bool:

@@ -1,4 +1,7 @@
-"""The command line: what an operator types, and what each command runs."""
+"""The command line: what an operator types, and what each command runs.
+
+What a command needs is loaded when it runs: the node that receives loads nothing of the others.
+"""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -9,11 +12,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db.migrate import DatabaseTooNew
 from inference.errors import InferenceError
+from inference.tensorrt_builder import TENSORRT, TENSORRT_RTX
 from node import bootstrap, config
-from node.cli import check, demo, engines, explain, export, operate, process, retain, samples
+from node.cli import explain, export_options, operate, retain
 from node.cli.plain import reason
 from node.config import ConfigError, Settings
-from node.engines import ON_GPU
 from node.errors import NodeError
 
 DEFAULT_CONFIG = Path("config.yaml")
@@ -79,7 +82,9 @@ def _operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     checked.add_argument("--json", action="store_true", dest="as_json")
     _takes_config(checked)
     ran = _command(commands, "engines", "tell what networks can run on, build plans", _engines)
-    ran.add_argument("--build", choices=ON_GPU, help="build the plans that are not there yet")
+    ran.add_argument(
+        "--build", choices=(TENSORRT, TENSORRT_RTX), help="build the plans that are not there yet"
+    )
     _takes_config(ran)
     kept = _command(commands, "retain", "delete what the rules of retention let go", _retain)
     kept.add_argument("--dry-run", action="store_true", help="only list what would go, and why")
@@ -98,7 +103,7 @@ def _operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         command.add_argument("study", metavar="STUDY_UID")
         _takes_config(command)
     exported = _command(commands, "export", "write studies as case folders for training", _export)
-    export.add_arguments(exported)
+    export_options.add_arguments(exported)
     _takes_config(exported)
 
 
@@ -134,14 +139,20 @@ def _work(options: argparse.Namespace, _console: Console) -> int:
 
 
 def _process(options: argparse.Namespace, console: Console) -> int:
+    from node.cli import process
+
     return process.process(options.folder, options.out, _settings(options), console)
 
 
 def _demo(options: argparse.Namespace, console: Console) -> int:
+    from node.cli import demo
+
     return demo.demo(options.out, console)
 
 
 def _phantom(options: argparse.Namespace, console: Console) -> int:
+    from node.cli import demo
+
     return demo.write_phantom(
         options.out,
         console,
@@ -153,15 +164,21 @@ def _phantom(options: argparse.Namespace, console: Console) -> int:
 
 
 def _samples(options: argparse.Namespace, console: Console) -> int:
+    from node.cli import samples
+
     return samples.samples(options.out, console, images=options.images)
 
 
 def _check(options: argparse.Namespace, console: Console) -> int:
+    from node.cli import check
+
     settings = _settings(options)
     return check.check(settings, console, quick=options.quick, as_json=options.as_json)
 
 
 def _engines(options: argparse.Namespace, console: Console) -> int:
+    from node.cli import engines
+
     if options.build:
         return engines.build(_settings(options), options.build, console)
     return engines.show(_settings(options), console)
@@ -189,4 +206,6 @@ def _retry(options: argparse.Namespace, console: Console) -> int:
 
 
 def _export(options: argparse.Namespace, console: Console) -> int:
+    from node.cli import export
+
     return export.run(options, _settings(options), console)

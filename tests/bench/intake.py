@@ -116,6 +116,9 @@ def measure(petct: PetCt, folder: Path, plan: Plan) -> tuple[list[Measure], list
             try:
                 for way in ways:
                     measures += _measured(way, sender, receivers, plan)
+                held = {one.name: (Sample(value=process.memory_mb(one.pid)),) for one in receivers}
+                case = f"memory after all with {'nodelay' if nodelay else 'stock senders'}"
+                measures += compare(SECTION, case, "MB", held)
             finally:
                 sender.close()
             _assert_complete(receivers, sender.sent)

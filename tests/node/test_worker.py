@@ -20,6 +20,7 @@ from node.config import Settings
 from node.dicom import headers
 from node.errors import PeerUnavailable, UnusableStudy
 from node.intake import Intake
+from node.setback import describe
 from node.worker import Clock, Worker
 from tests.arriving import arrival
 from tests.postgresql import BOTH
@@ -331,5 +332,5 @@ def test_a_lost_gpu_puts_the_study_back_and_ends_the_process(bench, phantom_file
 
 
 def test_our_own_errors_keep_their_words_and_those_of_libraries_only_their_type():
-    assert worker.describe(PeerUnavailable("no answer")) == "PeerUnavailable: no answer"
-    assert worker.describe(ValueError("Doe^Jane")) == "ValueError"
+    assert describe(PeerUnavailable("no answer")) == "PeerUnavailable: no answer"
+    assert describe(ValueError("Doe^Jane")) == "ValueError"

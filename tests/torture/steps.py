@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any, Literal
 
 LISTENER, WORKER = "listener", "worker"
-REHEARSAL = "node.bootstrap:rehearse"
+REHEARSAL = "node.rehearsal:rehearse"
 Moment = Literal["before", "after"]
 
 
