@@ -21,6 +21,7 @@ RANDOM_WITHIN_S = 2.5
 """From the start of a process: it is not yet up at first, then it receives, analyses, delivers."""
 PATIENCE_S = 30
 """How long the node may take to come to a step that it is to die at."""
+DYING_S = 5
 TRIES = 3
 
 
@@ -98,6 +99,8 @@ class Killing:
         self.node.arm.set(death.step, death.nth)
         died = self.node.await_death(death.step.role, PATIENCE_S)
         self.node.arm.clear()
+        # Who came to the step at the last moment is still about to die.
+        died = died or self.node.await_death(death.step.role, DYING_S)
         if died:
             self.at_steps[death.step.name] += 1
             self.end(death.roles)
