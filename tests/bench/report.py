@@ -149,8 +149,8 @@ def _slower(result: Row) -> str:
         ratio, cpu = row["our_speed_over_its"], row["our_cpu_over_its"]
         if ratio is not None and ratio < WORTH_SAYING:
             more = "" if cpu is None else f", with {_number(cpu, 2)} times its CPU time"
-            lines.append(
-                f"* {row['section']}, {row['case']}: {_number(ratio, 2)} of the speed of "
-                f"{row['subject']}{more}."
-            )
+            told = f"{_number(ratio, 2)} of the speed"
+            if row["unit"] == "MB":
+                told = f"{_number(1 / ratio, 2)} times the memory"
+            lines.append(f"* {row['section']}, {row['case']}: {told} of {row['subject']}{more}.")
     return "\n".join(lines) if lines else f"{OURS} was nowhere slower."
