@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from tests.torture import disks, sender
+from tests.torture import disks, sender, served
 from tests.torture.claims import Claim, Trial
 from tests.torture.kills import campaign
 from tests.torture.rig import Node
@@ -88,6 +88,9 @@ def run(trial: Trial) -> Iterator[Claim]:
             )
         )
         node.start()
+        # A node does not begin on a disk that is full; it has to outlive one that fills up.
+        if not served.comes_up(node.settings.listener.port, within_s=served.START_S):
+            raise RuntimeError("the node did not come up")
         filled = _fill(trial, ballasts, lambda: bool(sending.refused))
         node.look()
         sending.come_to_rest()
