@@ -68,13 +68,14 @@ def default_path() -> Path:
     return Path(__file__).parent / "bundles" / "dlnms-phantom"
 
 
-def load(path: Path) -> Bundle:
-    """Read a bundle and verify every file of it against its card.
+def load(path: Path | None) -> Bundle:
+    """Read a bundle, or the one that ships, and verify every file of it against its card.
 
     ``BundleUnusable`` names the file and the reason: the card is missing or malformed, a digest
     differs, a listed file is missing or not what it should be, or a file is there that the card
     does not list.
     """
+    path = default_path() if path is None else path
     card_path = path / CARD
     try:
         card = decode(Card, loads(card_path.read_text(encoding="utf-8")))

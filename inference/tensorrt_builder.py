@@ -15,7 +15,7 @@ from inference.plans import ANY, Making, Plans, Tensor
 
 logger = logging.getLogger(__name__)
 
-TENSORRT, TENSORRT_RTX = "tensorrt", "tensorrt-rtx"
+TENSORRT, TENSORRT_RTX = ON_GPU = "tensorrt", "tensorrt-rtx"
 MODULES = {TENSORRT: "tensorrt", TENSORRT_RTX: "tensorrt_rtx"}
 BATCH = (1, 1, 8)
 """A study is one case; more come together where a cohort is analysed."""

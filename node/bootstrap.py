@@ -220,7 +220,7 @@ def build_assembler(
         engine,
         census,
         patience,
-        bundle_digest=bundles.load(settings.model.bundle or bundles.default_path()).digest,
+        bundle_digest=bundles.load(settings.model.bundle).digest,
         listening_since=listening_since,
     )
 

@@ -15,7 +15,7 @@ from inference.errors import EngineUnavailable, InferenceError
 from inference.gpu import Gpu
 from inference.plans import Plans
 from inference.quota import usable_cpus
-from inference.tensorrt_builder import TENSORRT, TENSORRT_RTX, Request, plan_of
+from inference.tensorrt_builder import ON_GPU, TENSORRT, TENSORRT_RTX, Request, plan_of
 from inference.warming import warm
 from node.config import Settings
 
@@ -27,7 +27,6 @@ ON_CPU = {
     "torch": "inference.torch_engine",
 }
 """Imported only when used: each brings a library of hundreds of megabytes."""
-ON_GPU = (TENSORRT, TENSORRT_RTX)
 AUTOMATIC = ("openvino", "onnxruntime")
 RECORDS = {"openvino": "openvino", "tensorrt": "torch", "tensorrt-rtx": "torch"}
 """Whose record in a card lets an engine run in less than float32; the others never do."""
@@ -35,7 +34,7 @@ RECORDS = {"openvino": "openvino", "tensorrt": "torch", "tensorrt-rtx": "torch"}
 
 def load_bundle(settings: Settings) -> Bundle:
     """Load the bundle that the settings name; raises BundleUnusable."""
-    return bundles.load(settings.model.bundle or bundles.default_path())
+    return bundles.load(settings.model.bundle)
 
 
 def build_model(settings: Settings) -> Model:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db.migrate import DatabaseTooNew
 from inference.errors import InferenceError
-from inference.tensorrt_builder import TENSORRT, TENSORRT_RTX
+from inference.tensorrt_builder import ON_GPU
 from node import bootstrap, config
 from node.cli import explain, export_options, operate, retain
 from node.cli.plain import reason
@@ -82,9 +82,7 @@ def _operating(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     checked.add_argument("--json", action="store_true", dest="as_json")
     _takes_config(checked)
     ran = _command(commands, "engines", "tell what networks can run on, build plans", _engines)
-    ran.add_argument(
-        "--build", choices=(TENSORRT, TENSORRT_RTX), help="build the plans that are not there yet"
-    )
+    ran.add_argument("--build", choices=ON_GPU, help="build the plans that are not there yet")
     _takes_config(ran)
     kept = _command(commands, "retain", "delete what the rules of retention let go", _retain)
     kept.add_argument("--dry-run", action="store_true", help="only list what would go, and why")
