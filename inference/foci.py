@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from inference.geometry import Grid
+from inference.morphology import within
 from inference.resample import Box, bounding_box, crop, region_onto
 from inference.thorax import Thorax
 from inference.volume import Mask, Region, Volume, Voxels
@@ -258,8 +259,7 @@ def _place(scene: _Scene, part: _Part) -> tuple[Place, float]:
         slice(i.start - o.start, i.stop - o.start) for i, o in zip(part.box, box, strict=True)
     )
     mask[a, b, c] = part.mask
-    distance = ndimage.distance_transform_edt(~mask, sampling=scene.grid.spacing)
-    shell = (distance > 0) & (distance <= SHELL_MM)
+    shell = within(mask, SHELL_MM, scene.grid.spacing) & ~mask
     contact = float(scene.lungs[box][shell].mean()) if shell.any() else 0.0
     in_heart, in_cavity, in_mediastinum = (
         float(organ[box][mask].mean()) for organ in (scene.heart, scene.cavity, scene.mediastinum)
@@ -316,9 +316,9 @@ def _surroundings(part: Mask, grid: Grid) -> Mask:
     inner = bounding_box(part)
     assert inner is not None  # it holds the peak
     box = _widened(inner, 2 * SHELL_MM, grid, shape=part.shape)
-    distance = ndimage.distance_transform_edt(~part[box], sampling=grid.spacing)
     around: Mask = np.zeros_like(part)
-    around[box] = (distance > SHELL_MM) & (distance <= 2 * SHELL_MM)
+    near, far = (within(part[box], mm, grid.spacing) for mm in (SHELL_MM, 2 * SHELL_MM))
+    around[box] = far & ~near
     return around
 
 
@@ -328,11 +328,11 @@ def _closed(part: Mask, grid: Grid) -> Mask:
     inner = bounding_box(part)
     assert inner is not None  # it holds the peak
     padded = np.pad(part[inner], [(n, n) for n in steps])
-    near = ndimage.distance_transform_edt(~padded, sampling=grid.spacing) <= GAP_MM
-    eroded = ndimage.distance_transform_edt(near, sampling=grid.spacing) > GAP_MM
+    far = ~within(padded, GAP_MM, grid.spacing)
+    open_to_outside = within(far, GAP_MM, grid.spacing)
     closed: Mask = np.zeros_like(part)
     a, b, c = (slice(n, -n) for n in steps)
-    closed[inner] = eroded[a, b, c]
+    closed[inner] = ~open_to_outside[a, b, c]
     return closed
 
 

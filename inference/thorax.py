@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 
 from inference.geometry import Grid
+from inference.morphology import dilated, eroded, opened, within
 from inference.resample import bounding_box, crop
 from inference.volume import Mask, Quantity, Region, Volume, Voxels
 
@@ -23,6 +24,7 @@ LUNG_LEAST_ML = 300.0
 LUNG_LEAST_RADIUS_MM = 12.0
 """Lung is somewhere this deep at least; air between the back and the table is not."""
 CAVITY_MARGIN_MM = 15.0
+IN_SLICE = (1, 2)
 MEDIASTINAL_CORE_MM = 14.0
 """Soft tissue that holds a ball of this radius is organ, not vessel or node."""
 
@@ -90,7 +92,7 @@ def _seen(hu: Voxels, body: Mask, lungs: Mask, grid: Grid) -> Thorax:
     left, right = _sides(lungs, middle, part)
     hull = _hull(lungs)
     heart = _heart(hu, hull & ~lungs, lungs, middle, part)
-    reach = ndimage.distance_transform_edt(~hull, sampling=grid.spacing) <= CAVITY_MARGIN_MM
+    reach = within(hull, CAVITY_MARGIN_MM, grid.spacing)
     return Thorax(
         body=Region(mask=body, grid=part),
         left_lung=Region(mask=left, grid=part),
@@ -204,24 +206,24 @@ def _body(hu: Voxels) -> Mask:
     The room's air is thick: what joins it through gaps of some voxels only, as lung does where
     averaging has thinned the chest wall away, is inside.
     """
-    cross = ndimage.generate_binary_structure(3, 1)
     air = hu < AIR_BELOW_HU
-    labels, count = ndimage.label(ndimage.binary_erosion(air, cross, iterations=2, border_value=1))
+    labels, count = ndimage.label(eroded(air, 2, border=True))
     edge = np.zeros(count + 1, np.bool_)
     for side in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
         edge[np.unique(side)] = True
     edge[0] = False
-    room = ndimage.binary_dilation(edge[labels], cross, iterations=2, mask=air)
-    return _largest(ndimage.binary_opening(~room, cross))
+    room: Mask = edge[labels]
+    for _ in range(2):
+        room = dilated(room, 1) & air
+    return _largest(opened(~room))
 
 
 def _lungs(hu: Voxels, body: Mask, grid: Grid) -> Mask:
     """Return the aerated lung: the large air spaces in the body, less airways and bowel gas."""
     air = body & (hu < AIR_BELOW_HU)
     gas = air & (hu < GAS_BELOW_HU)
-    airways = ndimage.binary_opening(gas, ndimage.generate_binary_structure(3, 1))
-    airways = _small_parts(airways, most_ml=60.0, grid=grid)
-    air &= ~ndimage.binary_dilation(airways, iterations=2)
+    airways = _small_parts(opened(gas), most_ml=60.0, grid=grid)
+    air &= ~dilated(airways, 2)
     labels, count = ndimage.label(air)
     nothing: Mask = np.zeros_like(air)
     if count == 0:
@@ -230,8 +232,7 @@ def _lungs(hu: Voxels, body: Mask, grid: Grid) -> Mask:
     volumes = ndimage.sum_labels(air, labels, index) * grid.voxel_volume_ml
     means = ndimage.mean(hu, labels, index)
     steps = max(1, round(LUNG_LEAST_RADIUS_MM / max(grid.spacing[1:])))
-    in_slice = ndimage.generate_binary_structure(3, 1) & (np.arange(3) == 1)[:, None, None]
-    thick = ndimage.maximum(ndimage.binary_erosion(air, in_slice, steps), labels, index)
+    thick = ndimage.maximum(eroded(air, steps, axes=IN_SLICE), labels, index)
     lung = (means > GAS_BELOW_HU) & (np.asarray(thick) > 0)
     lung &= volumes > 0.1 * volumes[lung].max(initial=0.0)
     if volumes[lung].sum() < LUNG_LEAST_ML:
@@ -295,26 +296,27 @@ def _sides(lungs: Mask, middle: float, grid: Grid) -> tuple[Mask, Mask]:
 def _hull(lungs: Mask) -> Mask:
     """Return what lies in or between the lungs: in each slice, their convex hull."""
     hull = lungs.copy()
-    rows, columns = np.indices(lungs.shape[1:])
-    pixels = np.stack([rows.ravel(), columns.ravel()], axis=1)
-    for number, part in enumerate(lungs):
-        points = np.argwhere(part & ~ndimage.binary_erosion(part))
+    surface = lungs & ~eroded(lungs, 1, axes=IN_SLICE)
+    for number, part in enumerate(surface):
+        points = np.argwhere(part)
         if len(points) < 3:
             continue
         try:
             planes = ConvexHull(points).equations
         except QhullError:  # all in one line
             continue
-        inside = np.all(pixels @ planes[:, :2].T + planes[:, 2] <= 1e-6, axis=1)
-        hull[number] |= inside.reshape(part.shape)
+        least, most = points.min(axis=0), points.max(axis=0) + 1
+        pixels = np.stack(np.mgrid[least[0] : most[0], least[1] : most[1]], axis=-1)
+        inside = np.all(pixels @ planes[:, :2].T + planes[:, 2] <= 1e-6, axis=-1)
+        hull[number, least[0] : most[0], least[1] : most[1]] |= inside
     closed: Mask = ndimage.binary_closing(hull, np.ones((5, 1, 1), np.bool_)) | hull
     return closed
 
 
-def _reaching(mask: Mask, middle: float, *, within: float) -> Mask:
-    """Return the connected parts that come nearer to the midline than ``within`` columns."""
+def _reaching(mask: Mask, middle: float, *, columns: float) -> Mask:
+    """Return the connected parts that come nearer to the midline than so many columns."""
     labels, count = ndimage.label(mask)
-    central = np.abs(np.arange(mask.shape[2]) - middle) < within
+    central = np.abs(np.arange(mask.shape[2]) - middle) < columns
     kept = np.zeros(count + 1, np.bool_)
     kept[np.unique(labels[:, :, central])] = True
     kept[0] = False
@@ -330,9 +332,9 @@ def _heart(hu: Voxels, between: Mask, lungs: Mask, middle: float, grid: Grid) ->
     and no further from the midline than a heart reaches: 60 mm to the right, 95 mm to the left.
     """
     soft = between & (hu > -200)
-    depth = ndimage.distance_transform_edt(soft, sampling=grid.spacing)
-    core = _reaching(depth > MEDIASTINAL_CORE_MM, middle, within=25.0 / grid.spacing[2])
-    bulk = ndimage.distance_transform_edt(~core, sampling=grid.spacing) <= MEDIASTINAL_CORE_MM
+    deep = ~within(~soft, MEDIASTINAL_CORE_MM, grid.spacing)
+    core = _reaching(deep, middle, columns=25.0 / grid.spacing[2])
+    bulk = within(core, MEDIASTINAL_CORE_MM, grid.spacing)
     box = bounding_box(lungs)
     assert box is not None  # the caller has found lungs
     slices, rows, columns = (np.arange(n) for n in hu.shape)

@@ -4,9 +4,10 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from inference import itk
+from inference.hot_spots import hot_spots
+from inference.morphology import dilated
 from inference.volume import Voxels
 
 Labels: TypeAlias = NDArray[np.integer]
@@ -25,11 +26,9 @@ def watershed(suv: Voxels, *, floor: float, saddle: float, reach: int) -> Labels
     than that takes: in a chest, a quarter.
     """
     depth = (-1000 * np.log(np.maximum(suv, floor))).astype(np.int16)
-    filled = itk.HMinima(itk.GetImageFromArray(depth), round(-1000 * float(np.log(saddle))))
-    lowest = itk.Cast(itk.RegionalMinima(filled), itk.sitkUInt8)
-    markers: Labels = itk.GetArrayFromImage(itk.ConnectedComponent(lowest))
     above = suv >= floor
-    beyond = ~ndimage.binary_dilation(above, iterations=reach)
+    markers = hot_spots(depth, above, depth_least=round(-1000 * float(np.log(saddle))))
+    beyond = ~dilated(above, reach)
     plain = int(markers.max()) + 1
     markers[beyond] = plain  # taken for flooded ...
     depth[beyond] += 1  # ... and higher than the rest, so that it floods nothing before
