@@ -306,7 +306,7 @@ def _hull(lungs: Mask) -> Mask:
         except QhullError:  # all in one line
             continue
         least, most = points.min(axis=0), points.max(axis=0) + 1
-        pixels = np.stack(np.mgrid[least[0] : most[0], least[1] : most[1]], axis=-1)
+        pixels = np.moveaxis(np.indices(most - least), 0, -1) + least
         inside = np.all(pixels @ planes[:, :2].T + planes[:, 2] <= 1e-6, axis=-1)
         hull[number, least[0] : most[0], least[1] : most[1]] |= inside
     closed: Mask = ndimage.binary_closing(hull, np.ones((5, 1, 1), np.bool_)) | hull
