@@ -8,6 +8,7 @@ from pydicom.uid import UID, CTImageStorage, PositronEmissionTomographyImageStor
 from pydicom.valuerep import format_number_as_ds
 
 from inference.geometry import Grid
+from node.dicom.encoding import Elements, joined, reference, sequence, value
 from node.dicom.provenance import derived_uid
 from node.dicom.series import ImageSeries, Plane
 
@@ -43,8 +44,10 @@ def as_single_frames(
 
 
 def name_true_sources(dataset: Dataset, planes: Sequence[Plane]) -> None:
-    """Replace the placeholder of every plane by its instance and, if it has one, its frame."""
-    name_instances(dataset, planes)
+    """Replace the placeholder of every plane by its instance and, if it has one, its frame.
+
+    What the whole was made of is for ``take_sources`` to tell.
+    """
     by_placeholder = {_placeholder(plane): plane for plane in planes}
     for frame in dataset.PerFrameFunctionalGroupsSequence:
         for derivation in frame.DerivationImageSequence:
@@ -58,10 +61,18 @@ def name_true_sources(dataset: Dataset, planes: Sequence[Plane]) -> None:
                     item.ReferencedFrameNumber = plane.frame
 
 
-def name_instances(dataset: Dataset, planes: Sequence[Plane]) -> None:
-    """Say of which instances the whole was made, whatever its frames say."""
-    dataset.SourceImageSequence = _referenced_instances(planes)
-    dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence = _referenced_instances(planes)
+def take_sources(dataset: Dataset, planes: Sequence[Plane]) -> Elements:
+    """Return of which instances the whole was made, in place of what highdicom says of it."""
+    instances = {plane.sop_instance_uid: plane.sop_class_uid for plane in planes}
+    items = [joined(reference(sop_class, uid)) for uid, sop_class in instances.items()]
+    series_uid = str(dataset.ReferencedSeriesSequence[0].SeriesInstanceUID)
+    del dataset.SourceImageSequence, dataset.ReferencedSeriesSequence
+    series = value("SeriesInstanceUID", series_uid.encode()) | sequence(
+        "ReferencedInstanceSequence", items
+    )
+    return sequence("SourceImageSequence", items) | sequence(
+        "ReferencedSeriesSequence", [joined(series)]
+    )
 
 
 def set_dimension_organization(dataset: Dataset, uid: str) -> None:
@@ -82,13 +93,3 @@ def _single_frame_class(modality: str) -> UID:
 
 def _placeholder(plane: Plane) -> str:
     return derived_uid("plane", plane.sop_instance_uid, str(plane.frame))
-
-
-def _referenced_instances(planes: Sequence[Plane]) -> list[Dataset]:
-    items = []
-    for uid, sop_class in {p.sop_instance_uid: p.sop_class_uid for p in planes}.items():
-        item = Dataset()
-        item.ReferencedSOPClassUID = sop_class
-        item.ReferencedSOPInstanceUID = uid
-        items.append(item)
-    return items

@@ -12,7 +12,7 @@ from inference.geometry import Vector
 from inference.petct import PetCt
 from node.dicom.capture import render, seen_box
 from node.dicom.provenance import Provenance, finish
-from node.dicom.secondary_capture import new_capture, set_picture, set_sources
+from node.dicom.secondary_capture import new_capture, set_picture, sources
 from node.dicom.series import Choice, Plane
 from node.instance import ResultKind, ResultObject
 
@@ -39,8 +39,14 @@ def key_image(
     set_picture(dataset, render(petct, findings))
     lesion = findings.primary or next(iter(findings.lesions), None)
     shown = [*choice.pet.planes] if lesion is None else [*_cut(choice, petct, lesion)]
-    set_sources(dataset, shown, derivation=_derivation(findings))
-    return finish(dataset, ResultKind.KEY_IMAGE, subject=subject, provenance=provenance)
+    dataset.DerivationDescription = _derivation(findings)
+    return finish(
+        dataset,
+        ResultKind.KEY_IMAGE,
+        subject=subject,
+        provenance=provenance,
+        among=sources(shown),
+    )
 
 
 def _derivation(findings: Findings) -> str:

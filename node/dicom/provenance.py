@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 import highdicom as hd
@@ -15,6 +16,7 @@ from pydicom.uid import UID
 from pydicom.valuerep import DT
 
 from inference.findings import Findings
+from node.dicom.encoding import Elements, put_among
 from node.implementation import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -139,14 +141,16 @@ def finish(
     *,
     subject: Dataset,
     provenance: Provenance,
+    among: Elements = MappingProxyType({}),
     tail: Sequence[bytes | memoryview] = (),
 ) -> ResultObject:
     """Give a built object its equipment, its times and our name, and encode it (PS3.10).
 
     ``subject`` is what the source images tell of patient and study (``source.subject``).
     highdicom takes times from the clock and lists itself without a Device UID; both are replaced,
-    so that the same run gives the same bytes and every Processing Equipment has its UID. ``tail``
-    holds what comes after all elements of ``dataset``, encoded already.
+    so that the same run gives the same bytes and every Processing Equipment has its UID. What is
+    encoded already comes in ``among`` the elements of ``dataset``, by its tags, or in the ``tail``,
+    after all of them.
     """
     _set_equipment(dataset, subject, provenance)
     _set_times(dataset, subject, provenance.when)
@@ -162,7 +166,7 @@ def finish(
         series_instance_uid=str(dataset.SeriesInstanceUID),
         study_instance_uid=str(dataset.StudyInstanceUID),
         transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
-        part10=b"".join((buffer.getbuffer(), *tail)),
+        part10=b"".join((*put_among(buffer.getbuffer(), among), *tail)),
     )
 
 

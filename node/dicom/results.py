@@ -89,7 +89,7 @@ def analyzed(  # noqa: PLR0913 - key and time are the run's identity
             *source.references(choice.ct),
             *source.references(choice.pet),
             *_given(choice, petct, findings),
-            *(_reference(one) for one in shown),
+            *(_cited(one) for one in shown),
         ],
         predecessors=_earlier(options, ResultKind.REPORT),
         series=(
@@ -135,9 +135,11 @@ def refused(
     provenance = Provenance(equipment=equipment, key=key, when=when)
     options = _without(options, provenance.uid(f"instance {REFUSAL_ROLE}"))
     evidence = Evidence(
-        subject=subject, instances=study, predecessors=_earlier(options, ResultKind.REPORT)
+        subject=subject,
+        instances=[source.Reference.of(header) for header in study],
+        predecessors=_earlier(options, ResultKind.REPORT),
     )
-    report = refusal_report(reasons, evidence=evidence, provenance=provenance)
+    report = refusal_report(reasons, study, evidence=evidence, provenance=provenance)
     return (report, *_rejection(options, subject, provenance))
 
 
@@ -258,16 +260,15 @@ def _rejection(
     ]
 
 
-def _given(choice: Choice, petct: PetCt, findings: Findings) -> list[Dataset]:
+def _given(choice: Choice, petct: PetCt, findings: Findings) -> list[source.Reference]:
     """Return the documents whose contours became lesions."""
     sources = {lesion.source for lesion in findings.lesions}
     used = {given.sop_instance_uid for given in petct.given if given.source in sources}
     return [
-        source.reference(
+        source.Reference(
             sop_class_uid=document.sop_class_uid,
             sop_instance_uid=document.sop_instance_uid,
             series_instance_uid=document.series_instance_uid,
-            study_instance_uid=choice.study_instance_uid,
         )
         for document in choice.documents
         if document.sop_instance_uid in used
@@ -278,7 +279,15 @@ def _is_image(header: Dataset) -> bool:
     return UID(header.SOPClassUID).name.endswith("Image Storage")
 
 
-def _reference(instance: ResultObject | Predecessor) -> Dataset:
+def _cited(made: ResultObject) -> source.Reference:
+    return source.Reference(
+        sop_class_uid=made.sop_class_uid,
+        sop_instance_uid=made.sop_instance_uid,
+        series_instance_uid=made.series_instance_uid,
+    )
+
+
+def _reference(instance: Predecessor) -> Dataset:
     return source.reference(
         sop_class_uid=instance.sop_class_uid,
         sop_instance_uid=instance.sop_instance_uid,

@@ -10,7 +10,7 @@ from inference.findings import Findings
 from inference.petct import PetCt
 from node.dicom.capture import SUV_TOP, rotate
 from node.dicom.provenance import Provenance, finish
-from node.dicom.secondary_capture import new_capture, set_picture, set_sources
+from node.dicom.secondary_capture import new_capture, set_picture, sources
 from node.dicom.series import Choice
 from node.instance import ResultKind, ResultObject
 
@@ -39,9 +39,14 @@ def rotating_mip(
     frames = rotate(petct, findings)
     set_picture(dataset, frames)
     _set_cine(dataset, len(frames))
-    derivation = _DERIVATION.format(step=360 / len(frames), top=SUV_TOP)
-    set_sources(dataset, choice.pet.planes, derivation=derivation)
-    return finish(dataset, ResultKind.ROTATING_MIP, subject=subject, provenance=provenance)
+    dataset.DerivationDescription = _DERIVATION.format(step=360 / len(frames), top=SUV_TOP)
+    return finish(
+        dataset,
+        ResultKind.ROTATING_MIP,
+        subject=subject,
+        provenance=provenance,
+        among=sources(choice.pet.planes),
+    )
 
 
 def _set_cine(dataset: Dataset, frames: int) -> None:

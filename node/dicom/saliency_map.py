@@ -24,9 +24,10 @@ from node.dicom import codes as ours
 from node.dicom.derived import (
     as_single_frames,
     decimal,
-    name_instances,
     set_dimension_organization,
+    take_sources,
 )
+from node.dicom.encoding import Elements, joined
 from node.dicom.frame_groups import per_frame
 from node.dicom.provenance import RESEARCH_USE, Provenance, algorithm_template, finish
 from node.dicom.series import ImageSeries, Plane
@@ -74,9 +75,13 @@ def saliency_maps(
             (image,) = as_single_frames(planes[:1], grid, series, subject)
             frames[first, last] = _Frames.of(image, planes, provenance)
         dataset = frames[first, last].with_head(saliency.task, number, provenance)
-        tail = (frames[first, last].encoded, *_pixels(voxels))
         made = finish(
-            dataset, ResultKind.SALIENCY, subject=subject, provenance=provenance, tail=tail
+            dataset,
+            ResultKind.SALIENCY,
+            subject=subject,
+            provenance=provenance,
+            among=frames[first, last].sources,
+            tail=(frames[first, last].encoded, *_pixels(voxels)),
         )
         maps.append(made)
     return maps
@@ -90,6 +95,8 @@ class _Frames:
     """
 
     head: Dataset
+    sources: Elements
+    """The instances that they were all made of."""
     encoded: bytes
     """The Per-frame Functional Groups Sequence."""
 
@@ -130,7 +137,7 @@ class _Frames:
         dataset.NumberOfFrames = len(planes)
         if _are_evenly_spaced(planes, image.ImageOrientationPatient):
             dataset.DimensionOrganizationType = "3D"
-        name_instances(dataset, planes)
+        sources = take_sources(dataset, planes)
         dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_anatomy()]
         dataset.BodyPartExamined = "CHEST"  # not paired, so that no Laterality is due (C.7.3.1)
         dataset.DerivationDescription = METHOD
@@ -141,7 +148,7 @@ class _Frames:
         # dcmqi and cornerstone lay frames on the planes in the order of the file, which is theirs.
         frames = per_frame(dataset.PerFrameFunctionalGroupsSequence[0], planes)
         del dataset.PerFrameFunctionalGroupsSequence, dataset.FloatPixelData
-        return _Frames(head=dataset, encoded=frames)
+        return _Frames(head=dataset, sources=sources, encoded=joined(frames))
 
     def with_head(self, task: str, number: int, provenance: Provenance) -> Dataset:
         """Return a map of one task, ``number`` (from 1) among the tasks, without its frames."""

@@ -12,6 +12,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from node.dicom.capture import Pixels
+from node.dicom.encoding import Elements, as_pydicom, image_reference, joined, sequence
 from node.dicom.provenance import Provenance
 from node.dicom.series import Choice, Plane
 
@@ -62,23 +63,17 @@ def set_picture(dataset: Dataset, pixels: Pixels) -> None:
     dataset.PixelData = pixels.tobytes()
 
 
-def set_sources(dataset: Dataset, shown: Sequence[Plane], *, derivation: str) -> None:
-    """Say which images are shown, and what became of them (C.7.6.1, General Image)."""
-    purpose = CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
-    dataset.SourceImageSequence = [_cited(plane, purpose) for plane in shown]
-    dataset.DerivationDescription = derivation
+def sources(shown: Sequence[Plane]) -> Elements:
+    """Return which images are shown (C.7.6.1, General Image)."""
+    purpose = Dataset()
+    purpose.PurposeOfReferenceCodeSequence = [
+        CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
+    ]
+    encoded = as_pydicom(purpose)
+    items = [joined(image_reference(plane) | encoded) for plane in shown]
+    return sequence("SourceImageSequence", items)
 
 
 def save_png(instance: Path, png: Path) -> None:
     """Write the (single, 8-bit) frame of a Secondary Capture as PNG."""
     Image.fromarray(dcmread(instance).pixel_array).save(png)
-
-
-def _cited(plane: Plane, purpose: CodedConcept) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = plane.sop_class_uid
-    item.ReferencedSOPInstanceUID = plane.sop_instance_uid
-    if plane.frame is not None:
-        item.ReferencedFrameNumber = plane.frame
-    item.PurposeOfReferenceCodeSequence = [purpose]
-    return item

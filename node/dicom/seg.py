@@ -21,7 +21,12 @@ from pydicom.uid import ExplicitVRLittleEndian
 from inference.findings import Lesion
 from inference.volume import Region
 from node.dicom import codes as ours
-from node.dicom.derived import as_single_frames, name_true_sources, set_dimension_organization
+from node.dicom.derived import (
+    as_single_frames,
+    name_true_sources,
+    set_dimension_organization,
+    take_sources,
+)
 from node.dicom.provenance import Provenance, algorithm_sequence, finish
 from node.dicom.series import ImageSeries
 from node.instance import ResultKind, ResultObject
@@ -118,7 +123,10 @@ def segmentation(
     name_true_sources(dataset, planes)
     set_dimension_organization(dataset, provenance.uid("dimension organization SEG"))
     dataset.BodyPartExamined = "CHEST"  # not paired, so that no Laterality is due (C.7.3.1)
-    return finish(dataset, ResultKind.SEGMENTATION, subject=subject, provenance=provenance)
+    sources = take_sources(dataset, planes)
+    return finish(
+        dataset, ResultKind.SEGMENTATION, subject=subject, provenance=provenance, among=sources
+    )
 
 
 def _extent(regions: Sequence[Region]) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -129,15 +130,32 @@ def subject(headers: Iterable[Dataset]) -> Dataset:
     return merged
 
 
-def references(series: ImageSeries) -> list[Dataset]:
-    """Return one dataset for each instance of the series, enough to cite it as evidence."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """One instance of a study, as evidence cites it."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+
+    @classmethod
+    def of(cls, header: Dataset) -> "Reference":
+        """Return the reference to the instance that a header is of."""
+        return cls(
+            sop_class_uid=str(header.SOPClassUID),
+            sop_instance_uid=str(header.SOPInstanceUID),
+            series_instance_uid=str(header.SeriesInstanceUID),
+        )
+
+
+def references(series: ImageSeries) -> list[Reference]:
+    """Return a reference to each instance of the series."""
     instances = {plane.sop_instance_uid: plane.sop_class_uid for plane in series.planes}
     return [
-        reference(
+        Reference(
             sop_class_uid=sop_class_uid,
             sop_instance_uid=sop_instance_uid,
             series_instance_uid=series.series_instance_uid,
-            study_instance_uid=series.study_instance_uid,
         )
         for sop_instance_uid, sop_class_uid in instances.items()
     ]

@@ -1,7 +1,6 @@
 """Findings, or the refusal of a study, as a Comprehensive 3D SR by TID 1500 (PS3.16)."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,9 +22,11 @@ from inference.findings import Findings, Reason
 from inference.petct import PetCt
 from node.dicom import codes as ours
 from node.dicom import evaluations, image_library, prediction_groups
+from node.dicom.encoding import Elements, joined, reference, sequence, value
 from node.dicom.image_library import SourceSeries
 from node.dicom.lesion_groups import Segmented, groups
 from node.dicom.provenance import Provenance, algorithm_template, device_observer, finish
+from node.dicom.source import Reference
 from node.instance import ResultKind, ResultObject
 
 SERIES_NUMBER: Final = 9901
@@ -38,10 +39,10 @@ REFUSAL_ROLE: Final = "SR refusal"
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the report stands on: patient and study, and every instance that it cites."""
+    """What the report stands on: patient and study, and every instance of it that it cites."""
 
     subject: Dataset
-    instances: Sequence[Dataset]
+    instances: Sequence[Reference]
     predecessors: Sequence[Dataset] = ()
     series: Sequence[SourceSeries] = ()
     """The PET and the CT that were analysed."""
@@ -96,11 +97,18 @@ def measurement_report(
 
 
 def refusal_report(
-    reasons: Sequence[Reason], *, evidence: Evidence, provenance: Provenance
+    reasons: Sequence[Reason],
+    headers: Sequence[Dataset],
+    *,
+    evidence: Evidence,
+    provenance: Provenance,
 ) -> ResultObject:
-    """Return a report that says that the study was not analysed, with every coded reason."""
+    """Return a report that says that the study was not analysed, with every coded reason.
+
+    ``headers`` are those of the instances that it stands on.
+    """
     told = evaluations.of_refusal(reasons, replaces=bool(evidence.predecessors))
-    library = image_library.headers_library(evidence.instances)
+    library = image_library.headers_library(headers)
     document = Document(
         kind=ResultKind.REPORT,
         title=TEXT_ONLY_TITLE,
@@ -136,16 +144,14 @@ def write(document: Document, *, evidence: Evidence, provenance: Provenance) -> 
     language = LanguageOfContentItemAndDescendants(DEFAULT_LANGUAGE)
     observer = ObservationContext(observer_device_context=device_context(provenance))
     # highdicom copies the whole tree, for questions that nobody asks it, and searches it for what
-    # is no evidence, which the lint finds: it gets one item, and the tree comes after.
+    # is no evidence, which the lint finds: it gets one item, and the tree comes after; so does the
+    # evidence, hundreds of instances.
     root.ContentSequence = ContentSequence([reported])
     content = ContentSequence([*language, *observer, reported, *document.containers])
     for item in (root, *content):
         _separate(item)
-    first, *others = evidence.instances
-    cited = deepcopy(evidence.subject)
-    cited.update(first)
     report = Comprehensive3DSR(
-        evidence=[cited, *others],
+        evidence=[evidence.subject],
         content=root,
         series_instance_uid=document.uid("series", provenance),
         series_number=document.series_number,
@@ -163,7 +169,35 @@ def write(document: Document, *, evidence: Evidence, provenance: Provenance) -> 
         specific_character_set="ISO_IR 192",
     )
     report.ContentSequence = content
-    return finish(report, document.kind, subject=evidence.subject, provenance=provenance)
+    del report.CurrentRequestedProcedureEvidenceSequence
+    return finish(
+        report,
+        document.kind,
+        subject=evidence.subject,
+        provenance=provenance,
+        among=_cited(evidence),
+    )
+
+
+def _cited(evidence: Evidence) -> Elements:
+    """Return the evidence, all of it of the study, each instance once in its series."""
+    of_series: dict[str, dict[str, bytes]] = {}
+    for one in evidence.instances:
+        items = of_series.setdefault(one.series_instance_uid, {})
+        item = joined(reference(one.sop_class_uid, one.sop_instance_uid))
+        items.setdefault(one.sop_instance_uid, item)
+    series = [
+        joined(
+            value("SeriesInstanceUID", uid.encode())
+            | sequence("ReferencedSOPSequence", [*items.values()])
+        )
+        for uid, items in of_series.items()
+    ]
+    study_uid = str(evidence.subject.StudyInstanceUID)
+    study = value("StudyInstanceUID", study_uid.encode()) | sequence(
+        "ReferencedSeriesSequence", series
+    )
+    return sequence("CurrentRequestedProcedureEvidenceSequence", [joined(study)])
 
 
 def device_context(provenance: Provenance) -> ObserverContext:

@@ -62,7 +62,20 @@ def by_highdicom(series, grid) -> ParametricMap:
         frame.FrameContentSequence[0].DimensionIndexValues = [number]
     whole.PerFrameFunctionalGroupsSequence = frames
     name_true_sources(whole, series.planes)
+    whole.SourceImageSequence = instances(series.planes)
+    whole.ReferencedSeriesSequence[0].ReferencedInstanceSequence = instances(series.planes)
     return whole
+
+
+def instances(planes) -> list[Dataset]:
+    """Every instance once, as pydicom encodes it."""
+    items = []
+    for uid, sop_class_uid in {p.sop_instance_uid: p.sop_class_uid for p in planes}.items():
+        item = Dataset()
+        item.ReferencedSOPClassUID = sop_class_uid
+        item.ReferencedSOPInstanceUID = uid
+        items.append(item)
+    return items
 
 
 def encoded(dataset, keyword) -> bytes:

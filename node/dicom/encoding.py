@@ -1,0 +1,105 @@
+"""Elements in Explicit VR Little Endian, encoded without data sets, and their place among others.
+
+Lists of hundreds of instances that are cited take most of the time of an object where each is a
+data set, which pydicom builds, looks through and encodes by itself.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypeAlias
+
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+
+from node.dicom.series import Plane
+
+Elements: TypeAlias = Mapping[int, bytes]
+"""Whole elements by their tags."""
+
+_ITEM: Final = struct.Struct("<HHL")
+_SHORT: Final = struct.Struct("<HH2sH")
+_LONG: Final = struct.Struct("<HH2s2xL")
+_PREAMBLE: Final = 132
+_LONG_VRS: Final = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_32)
+
+
+def value(keyword: str, content: bytes) -> dict[int, bytes]:
+    """Return one element with a length of two bytes, padded to an even one (PS3.5 7.1.2, 6.2)."""
+    tag, vr = _known(keyword)
+    padded = content + (b"\0" if vr == b"UI" else b" ") * (len(content) % 2)
+    return {tag: _SHORT.pack(tag >> 16, tag & 0xFFFF, vr, len(padded)) + padded}
+
+
+def sequence(keyword: str, items: Sequence[bytes]) -> dict[int, bytes]:
+    """Return a sequence, all of whose lengths are stated (PS3.5 7.5.1)."""
+    tag, vr = _known(keyword)
+    content = b"".join(_ITEM.pack(0xFFFE, 0xE000, len(item)) + item for item in items)
+    return {tag: _LONG.pack(tag >> 16, tag & 0xFFFF, vr, len(content)) + content}
+
+
+def joined(elements: Elements) -> bytes:
+    """Return elements one after the other, as their tags ascend."""
+    return b"".join(elements[tag] for tag in sorted(elements))
+
+
+def as_pydicom(item: Dataset) -> dict[int, bytes]:
+    """Return the elements of an item as pydicom encodes them."""
+    return {int(element.tag): _encoded(element.tag, item) for element in item}
+
+
+def reference(sop_class_uid: str, sop_instance_uid: str) -> dict[int, bytes]:
+    """Return the SOP Instance Reference Macro (PS3.3 10.8)."""
+    return {
+        **value("ReferencedSOPClassUID", sop_class_uid.encode()),
+        **value("ReferencedSOPInstanceUID", sop_instance_uid.encode()),
+    }
+
+
+def image_reference(plane: Plane) -> dict[int, bytes]:
+    """Return the Image SOP Instance Reference Macro (PS3.3 10.3)."""
+    cited = reference(plane.sop_class_uid, plane.sop_instance_uid)
+    if plane.frame is None:
+        return cited
+    return {**cited, **value("ReferencedFrameNumber", str(plane.frame).encode())}
+
+
+def put_among(part10: memoryview, elements: Elements) -> Iterator[bytes | memoryview]:
+    """Yield an object's bytes with further top-level elements where their tags belong.
+
+    ``part10`` has none of them, and states all lengths.
+    """
+    waiting = sorted(elements)
+    position = written = _PREAMBLE
+    yield part10[:written]
+    while waiting and position < len(part10):
+        group, element, vr, length = _SHORT.unpack_from(part10, position)
+        if group << 16 | element > waiting[0]:
+            yield part10[written:position]
+            yield elements[waiting.pop(0)]
+            written = position
+            continue
+        start = position + _SHORT.size
+        if vr in _LONG_VRS:
+            *_, length = _LONG.unpack_from(part10, position)
+            start = position + _LONG.size
+        position = start + length
+    yield part10[written:]
+    yield from (elements[tag] for tag in waiting)
+
+
+def _encoded(tag: int, item: Dataset) -> bytes:
+    alone = Dataset()
+    alone.add(item[tag])
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_dataset(buffer, alone, "ISO_IR 192")
+    return buffer.getvalue()
+
+
+def _known(keyword: str) -> tuple[int, bytes]:
+    tag = tag_for_keyword(keyword)
+    assert tag is not None  # keywords of ours
+    return tag, dictionary_VR(tag).encode()
