@@ -1,6 +1,8 @@
 """What every back end can do with a network."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from inference.volume import Voxels
 
@@ -49,3 +51,22 @@ class Engine(Protocol):
     def explained(self, pet: Voxels, ct: Voxels) -> Explained:
         """Return the logits, where the network looked and what it saw there, from one run of it."""
         ...
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """An engine that leaves CPUs to the networks of other tasks."""
+
+    @property
+    def abreast(self) -> int:
+        """So many networks may run at a time."""
+        ...
+
+
+def run_all(engines: Sequence[Engine], pet: Voxels, ct: Voxels) -> list[Explained]:
+    """Run every network on the same inputs, as many at a time as all of the engines allow."""
+    at_once = min(one.abreast if isinstance(one, Sharing) else 1 for one in engines)
+    if min(at_once, len(engines)) < 2:
+        return [engine.explained(pet, ct) for engine in engines]
+    with ThreadPoolExecutor(min(at_once, len(engines))) as pool:
+        return list(pool.map(lambda engine: engine.explained(pet, ct), engines))

@@ -6,7 +6,7 @@ import numpy as np
 
 from inference.bundle import Bundle
 from inference.card import Task
-from inference.engine import Engine, Explained
+from inference.engine import Engine, Explained, run_all
 from inference.errors import InferenceError
 from inference.familiar import Familiar
 from inference.findings import Lesion, Prediction, Saliency
@@ -28,10 +28,10 @@ def predict(
     """
     with stage("preprocess"):
         pet, ct = network_inputs(petct, lesion.centroid_lps_mm, bundle.card.inputs)
+    with stage("network"):
+        answers = run_all([engines[task.name] for task in bundle.tasks], pet, ct)
     predictions, saliency = [], []
-    for task in bundle.tasks:
-        with stage("network"):
-            told = engines[task.name].explained(pet, ct)
+    for task, told in zip(bundle.tasks, answers, strict=True):
         predictions.append(_prediction(task, bundle, told))
         if told.saliency is not None:
             if not np.all(np.isfinite(told.saliency)):

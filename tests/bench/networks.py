@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +20,8 @@ import torch
 
 from inference import bundle as bundles
 from inference import openvino_engine
-from inference.engine import Engine
+from inference.engine import Engine, run_all
+from inference.openvino_engine import OpenVinoEngine
 from tests.bench.measure import OURS, Measure, Plan, Sample, compare, interleave
 
 SECTION = "Infer"
@@ -31,12 +33,13 @@ ENGINES = {
 }
 """The first is what the node runs by default on a CPU."""
 BENCHMARK_APP = "OpenVINO's benchmark_app"
+AS_IT_COMES = f"{BENCHMARK_APP}, any batch, all cores"
 WITHOUT_TELEMETRY = (
     "import sys; sys.modules['openvino_telemetry'] = None; "
     "from openvino.tools.benchmark.main import main; main()"
 )
-APP_S = 1
-"""So long it runs each network, beside the seconds that it takes to start."""
+ALONE_S = 1
+"""So long each network runs alone; benchmark_app takes seconds to start beside that."""
 BATCHES = (1, 8)
 DIFFERENCE_MAX = 1e-3
 ROUND_S = 1.0
@@ -46,7 +49,7 @@ _engines: list[Engine] = []
 
 
 def measure(plan: Plan) -> tuple[list[Measure], dict[str, float]]:
-    """Measure all networks of the bundle one after the other; return also how far logits differ.
+    """Measure all networks of the bundle as the node runs them; return also how far logits differ.
 
     Each engine has a process, as the threads of one would go on spinning beside the next.
     """
@@ -71,10 +74,9 @@ def measure(plan: Plan) -> tuple[list[Measure], dict[str, float]]:
                 name: _subject(pool, batch, side, plan.calls // batch)
                 for name, pool in pools.items()
             }
-            if batch == BATCHES[0]:  # as the node runs them
-                subjects[BENCHMARK_APP] = _app(paths, batch, side, threads, "f32")
             samples = interleave(subjects, plan)
             measures += compare(SECTION, f"all networks, batch {batch}", "ms", samples)
+        measures += _alone(pools[OURS], App(paths, side, threads, "f32"), plan)
     if "bf16" in openvino_engine.precisions():
         measures += _in_bf16(paths, side, threads, plan)
     return measures, differences
@@ -95,12 +97,12 @@ def _in_bf16(paths: Sequence[str], side: int, threads: int, plan: Plan) -> list[
         )
         subjects = {
             OURS: _subject(ours, batch, side, calls),
-            BENCHMARK_APP: _app(paths, batch, side, threads, "bf16"),
             f"{TORCH}, autocast": _subject(theirs, batch, side, calls, autocast=True),
             f"{TORCH}, float32": _subject(theirs, batch, side, calls),
         }
         samples = interleave(subjects, plan)
-    return compare(SECTION, f"all networks, batch {batch}, in bfloat16", "ms", samples)
+        alone = _alone(ours, App(paths, side, threads, "bf16"), plan, ", in bfloat16")
+    return compare(SECTION, f"all networks, batch {batch}, in bfloat16", "ms", samples) + alone
 
 
 def _subject(
@@ -109,17 +111,38 @@ def _subject(
     return lambda: pool.submit(_timed, batch, side, calls, autocast=autocast).result()
 
 
-def _app(
-    paths: Sequence[str], batch: int, side: int, threads: int, precision: str
-) -> Callable[[], Sample]:
-    """Run OpenVINO's own benchmark on each network, with our settings; medians are summed."""
-    shape = f"[{batch},3,{side},{side}]"
+def _alone(pool: ProcessPoolExecutor, app: "App", plan: Plan, noted: str = "") -> list[Measure]:
+    """Run each network so long by itself, one case at a time, by us and by OpenVINO's own."""
+    with_ours = pool.submit(_threads).result()
+    subjects = {
+        OURS: lambda: pool.submit(_timed_alone, app.side).result(),
+        BENCHMARK_APP: lambda: app.run("-shape", with_ours),
+        AS_IT_COMES: lambda: app.run("-data_shape", [app.cores] * len(with_ours)),
+    }
+    case = f"each network alone, batch 1{noted}: sum of medians"
+    return compare(SECTION, case, "ms", interleave(subjects, plan))
 
-    def run() -> Sample:
+
+@dataclass(frozen=True)
+class App:
+    """OpenVINO's own benchmark, and what it runs."""
+
+    paths: Sequence[str]
+    side: int
+    cores: int
+    precision: str
+
+    def run(self, shape: str, threads: Sequence[int]) -> Sample:
+        """Run each network with so many threads; ``-shape`` compiles it for one case alone."""
         with TemporaryDirectory() as name:
-            return Sample(value=sum(_latency_ms(path, Path(name)) for path in paths))
+            latencies = [
+                self._latency_ms(path, Path(name), shape, count)
+                for path, count in zip(self.paths, threads, strict=True)
+            ]
+        return Sample(value=sum(latencies))
 
-    def _latency_ms(path: str, folder: Path) -> float:
+    def _latency_ms(self, path: str, folder: Path, shape: str, threads: int) -> float:
+        one = f"[1,3,{self.side},{self.side}]"
         options = {
             "-m": path,
             "-d": "CPU",
@@ -128,9 +151,10 @@ def _app(
             "-nireq": "1",
             "-nstreams": "1",
             "-nthreads": str(threads),
-            "-infer_precision": precision,
-            "-t": str(APP_S),
-            "-data_shape": f"pet{shape},ct{shape}",
+            "-pin": "NO",
+            "-infer_precision": self.precision,
+            "-t": str(ALONE_S),
+            shape: f"pet{one},ct{one}",
             "-report_type": "no_counters",
             "-report_folder": str(folder),
         }
@@ -143,8 +167,6 @@ def _app(
         )
         told = json.loads((folder / "benchmark_report.json").read_text(encoding="utf-8"))
         return float(told["execution_results"]["latency (ms)"])
-
-    return run
 
 
 def _differences(
@@ -180,6 +202,10 @@ def _logits(batch: int, side: int) -> np.ndarray:
     return np.stack([engine.logits(pet, ct) for engine in _engines])
 
 
+def _threads() -> list[int]:
+    return [engine.threads for engine in _engines if isinstance(engine, OpenVinoEngine)]
+
+
 def _timed(batch: int, side: int, calls: int, *, autocast: bool = False) -> Sample:
     with torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext():
         return _timed_in_precision(batch, side, calls)
@@ -191,8 +217,22 @@ def _timed_in_precision(batch: int, side: int, calls: int) -> Sample:
     spent = time.process_time()
     while len(seconds) < calls and (len(seconds) < 3 or sum(seconds) < ROUND_S):
         started = time.perf_counter()
-        for engine in _engines:
-            engine.explained(pet, ct)
+        run_all(_engines, pet, ct)
         seconds.append(time.perf_counter() - started)
     cpu = time.process_time() - spent
     return Sample(value=statistics.median(seconds) * 1000, cpu_ms=cpu * 1000 / len(seconds))
+
+
+def _timed_alone(side: int) -> Sample:
+    pet, ct = _inputs(1, side)
+    medians, spent = [], 0.0
+    for engine in _engines:
+        seconds: list[float] = []
+        begun = time.process_time()
+        while sum(seconds) < ALONE_S:
+            started = time.perf_counter()
+            engine.explained(pet, ct)
+            seconds.append(time.perf_counter() - started)
+        medians.append(statistics.median(seconds) * 1000)
+        spent += (time.process_time() - begun) * 1000 / len(seconds)
+    return Sample(value=sum(medians), cpu_ms=spent)
