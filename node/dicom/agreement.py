@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from inference.findings import Reason
 from node.dicom import clock
-from node.dicom.attributes import Attributes, items, number, text, texts
+from node.dicom.attributes import Attributes, items, number, shared, text, texts
 from node.dicom.reasons import unusable, warning
 
 CLOCKS_AGREE_S = 60.0
@@ -25,17 +25,17 @@ def refuse_contradictions(headers: Sequence[Attributes]) -> None:
     An attribute that some planes lack differs as well. More than one item of the
     Radiopharmaceutical Information Sequence is more than one injection.
     """
-    if any(len(items(header, "RadiopharmaceuticalInformationSequence")) > 1 for header in headers):
+    if any(shared(header, _injections) > 1 for header in headers):
         raise unusable("SUV_CONTRADICTS", "several radiopharmaceuticals")
-    stated = [_stated(header) for header in headers]
+    stated = [shared(header, _stated) for header in headers]
     for keyword, expected in stated[0].items():
-        if any(other[keyword] != expected for other in stated[1:]):
+        if any(other is not stated[0] and other[keyword] != expected for other in stated):
             raise unusable("SUV_CONTRADICTS", f"{keyword} differs between planes")
 
 
 def refuse_uncorrected(headers: Sequence[Attributes], correction: str) -> None:
     """Refuse a decay correction that Corrected Image, where it is there, does not list."""
-    listed = {name.upper() for header in headers for name in texts(header, "CorrectedImage")}
+    listed = {name.upper() for header in headers for name in shared(header, _corrected)}
     if correction in {"START", "ADMIN"} and listed and "DECY" not in listed:
         raise unusable("SUV_CONTRADICTS", f"Decay Correction is {correction}, but not listed")
 
@@ -67,6 +67,14 @@ def _apart_s(item: Attributes, written: str, *, zone: str) -> float:
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     off_s = (moment - midnight - time).total_seconds() % _DAY_S
     return min(off_s, _DAY_S - off_s)
+
+
+def _injections(header: Attributes) -> int:
+    return len(items(header, "RadiopharmaceuticalInformationSequence"))
+
+
+def _corrected(header: Attributes) -> tuple[str, ...]:
+    return texts(header, "CorrectedImage")
 
 
 def _stated(header: Attributes) -> dict[str, str | float | None]:

@@ -3,9 +3,9 @@
 import math
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pydicom import config
 from pydicom.dataset import Dataset
@@ -53,6 +53,9 @@ _MACROS = (
 )
 
 
+_T = TypeVar("_T")
+
+
 class Attributes(Protocol):
     """Anything that yields a value by keyword: a data set, an item, a frame."""
 
@@ -98,6 +101,11 @@ def value(source: Attributes, keyword: str) -> Any:  # noqa: ANN401  (as its VR 
     return None if found is None or (isinstance(found, str) and not found.strip()) else found
 
 
+def shared(source: Attributes, read: Callable[[Attributes], _T]) -> _T:
+    """Return ``read(source)``, told once for all files of a study of which it would be the same."""
+    return source.seen(read) if isinstance(source, FileHeader) else read(source)
+
+
 def texts(source: Attributes, keyword: str) -> tuple[str, ...]:
     """Return all values of an attribute as stripped text."""
     if isinstance(source, FileHeader):
@@ -129,8 +137,9 @@ def numbers(source: Attributes, keyword: str) -> tuple[float, ...]:
 
 
 def _numbers(source: Attributes, keyword: str) -> tuple[float, ...]:
+    plain = source.plain(keyword) if isinstance(source, FileHeader) else None
     try:
-        found = tuple(float(v) for v in texts(source, keyword))
+        found = tuple([float(v) for v in (_texts(source, keyword) if plain is None else plain)])
     except ValueError:
         return ()
     return found if all(math.isfinite(v) for v in found) else ()

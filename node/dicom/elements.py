@@ -6,7 +6,7 @@ order, a Value Representation nobody knows or a length that does not fit is left
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
@@ -33,7 +33,11 @@ _UNDEFINED: Final = 0xFFFFFFFF
 _NESTED_MOST: Final = 16
 _LAYOUTS_MOST: Final = 32
 """Lengths of positions and numbers of a series vary, but not much."""
+_HEADS_MOST: Final = 1000
+"""To compare more of them takes longer than to walk."""
 _FIRST_BYTES: Final = 16 * 2**10
+_MARGIN: Final = 2**10
+"""By so much at most do headers of a series differ, but for a few."""
 _MOST_BYTES: Final = 2**20
 """What is longer up to its pixels has frames by the hundred, or a document in it."""
 _LONG: Final = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_32)
@@ -55,6 +59,8 @@ _LENGTH: Final = Struct("<L").unpack_from
 Element: TypeAlias = tuple[bytes, int, int, int]
 """The Value Representation of an element, ``b""`` in implicit VR, and where its tag, its value and
 what follows it begin, counted from the start of the file. There are many of them."""
+Place: TypeAlias = tuple[int, int]
+"""Where some bytes of a file begin and end."""
 
 
 class Stamp(NamedTuple):
@@ -72,18 +78,28 @@ class Stamp(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Elements:
-    """The top-level elements of one file up to its pixels."""
+class Layout:
+    """Where the top-level elements of a file lie; files that are laid out alike share it."""
 
     transfer_syntax_uid: str
     implicit: bool
-    data: bytes
-    """The file up to its pixels."""
     start: int
     """Where the data set begins."""
+    end: int
+    """Where its pixels begin, tag and all."""
     by_tag: Mapping[int, Element]
     pixels: tuple[int, int] | None
     """Where the value of Pixel Data begins and ends, where it has a length."""
+    is_common: bool
+    """Whether files that are alike can be told to be."""
+
+
+class Elements(NamedTuple):
+    """The top-level elements of one file up to its pixels."""
+
+    layout: Layout
+    data: bytes
+    """The file up to its pixels."""
     stamp: Stamp
 
 
@@ -102,16 +118,21 @@ def find(path: Path, met: "Layouts | None" = None) -> Elements | None:
     """
     met = Layouts() if met is None else met
     try:
-        with path.open("rb", buffering=0) as file:
-            stamp = Stamp.of(file.fileno())
-            data = file.read(_FIRST_BYTES)
-            try:
-                return _elements(data, stamp, met)
-            except _TooFewError:
-                data += file.read(_MOST_BYTES)
-                return _elements(data, stamp, met)
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        stamp = Stamp.of(file)
+        data = os.read(file, met.first_bytes)
+        try:
+            return _elements(data, stamp, met)
+        except _TooFewError:
+            data += os.read(file, _MOST_BYTES)
+            return _elements(data, stamp, met)
     except (OSError, UnsureError, _TooFewError):
         return None
+    finally:
+        os.close(file)
 
 
 def values(part10: bytes, wanted: Mapping[int, bytes]) -> tuple[str, dict[int, bytes]]:
@@ -133,37 +154,46 @@ def values(part10: bytes, wanted: Mapping[int, bytes]) -> tuple[str, dict[int, b
 class Layouts:
     """How the files of a study that were walked through were laid out, the last one met first.
 
-    What a walk finds follows from the bytes that it looks at, which are the heads of the elements:
-    where they stand the same at the same places, it would find the same.
+    What a walk finds follows from the bytes that it looks at, which are the heads of elements and
+    items: where they stand the same at the same places, it would find the same.
     """
 
     def __init__(self) -> None:
         """Nothing was met yet."""
-        self._met: list[tuple[Struct, tuple[bytes, ...], Elements]] = []
+        self.first_bytes = _FIRST_BYTES
+        """So many bytes of a file are likely to be enough."""
+        self._met: list[tuple[Struct, tuple[bytes, ...], Layout]] = []
 
-    def elements(self, data: bytes, stamp: Stamp) -> Elements | None:
-        """Return the elements of a file that is laid out as one that was met, else None."""
-        for index, (places, heads, like) in enumerate(self._met):
+    def like(self, data: bytes) -> Layout | None:
+        """Return the layout of a file if it was met, else None."""
+        for index, (places, heads, layout) in enumerate(self._met):
             if places.size <= len(data) and places.unpack_from(data) == heads:
-                self._met.insert(0, self._met.pop(index))
-                return replace(like, data=data[: len(like.data)], stamp=stamp)
+                if index:
+                    self._met.insert(0, self._met.pop(index))
+                return layout
         return None
 
-    def add(self, found: Elements, data: bytes, seen: Sequence[tuple[int, int]]) -> None:
+    def add(self, layout: Layout, data: bytes, seen: Sequence[Place]) -> None:
         """Remember a file whose walk looked at the bytes ``seen``, in their order."""
-        code, at = ["<"], 0
-        for begin, end in seen:
-            code.append(f"{begin - at}x{end - begin}s")
-            at = end
-        places = Struct("".join(code))
-        self._met.insert(0, (places, places.unpack_from(data), found))
+        places = cutter(seen)
+        self.first_bytes = min(places.size + _MARGIN, _FIRST_BYTES)
+        self._met.insert(0, (places, places.unpack_from(data), layout))
         del self._met[_LAYOUTS_MOST:]
 
 
+def cutter(places: Sequence[Place]) -> Struct:
+    """Return what cuts the bytes of some places, which are in their order, out of a file."""
+    code, at = ["<"], 0
+    for begin, end in places:
+        code.append(f"{begin - at}x{end - begin}s")
+        at = end
+    return Struct("".join(code))
+
+
 def _elements(data: bytes, stamp: Stamp, met: Layouts) -> Elements:
-    alike = met.elements(data, stamp)
-    if alike is not None:
-        return alike
+    layout = met.like(data)
+    if layout is not None:
+        return Elements(layout, data[: layout.end], stamp)
     walk = _Walk(data, size=stamp.size, last=_LAST_TAG)
     uid, start, by_tag = walk.top()
     heads = [(at, begin) for _, at, begin, _ in by_tag.values()]
@@ -174,18 +204,19 @@ def _elements(data: bytes, stamp: Stamp, met: Layouts) -> Elements:
     for tag in ends_at_pixels:
         _, end, begin, behind = by_tag.pop(tag)
         pixels = (begin, behind) if tag == PIXEL_DATA and behind >= begin else None
-    found = Elements(
+    looked_at = sorted((*walk.of_file_meta, *heads, *walk.of_sequences))
+    layout = Layout(
         transfer_syntax_uid=uid,
         implicit=uid == ImplicitVRLittleEndian,
-        data=data[:end],
         start=start,
+        end=end,
         by_tag=by_tag,
         pixels=pixels,
-        stamp=stamp,
+        is_common=bool(ends_at_pixels) and len(looked_at) <= _HEADS_MOST,
     )
-    if ends_at_pixels and walk.at_heads_alone:
-        met.add(found, data, [*walk.of_file_meta, *heads])
-    return found
+    if layout.is_common:
+        met.add(layout, data, looked_at)
+    return Elements(layout, data[:end], stamp)
 
 
 class _Walk:
@@ -195,10 +226,10 @@ class _Walk:
         """Walk the first bytes of ``size``, up to the pixels or to the tag ``last``."""
         self._data, self._size, self._last = data, size, last
         self._known = len(data)
-        self.of_file_meta = [(128, 132)]
-        """Where what was looked at before the data set begins and ends."""
-        self.at_heads_alone = True
-        """Whether nothing was looked at in the data set but the heads of its elements."""
+        self.of_file_meta: list[Place] = [(128, 132)]
+        """What was looked at before the data set."""
+        self.of_sequences: list[Place] = []
+        """What was looked at within sequences of undefined length."""
 
     def top(self) -> tuple[str, int, dict[int, Element]]:
         """Return the transfer syntax, where the data set begins, and the elements of it."""
@@ -285,7 +316,6 @@ class _Walk:
         """Return where an element of undefined length ends, before it begins if it is pixels."""
         if tag in _PIXELS:
             return -1
-        self.at_heads_alone = False
         return self._sequence(start, vr, tag)
 
     def _ended(self, at: int) -> None:
@@ -316,6 +346,7 @@ class _Walk:
         while True:
             self._need(at + 8)
             group, number, length = _IMPLICIT_HEAD(self._data, at)
+            self.of_sequences.append((at, at + 8))
             at += 8
             opened = group << 16 | number
             if opened == _SEQUENCE_END and length == 0:
@@ -331,12 +362,14 @@ class _Walk:
             group, number, length = _IMPLICIT_HEAD(self._data, at)
             tag, vr, start = group << 16 | number, b"", at + 8
             if tag == _ITEM_END and end is None and length == 0:
+                self.of_sequences.append((at, start))
                 return start
             if group == 0xFFFE:
                 raise UnsureError
             if not implicit:
                 tag, (vr, _, start, behind) = self._explicit(at)
                 length = behind - start
+            self.of_sequences.append((at, start))
             undefined = length == _UNDEFINED
             at = self._sequence(start, vr, tag, depth + 1) if undefined else start + length
         if at != end:

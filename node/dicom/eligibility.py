@@ -13,7 +13,7 @@ from pydicom.uid import (
 )
 
 from inference.findings import Reason
-from node.dicom.attributes import Attributes, number, text, texts, value
+from node.dicom.attributes import Attributes, number, shared, text, texts, value
 from node.dicom.reasons import REFUSALS
 from node.dicom.scan import ScannedPlane
 from node.dicom.tracer import Tracer, tracer_of
@@ -68,6 +68,10 @@ def is_localizer(header: Attributes) -> bool:
 
 def image_kinds(header: Attributes) -> frozenset[str]:
     """Return the values of Image Type and Frame Type."""
+    return shared(header, _image_kinds)
+
+
+def _image_kinds(header: Attributes) -> frozenset[str]:
     return frozenset(
         kind.upper() for keyword in ("ImageType", "FrameType") for kind in texts(header, keyword)
     )
@@ -78,9 +82,10 @@ def as_acquired(planes: Sequence[ScannedPlane]) -> tuple[ScannedPlane, ...]:
 
     Where there is nothing else, all are returned.
     """
-    plain = [p for p in planes if not image_kinds(p.header) & _REFORMATTED] or planes
-    primary = [p for p in plain if "SECONDARY" not in image_kinds(p.header)]
-    return tuple(primary or plain)
+    kinds = [(plane, image_kinds(plane.header)) for plane in planes]
+    plain = [(plane, its) for plane, its in kinds if not its & _REFORMATTED] or kinds
+    primary = [(plane, its) for plane, its in plain if "SECONDARY" not in its]
+    return tuple(plane for plane, _ in primary or plain)
 
 
 def is_derived(header: Attributes) -> bool:

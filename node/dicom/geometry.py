@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.geometry import Grid, Vector
-from node.dicom.attributes import Attributes, number, numbers, text
+from node.dicom.attributes import Attributes, number, numbers, shared, text
 from node.dicom.reasons import unusable
 
 Positions: TypeAlias = NDArray[np.float64]
@@ -56,44 +56,52 @@ class PlaneGeometry:
 
     def is_parallel_to(self, other: "PlaneGeometry") -> bool:
         """Tell whether both planes have the same axes, voxel size and count."""
-        mine = (*self.row_axis, *self.column_axis, *self.spacing)
-        others = (*other.row_axis, *other.column_axis, *other.spacing)
-        return self.shape == other.shape and (
-            mine == others or bool(np.allclose(mine, others, rtol=0, atol=_COSINE_TOLERANCE))
+        mine = (self.row_axis, self.column_axis, self.spacing)
+        others = (other.row_axis, other.column_axis, other.spacing)
+        if self.shape != other.shape:
+            return False
+        return mine == others or all(
+            np.allclose(a, b, rtol=0, atol=_COSINE_TOLERANCE)
+            for a, b in zip(mine, others, strict=True)
         )
 
 
 def plane_geometry(header: Attributes) -> PlaneGeometry | None:
     """Read where a plane lies; None where an attribute is absent or makes no plane."""
     position = numbers(header, "ImagePositionPatient")
+    frame = shared(header, _frame)
+    # A text of digits may say anything.
+    if frame is None or len(position) != 3 or max(map(abs, position)) > FARTHEST_MM:
+        return None
+    row_axis, column_axis, spacing, shape, uid = frame
+    return PlaneGeometry(
+        position=(position[0], position[1], position[2]),
+        row_axis=row_axis,
+        column_axis=column_axis,
+        spacing=spacing,
+        shape=shape,
+        frame_of_reference_uid=uid,
+    )
+
+
+_Frame: TypeAlias = tuple[Vector, Vector, tuple[float, float], tuple[int, int], str]
+"""Row axis, column axis, spacing, shape, Frame of Reference UID: what the planes share."""
+
+
+def _frame(header: Attributes) -> _Frame | None:
     cosines = numbers(header, "ImageOrientationPatient")
     spacing = numbers(header, "PixelSpacing")
     rows, columns = number(header, "Rows"), number(header, "Columns")
-    if (len(position), len(cosines), len(spacing)) != (3, 6, 2) or not (rows and columns):
+    if (len(cosines), len(spacing)) != (6, 2) or not (rows and columns):
         return None
     axes = _orthonormal(cosines)
-    if axes is None or not _are_of_this_world(position, spacing, (rows, columns)):
-        return None
-    return PlaneGeometry(
-        position=(position[0], position[1], position[2]),
-        row_axis=axes[1],
-        column_axis=axes[0],
-        spacing=(spacing[0], spacing[1]),
-        shape=(int(rows), int(columns)),
-        frame_of_reference_uid=text(header, "FrameOfReferenceUID"),
-    )
-
-
-def _are_of_this_world(
-    position: Sequence[float], spacing: Sequence[float], shape: Sequence[float]
-) -> bool:
-    """Tell whether numbers can be a plane's: a text of digits may say anything."""
     low, high = SPACING_MM
-    return (
-        max(map(abs, position)) <= FARTHEST_MM
-        and low <= min(spacing) <= max(spacing) <= high
-        and 1 <= min(shape) <= max(shape) <= _SIDE_MOST
-    )
+    if axes is None or not low <= min(spacing) <= max(spacing) <= high:
+        return None
+    if not 1 <= min(rows, columns) <= max(rows, columns) <= _SIDE_MOST:
+        return None
+    uid = text(header, "FrameOfReferenceUID")
+    return axes[1], axes[0], (spacing[0], spacing[1]), (int(rows), int(columns)), uid
 
 
 @lru_cache(maxsize=256)  # the planes of a series share theirs

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from node.dicom.attributes import Attributes, text
+from node.dicom.attributes import Attributes, shared, text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,7 +16,7 @@ class Identity:
     @classmethod
     def of(cls, headers: Iterable[Attributes]) -> "Identity":
         """Collect Patient ID and Issuer of Patient ID, without the spaces around them."""
-        stated = {(text(h, "PatientID"), text(h, "IssuerOfPatientID")) for h in headers}
+        stated = {shared(header, _stated) for header in headers}
         return cls(
             patient_ids=frozenset(patient_id for patient_id, _ in stated),
             issuers=frozenset(issuer for _, issuer in stated),
@@ -37,3 +37,7 @@ class Identity:
         return Identity(
             patient_ids=self.patient_ids | other.patient_ids, issuers=self.issuers | other.issuers
         )
+
+
+def _stated(header: Attributes) -> tuple[str, str]:
+    return text(header, "PatientID"), text(header, "IssuerOfPatientID")

@@ -1,9 +1,9 @@
-"""Uncompressed pixels of one plane, read from where they lie in its file."""
+"""Uncompressed pixels of planes, read from where they lie in their files."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,66 +21,41 @@ _TYPES: Final = ("<u2", "<i2")
 _BITS: Final = 16
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class NativePixels:
-    """One plane of grey values in 16 bits each; whatever else there is, pydicom decodes."""
+def ends_of(planes: Stored) -> Stored:
+    """Return the least and the greatest value of each plane: a row each, two columns."""
+    values: NDArray[Any] = planes.reshape(len(planes), -1)
+    found: NDArray[Any] = np.empty((len(planes), 2), planes.dtype)
+    values.min(axis=1, out=found[:, 0])
+    values.max(axis=1, out=found[:, 1])
+    return found
 
-    path: Path
-    header: FileHeader
+
+class Form(NamedTuple):
+    """What planes have in common that are read into one array."""
+
     shape: tuple[int, int]
     stored_type: str
     unused_bits: int
-    start: int
 
-    @classmethod
-    def of(cls, path: Path, header: FileHeader) -> "NativePixels | None":
-        """Return the pixels of a file; None unless the header is whole and fits their length."""
-        place = header.elements.pixels
-        if place is None or header.elements.transfer_syntax_uid not in _SYNTAXES:
-            return None
-        start, end = place
-        if end != header.elements.stamp.size:
-            return None  # something follows
-        rows, columns = _count(header, "Rows"), _count(header, "Columns")
-        bits, sign = _count(header, "BitsStored"), _count(header, "PixelRepresentation")
-        if not _is_plain(header) or not 1 <= bits <= _BITS or sign not in (0, 1):
-            return None
-        if min(rows, columns) < 1 or end - start != rows * columns * _BITS // 8:
-            return None
-        return cls(
-            path=path,
-            header=header,
-            shape=(rows, columns),
-            stored_type=_TYPES[sign],
-            unused_bits=_BITS - bits,
-            start=start,
-        )
+    @property
+    def plane_bytes(self) -> int:
+        """How long a plane is."""
+        return self.shape[0] * self.shape[1] * _BITS // 8
 
-    def room(self) -> Stored:
-        """Return an array that ``read`` can fill."""
-        return np.empty(self.shape, self.stored_type)
+    def room(self, count: int) -> Stored:
+        """Return an array for so many planes."""
+        return np.empty((count, *self.shape), self.stored_type)
 
-    def read(self, room: Stored) -> tuple[int, int] | None:
-        """Fill ``room`` with the stored values, and return the least and the greatest of them.
-
-        None where the file is no longer the one whose header was read.
-        """
-        try:
-            with self.path.open("rb", buffering=0) as file:
-                if Stamp.of(file.fileno()) != self.header.elements.stamp:
-                    return None
-                if os.preadv(file.fileno(), [room.data], self.start) != room.nbytes:
-                    return None
-        except OSError:
-            return None
-        least, most = int(room.min()), int(room.max())
+    def ends(self, planes: Stored) -> Stored:
+        """Clean planes of what stands in unused bits, and return ``ends_of`` them."""
+        found = ends_of(planes)
         low, high = self._range
-        if low <= least and most <= high:
-            return least, most
-        values: NDArray[Any] = room  # other bits than the stored ones are set (PS3.5 8.1.1)
+        if low <= found.min() and found.max() <= high:
+            return found
+        values: NDArray[Any] = planes  # other bits than the stored ones are set (PS3.5 8.1.1)
         np.left_shift(values, self.unused_bits, out=values)
         np.right_shift(values, self.unused_bits, out=values)
-        return int(values.min()), int(values.max())
+        return ends_of(planes)
 
     @property
     def _range(self) -> tuple[int, int]:
@@ -88,6 +63,55 @@ class NativePixels:
         most = 1 << _BITS - self.unused_bits
         signed = self.stored_type == _TYPES[1]
         return (-most // 2, most // 2 - 1) if signed else (0, most - 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class NativePixels:
+    """One plane of grey values in 16 bits each; whatever else there is, pydicom decodes."""
+
+    path: Path
+    header: FileHeader
+    form: Form
+    start: int
+
+    @classmethod
+    def of(cls, path: Path, header: FileHeader) -> "NativePixels | None":
+        """Return the pixels of a file; None unless the header is whole and fits their length."""
+        place, form = header.elements.layout.pixels, header.seen(_form)
+        if place is None or form is None or place[1] != header.elements.stamp.size:
+            return None  # or something follows
+        return cls(path=path, header=header, form=form, start=place[0])
+
+    def read(self, room: Stored) -> bool:
+        """Fill ``room`` with the stored values; False where the file is no longer the same."""
+        try:
+            file = os.open(self.path, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            return (
+                Stamp.of(file) == self.header.elements.stamp
+                and os.preadv(file, [room.data], self.start) == room.nbytes
+            )
+        except OSError:
+            return False
+        finally:
+            os.close(file)
+
+
+def _form(header: FileHeader) -> Form | None:
+    """Return the form of a file's pixels, if it is one and fits their length."""
+    layout = header.elements.layout
+    if layout.pixels is None or layout.transfer_syntax_uid not in _SYNTAXES:
+        return None
+    rows, columns = _count(header, "Rows"), _count(header, "Columns")
+    bits, sign = _count(header, "BitsStored"), _count(header, "PixelRepresentation")
+    if not _is_plain(header) or not 1 <= bits <= _BITS or sign not in (0, 1):
+        return None
+    start, end = layout.pixels
+    if min(rows, columns) < 1 or end - start != rows * columns * _BITS // 8:
+        return None
+    return Form((rows, columns), _TYPES[sign], _BITS - bits)
 
 
 def _is_plain(header: FileHeader) -> bool:

@@ -10,7 +10,7 @@ from inference.findings import Reason
 from inference.petct import PatientFacts, PetFacts
 from node.dicom import clock, decay, philips
 from node.dicom.agreement import injection_zone, refuse_contradictions, refuse_uncorrected
-from node.dicom.attributes import Attributes, codes, items, number, text, texts
+from node.dicom.attributes import Attributes, codes, items, number, shared, text, texts
 from node.dicom.reasons import unusable, warning
 from node.dicom.tracer import F18_HALF_LIFE_S, Tracer, is_f18, is_f18_half_life, tracer_of
 
@@ -243,13 +243,13 @@ def _stated_reference(headers: Sequence[Attributes]) -> decay.Reference:
 
 
 def _shifted(headers: Sequence[Attributes], timings: Sequence[decay.Timing]) -> tuple[Reason, ...]:
-    shifted = any(_far(t.series, _acquired(h)) for t, h in zip(timings, headers, strict=True))
+    acquired = [shared(header, _acquired) for header in headers]
+    shifted = any(_far(t.series, moment) for t, moment in zip(timings, acquired, strict=True))
     return (warning("DATES_SHIFTED"),) if shifted else ()
 
 
 def _timing(header: Attributes) -> decay.Timing:
-    series = clock.moment_of(header, "Series", dates=("AcquisitionDate", "StudyDate"))
-    acquired = _acquired(header)
+    series, acquired = shared(header, _series_moment), shared(header, _acquired)
     if series is not None and acquired is not None:
         acquired = clock.nearest(acquired, series)
     duration_ms = number(header, "ActualFrameDuration") or number(
@@ -263,6 +263,10 @@ def _timing(header: Attributes) -> decay.Timing:
         frame_reference_s=None if reference_ms is None else reference_ms / 1000,
         decay_factor=number(header, "DecayFactor"),
     )
+
+
+def _series_moment(header: Attributes) -> datetime | None:
+    return clock.moment_of(header, "Series", dates=("AcquisitionDate", "StudyDate"))
 
 
 def _acquired(header: Attributes) -> datetime | None:

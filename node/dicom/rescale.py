@@ -1,6 +1,7 @@
-"""From the stored values of one plane to HU, or to the units of a PET, in place."""
+"""From the stored values of planes to HU, or to the units of a PET, in place."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.volume import Voxels
-from node.dicom.attributes import Attributes, number
+from node.dicom.attributes import Attributes, number, shared
 from node.dicom.native import Stored
 from node.dicom.reasons import unusable
 
@@ -40,63 +41,66 @@ def rule(header: Attributes, modality: str) -> Rule:
     return Rule(
         slope=slope,
         intercept=intercept or 0.0,
-        padding=_padding(header),
+        padding=shared(header, _padding),
         stands_for=AIR_HU if is_ct else 0.0,
         least=AIR_HU if is_ct else -math.inf,
     )
 
 
 def apply(
-    rule: Rule, stored: Stored, ends: tuple[float, float], *, out: Voxels
+    rules: Sequence[Rule], stored: Stored, ends: Stored, *, out: Voxels
 ) -> tuple[float, float]:
-    """Write the rescaled values, and return the least and the greatest of them.
+    """Write the rescaled values of planes of one series, and return the least and the greatest.
 
-    ``ends`` are the least and the greatest stored value. The least is told as it was before what
-    is below ``rule.least`` was raised to it.
+    There is a rule for each plane, and a row of ``ends``: its least and its greatest stored value.
+    The least is told as it was before what is below ``Rule.least`` was raised to it.
     """
-    _rescale(rule, stored, out=out)
-    if rule.padding is not None and _replace(stored, ends, rule.padding, out, rule.stands_for):
-        low, high = float(out.min()), float(out.max())
-    else:
-        low, high = _rescaled(rule, ends, stored.dtype)
-        if not (math.isfinite(low) and math.isfinite(high)):
-            low, high = float(out.min()), float(out.max())
-    if not low >= rule.least:  # what is no number is below as well
-        np.maximum(out, np.float32(rule.least), out=out)
+    told: Voxels = np.empty(ends.shape, np.float32)
+    _rescale(rules, stored, out=out)
+    _rescale(rules, ends[:, :, None], out=told[:, :, None])  # rounding keeps the order of values
+    for i, rule in enumerate(rules):
+        padded = rule.padding is not None and _replace(stored[i], ends[i], rule, out[i])
+        if padded or not all(map(math.isfinite, told[i])):
+            told[i] = out[i].min(), out[i].max()
+    low, high = float(told.min()), float(told.max())
+    if not low >= rules[0].least:  # what is no number is below as well
+        np.maximum(out, np.float32(rules[0].least), out=out)
     return low, high
 
 
-def _rescale(rule: Rule, stored: Stored, *, out: Voxels) -> None:
+def _rescale(rules: Sequence[Rule], stored: Stored, *, out: Voxels) -> None:
+    slopes, intercepts = [rule.slope for rule in rules], [rule.intercept for rule in rules]
     with np.errstate(over="ignore", invalid="ignore"):
         if stored.dtype.kind in "iu" and stored.itemsize <= 2:
             # The same numbers in half the time: each of them is exact in the volume's type.
             np.copyto(out, stored, casting="unsafe")
-            if rule.slope != 1:
-                np.multiply(out, np.float32(rule.slope), out=out)
+            if any(slope != 1 for slope in slopes):
+                np.multiply(out, _column(slopes), out=out)
+            if any(intercepts):  # whole numbers hold no minus zero that adding zero would change
+                np.add(out, _column(intercepts), out=out)
         else:
-            np.multiply(stored, np.float32(rule.slope), out=out, casting="unsafe")
-        out += np.float32(rule.intercept)
+            np.multiply(stored, _column(slopes), out=out, casting="unsafe")
+            np.add(out, _column(intercepts), out=out)
 
 
-def _rescaled(rule: Rule, ends: tuple[float, float], stored_type: Any) -> tuple[float, float]:  # noqa: ANN401  (NumPy's own)
-    """Rescale the ends as every value is: rounding keeps their order."""
-    both: Voxels = np.empty(2, np.float32)
-    _rescale(rule, np.asarray(ends, stored_type), out=both)
-    return float(both[0]), float(both[1])
+def _column(numbers: Sequence[float]) -> NDArray[np.float32]:
+    """Return what a stack of planes is calculated with, one number for each of them."""
+    column: Voxels = np.asarray(numbers, np.float32)[:, None, None]
+    return column
 
 
-def _replace(
-    stored: Stored, ends: tuple[float, float], padding: tuple[float, float], out: Voxels, by: float
-) -> bool:
+def _replace(stored: Stored, ends: Stored, rule: Rule, out: Voxels) -> bool:
     """Replace what stands for no value, and tell whether there was any."""
-    low, high = padding
-    if ends[1] < low or ends[0] > high:
+    assert rule.padding is not None
+    low, high = rule.padding
+    least, most = ends.tolist()
+    if most < low or least > high:
         return False
     if stored.dtype.kind in "iu":  # whole numbers are compared as what they are
         low, high = math.ceil(low), math.floor(high)
     values: NDArray[Any] = stored
     padded = values == low if low == high else (values >= low) & (values <= high)
-    np.putmask(out, padded, by)
+    np.putmask(out, padded, rule.stands_for)
     return True
 
 

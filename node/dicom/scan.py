@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, text
+from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, shared, text
 from node.dicom.elements import Layouts, find
 from node.dicom.file_header import FileHeader, Memo, only
 from node.dicom.geometry import PlaneGeometry, plane_geometry
@@ -98,7 +98,7 @@ def read(path: Path, memo: Memo, met: Layouts | None = None) -> FileHeader | Dat
     functional groups, and of all else, as a data set.
     """
     elements = find(path, met)
-    if elements is not None and elements.by_tag.keys().isdisjoint(_FUNCTIONAL_GROUPS):
+    if elements is not None and elements.layout.by_tag.keys().isdisjoint(_FUNCTIONAL_GROUPS):
         return FileHeader(elements=elements, tags=_ONLY, memo=memo)
     try:
         return read_headers(path, _TAGS)
@@ -117,11 +117,12 @@ def scan(paths: Sequence[Path]) -> tuple[ScannedSeries, ...]:
             header = read(path, memo, met)
         except NotUnderstood:
             continue
-        key = text(header, "StudyInstanceUID"), text(header, "SeriesInstanceUID")
-        if not all(is_uid(uid) for uid in (*key, text(header, "SOPInstanceUID"))):
+        key, modality = shared(header, _series)
+        uid = text(header, "SOPInstanceUID")
+        if key is None or not is_uid(uid):
             continue
-        modalities.setdefault(key, text(header, "Modality").upper())
-        found.setdefault(key, []).extend(_planes(path, header))
+        modalities.setdefault(key, modality)
+        found.setdefault(key, []).extend(_planes(path, uid, header))
     return tuple(
         ScannedSeries(
             study_instance_uid=key[0],
@@ -133,23 +134,31 @@ def scan(paths: Sequence[Path]) -> tuple[ScannedSeries, ...]:
     )
 
 
-def _planes(path: Path, header: FileHeader | Dataset) -> list[ScannedPlane]:
-    if isinstance(header, FileHeader):
-        return [_plane(path, header, header, None)]
-    frames = frame_headers(header)
-    multi_frame = len(frames) > 1 or "PerFrameFunctionalGroupsSequence" in header
+def _series(header: Attributes) -> tuple[tuple[str, str] | None, str]:
+    """Return the UIDs of the study and the series, or None, and the modality."""
+    key = text(header, "StudyInstanceUID"), text(header, "SeriesInstanceUID")
+    return key if all(map(is_uid, key)) else None, text(header, "Modality").upper()
+
+
+def _planes(path: Path, uid: str, header: FileHeader | Dataset) -> list[ScannedPlane]:
+    sop_class_uid = shared(header, _sop_class_uid)
+    frames: Sequence[Attributes]
+    frames = [header] if isinstance(header, FileHeader) else frame_headers(header)
+    multi_frame = len(frames) > 1 or (
+        isinstance(header, Dataset) and "PerFrameFunctionalGroupsSequence" in header
+    )
     return [
-        _plane(path, header, frame, number if multi_frame else None)
+        ScannedPlane(
+            path=path,
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=uid,
+            frame=number if multi_frame else None,
+            header=frame,
+            geometry=plane_geometry(frame),
+        )
         for number, frame in enumerate(frames, start=1)
     ]
 
 
-def _plane(path: Path, top: Attributes, header: Attributes, frame: int | None) -> ScannedPlane:
-    return ScannedPlane(
-        path=path,
-        sop_class_uid=text(top, "SOPClassUID"),
-        sop_instance_uid=text(top, "SOPInstanceUID"),
-        frame=frame,
-        header=header,
-        geometry=plane_geometry(header),
-    )
+def _sop_class_uid(header: Attributes) -> str:
+    return text(header, "SOPClassUID")

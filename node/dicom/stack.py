@@ -5,9 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -17,9 +16,9 @@ from inference.geometry import Grid
 from inference.quota import usable_cpus
 from inference.volume import Voxels
 from node.dicom import memory, rescale
-from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, number, text
+from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, number, shared, text
 from node.dicom.geometry import PlaneGeometry, lattice, plane_geometry
-from node.dicom.native import NativePixels, Stored
+from node.dicom.native import Form, NativePixels, Stored, ends_of
 from node.dicom.reading import read, stored_pixels
 from node.dicom.reasons import unusable
 from node.dicom.series import ImageSeries, Plane
@@ -27,10 +26,11 @@ from node.dicom.series import ImageSeries, Plane
 _LOSSY: Final = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless})
 _THREADS_MOST: Final = 4
 """More of them wait for memory."""
-_AT_ONCE: Final = 16
-"""So many planes a thread takes at a time."""
-_WORTH_VOXELS: Final = 2**17
-"""Of smaller planes threads wait for the interpreter more than for memory: one reads them all."""
+_RUN_BYTES: Final = 2**21
+"""So much is read and rescaled at once, or one plane: more of it leaves the cache in between, and
+of less the interpreter's steps take as long as the bytes."""
+_RUNS_AT_ONCE: Final = 4
+"""So many runs a thread takes at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -69,9 +69,13 @@ class _Decoded:
     """Always with an axis of frames."""
 
 
+_Run: TypeAlias = list[_File]
+"""Files whose planes are read in place at once; one file where pydicom has to."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Part:
-    """What is known of one file once its planes are in the volume."""
+    """What is known of some files once their planes are in the volume."""
 
     dataset: Dataset | None
     """None where pydicom was not asked."""
@@ -110,11 +114,11 @@ def threads() -> int:
 def _files(planes: Sequence[Plane]) -> list[_File]:
     files: list[_File] = []
     index = 0
-    for path, its in groupby(planes, attrgetter("path")):
+    for _, its in groupby(planes, lambda plane: plane.path if plane.frame else id(plane)):
         own = tuple(its)
-        header = own[0].header
-        native = None if header is None else NativePixels.of(path, header)
-        files.append(_File(path=path, planes=own, index=index, native=native))
+        first = own[0]
+        native = None if first.header is None else NativePixels.of(first.path, first.header)
+        files.append(_File(path=first.path, planes=own, index=index, native=native))
         index += len(own)
     return files
 
@@ -132,18 +136,18 @@ def _filled(files: list[_File], count: int, modality: str) -> tuple[Voxels, list
     first, rest = files[0], files
     parts: list[_Part] = []
     if first.native is not None:
-        voxels = memory.VOLUMES.empty((count, *first.native.shape))
+        voxels = memory.VOLUMES.empty((count, *first.native.form.shape))
     else:
         decoded = _decoded(first.path, modality)
         rows, columns = decoded.frames.shape[1:]
         voxels = memory.VOLUMES.empty((count, rows, columns))
         parts.append(_fill_decoded(first, decoded, modality, voxels))
         rest = files[1:]
-    chunks = _chunks(rest)
-    pool = ThreadPoolExecutor(threads() if voxels[0].size >= _WORTH_VOXELS else 1)
+    chunks = _chunks(_runs(rest))
+    pool = ThreadPoolExecutor(threads())
     try:
         fill = partial(_fill, modality=modality, voxels=voxels)
-        waiting = [pool.submit(fill, c) if c[0].native is not None else None for c in chunks]
+        waiting = [pool.submit(fill, c) if c[0][0].native is not None else None for c in chunks]
         for chunk, filling in zip(chunks, waiting, strict=True):
             parts += fill(chunk) if filling is None else filling.result()
     finally:
@@ -151,10 +155,25 @@ def _filled(files: list[_File], count: int, modality: str) -> tuple[Voxels, list
     return voxels, parts
 
 
-def _chunks(files: list[_File]) -> list[list[_File]]:
-    """Return the files in their order, some at a time, all of a chunk read in one way."""
-    runs = (list(run) for _, run in groupby(files, key=lambda file: file.native is not None))
-    return [run[i : i + _AT_ONCE] for run in runs for i in range(0, len(run), _AT_ONCE)]
+def _runs(files: list[_File]) -> list[_Run]:
+    """Return the files in their order, those together whose planes are read at once."""
+    runs: list[_Run] = []
+    for form, alike in groupby(files, key=_form):
+        same = list(alike)
+        most = 1 if form is None else max(_RUN_BYTES // form.plane_bytes, 1)
+        runs += (same[i : i + most] for i in range(0, len(same), most))
+    return runs
+
+
+def _form(file: _File) -> Form | None:
+    return None if file.native is None else file.native.form
+
+
+def _chunks(runs: list[_Run]) -> list[list[_Run]]:
+    """Return the runs in their order, some at a time, all of a chunk read in one way."""
+    alike = (list(its) for _, its in groupby(runs, key=lambda run: _form(run[0])))
+    size = _RUNS_AT_ONCE
+    return [its[i : i + size] for its in alike for i in range(0, len(its), size)]
 
 
 def _decoded(path: Path, modality: str) -> _Decoded:
@@ -173,35 +192,44 @@ def _decoded(path: Path, modality: str) -> _Decoded:
     return _Decoded(dataset=dataset, frames=frames)
 
 
-def _fill(chunk: list[_File], modality: str, voxels: Voxels) -> list[_Part]:
-    room = None if chunk[0].native is None else chunk[0].native.room()
-    parts = []
-    for file in chunk:
-        part = None if room is None else _fill_native(file, modality, voxels, room)
-        if part is None:
-            part = _fill_decoded(file, _decoded(file.path, modality), modality, voxels)
-        parts.append(part)
+def _fill(chunk: list[_Run], modality: str, voxels: Voxels) -> list[_Part]:
+    form = _form(chunk[0][0])
+    if form is None:
+        return [_fill_by_pydicom(file, modality, voxels) for run in chunk for file in run]
+    room = form.room(len(chunk[0]))
+    parts: list[_Part] = []
+    for run in chunk:
+        part = _fill_native(run, modality, voxels, room[: len(run)])
+        if part is not None:
+            parts.append(part)
+            continue
+        for file in run:
+            part = _fill_native([file], modality, voxels, room[:1])
+            parts.append(_fill_by_pydicom(file, modality, voxels) if part is None else part)
     return parts
 
 
-def _fill_native(file: _File, modality: str, voxels: Voxels, room: Stored) -> _Part | None:
-    """Fill in what lies as it is in a file; None where the file has changed."""
-    native = file.native
-    assert native is not None  # as its chunk's first is not
-    if native.shape != voxels.shape[1:]:
+def _fill_by_pydicom(file: _File, modality: str, voxels: Voxels) -> _Part:
+    return _fill_decoded(file, _decoded(file.path, modality), modality, voxels)
+
+
+def _fill_native(run: _Run, modality: str, voxels: Voxels, room: Stored) -> _Part | None:
+    """Fill in what lies as it is in files; None where one of them has changed."""
+    natives = [file.native for file in run if file.native is not None]
+    form = natives[0].form
+    if form.shape != voxels.shape[1:]:
         raise unusable("SLICES_DIFFER")
-    stored = room.view(native.stored_type)
-    ends = native.read(stored)
-    if ends is None:
+    if not all(native.read(plane) for native, plane in zip(natives, room, strict=True)):
         return None
-    header = native.header
-    rule = rescale.rule(header, modality)
-    low, high = rescale.apply(rule, stored, ends, out=voxels[file.index])
+    headers = tuple(native.header for native in natives)
+    rules = [rescale.rule(header, modality) for header in headers]
+    out = voxels[run[0].index : run[0].index + len(run)]
+    low, high = rescale.apply(rules, room, form.ends(room), out=out)
     return _Part(
         dataset=None,
-        headers=(header,),
-        places=(file.planes[0].geometry,),
-        lossy=_says_lossy(header),
+        headers=headers,
+        places=tuple(file.planes[0].geometry for file in run),
+        lossy=any(shared(header, _says_lossy) for header in headers),
         low=low,
         high=high,
     )
@@ -215,10 +243,10 @@ def _fill_decoded(file: _File, decoded: _Decoded, modality: str, voxels: Voxels)
     numbers = [(plane.frame or 1) - 1 for plane in file.planes]
     ranges = [
         rescale.apply(
-            rescale.rule(every[n], modality),
-            frames[n],
-            (frames[n].min(), frames[n].max()),
-            out=voxels[file.index + i],
+            [rescale.rule(every[n], modality)],
+            frames[n : n + 1],
+            ends_of(frames[n : n + 1]),
+            out=voxels[file.index + i : file.index + i + 1],
         )
         for i, n in enumerate(numbers)
     ]

@@ -61,7 +61,7 @@ def _scale(voxels: Voxels, factors: Sequence[float]) -> float:
     with np.errstate(over="ignore", invalid="ignore"):
         for plane, factor in zip(voxels, np.asarray(factors, np.float32), strict=True):
             np.multiply(plane, factor, out=plane)
-            total += float(plane.sum(dtype=np.float64))
+            total += float(plane.sum())
     return total
 
 

@@ -62,9 +62,9 @@ def assert_told_alike(path: Path, told: elements.Elements, *, private: bool = Tr
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = dcmread(path, stop_before_pixels=True, force=True)
-        assert list(told.by_tag) == sorted(map(int, theirs.keys()))
+        assert list(told.layout.by_tag) == sorted(map(int, theirs.keys()))
         ours = FileHeader(elements=told, memo={})
-        for tag in told.by_tag:
+        for tag in told.layout.by_tag:
             keyword = keyword_for_tag(tag)
             if keyword:
                 assert texts(ours, keyword) == texts(theirs, keyword), keyword
@@ -104,7 +104,7 @@ def test_a_plane_is_told_in_either_syntax_and_either_kind_of_sequence(tmp_path, 
     told = elements.find(path)
 
     assert_told_alike(path, told)
-    start, end = told.pixels
+    start, end = told.layout.pixels
     assert path.read_bytes()[start:end] == np.full((8, 8), 3, np.int16).tobytes()
 
 
@@ -228,28 +228,36 @@ def test_damage_is_seen_in_a_file_like_one_before(tmp_path_factory, seed, syntax
     folder, chance, met = tmp_path_factory.getbasetemp(), random.Random(seed), elements.Layouts()
     content = bytearray(written(pet_plane(), syntax, undefined=undefined))
     elements.find(filed(folder, bytes(content)), met)
+    end = content.index(b"\xe0\x7f\x10\x00") + 12
     for _ in range(chance.randint(1, 3)):
-        at = chance.randrange(128, content.index(b"\xe0\x7f\x10\x00") + 12)
+        at = chance.randrange(128, end)
         content[at] = chance.choice((0, 1, 65, 83, 255, content[at] ^ 1))
     path = filed(folder, bytes(content))
 
     assert parts(elements.find(path, met)) == parts(elements.find(path))
 
 
-def test_files_of_one_layout_are_walked_through_once(tmp_path):
+@pytest.mark.parametrize("undefined", [False, True])
+def test_files_of_one_layout_are_walked_through_once(tmp_path, undefined):
     met = elements.Layouts()
-    first = elements.find(filed(tmp_path, written(ct_plane(1))), met)
-    second = elements.find(filed(tmp_path, written(ct_plane(2))), met)
+    first = elements.find(filed(tmp_path, written(pet_plane(1), undefined=undefined)), met)
+    second = elements.find(filed(tmp_path, written(pet_plane(2), undefined=undefined)), met)
 
-    assert second.by_tag is first.by_tag
+    assert second.layout is first.layout
     assert second.data != first.data
 
 
 def parts(told: elements.Elements | None) -> tuple[object, ...] | None:
     if told is None:
         return None
-    place = (told.start, told.pixels, told.stamp, told.data)
-    return (told.transfer_syntax_uid, told.implicit, *place, dict(told.by_tag), [*told.by_tag])
+    place = (told.layout.start, told.layout.pixels, told.stamp, told.data)
+    return (
+        told.layout.transfer_syntax_uid,
+        told.layout.implicit,
+        *place,
+        dict(told.layout.by_tag),
+        [*told.layout.by_tag],
+    )
 
 
 def big_endian() -> bytes:
@@ -379,5 +387,5 @@ def test_encapsulated_pixels_have_no_place(tmp_path):
     told = found(tmp_path, buffer.getvalue())
 
     assert told is not None
-    assert told.pixels is None
+    assert told.layout.pixels is None
     assert_told_alike(tmp_path / "file.dcm", told)

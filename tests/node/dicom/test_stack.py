@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossl
 
 from node.dicom import elements, rescale
 from node.dicom.file_header import FileHeader
-from node.dicom.native import NativePixels
+from node.dicom.native import NativePixels, ends_of
 from node.dicom.series import choose
 from node.dicom.stack import read_stack
 from node.errors import UnusableStudy
@@ -63,13 +63,14 @@ def test_stored_values_are_pydicoms_whatever_stands_in_the_unused_bits(
     path = tmp_path_factory.getbasetemp() / "words.dcm"
     dataset.save_as(path, enforce_file_format=True)
     pixels = native(path)
-    room = pixels.room()
-    ends = pixels.read(room)
+    room = pixels.form.room(1)
+    assert pixels.read(room[0])
+    ends = pixels.form.ends(room)
     theirs = dcmread(path).pixel_array
 
     assert room.dtype == theirs.dtype
-    assert room.tolist() == theirs.tolist()
-    assert ends == (theirs.min(), theirs.max())
+    assert room[0].tolist() == theirs.tolist()
+    assert ends.tolist() == [[theirs.min(), theirs.max()]]
 
 
 LEFT_TO_PYDICOM = {
@@ -123,6 +124,43 @@ def test_a_pet_with_a_slope_for_each_plane_is_the_same_either_way(tmp_path):
     choice = chosen(tmp_path, series(ct_plane, "1.2.3.3"), pets)
 
     assert_same_stack(choice.pet)
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+def test_planes_that_are_read_at_once_each_have_their_own_rule(tmp_path, undefined):
+    """Slope, intercept, padding and a stray bit in some planes of twelve."""
+    pets = series(pet_plane, "1.2.3.2", planes=12)
+    for index, dataset in enumerate(pets):
+        dataset.BitsStored, dataset.HighBit = 12, 11
+        words = np.arange(64, dtype=np.int16).reshape(8, 8) + index
+        if index == 3:
+            words[0, 0] |= 1 << 14
+        dataset.PixelData = words.tobytes()
+        dataset.RescaleSlope = ("0.5", "1", "2.25")[index % 3]
+        dataset.RescaleIntercept = "-7" if index == 5 else "0"
+        if index in (4, 8):
+            dataset.add_new("PixelPaddingValue", "SS", 10)
+        dataset["RadiopharmaceuticalInformationSequence"].is_undefined_length = undefined
+    choice = chosen(tmp_path, series(ct_plane, "1.2.3.3", planes=12), pets)
+    stack = read_stack(choice.pet)
+
+    assert_same_stack(choice.pet)
+    assert stack.voxels[3, 0, 1] == (1 + 3) * 0.5
+    assert stack.voxels[4, 0].tolist() == [4, 5, 6, 7, 8, 9, 0, 11]
+    assert stack.voxels[5, 0, :3].tolist() == [5 * 2.25 - 7, 6 * 2.25 - 7, 7 * 2.25 - 7]
+
+
+@pytest.mark.parametrize(("gone", "unscaled"), [(1, 3), (3, 1)])
+def test_of_planes_that_are_read_at_once_the_first_is_what_is_refused(tmp_path, gone, unscaled):
+    cts = series(ct_plane, "1.2.3.3")
+    cts[unscaled].RescaleSlope = 0
+    choice = chosen(tmp_path, cts)
+    choice.ct.planes[gone].path.unlink()
+
+    with pytest.raises(UnusableStudy) as refusal:
+        read_stack(choice.ct)
+
+    assert refusal.value.reason.code == ("PIXELS_BAD" if gone < unscaled else "CT_NOT_HU")
 
 
 def test_a_series_that_is_compressed_in_part_is_read_in_the_order_of_its_planes(tmp_path):
@@ -223,7 +261,8 @@ def test_the_range_that_is_told_is_that_of_the_values(slope, intercept, padding,
         slope=slope, intercept=intercept, padding=padding, stands_for=7.0, least=least
     )
     out = np.empty(stored.shape, np.float32)
-    ends = rescale.apply(rule, stored, (stored.min(), stored.max()), out=out)
+    planes = stored[None]
+    ends = rescale.apply([rule], planes, ends_of(planes), out=out[None])
 
     expected = (stored * np.float32(slope)).astype(np.float32) + np.float32(intercept)
     if padding is not None:
