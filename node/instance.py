@@ -49,7 +49,7 @@ class ResultObject:
     series_instance_uid: str
     study_instance_uid: str
     transfer_syntax_uid: str
-    part10: bytes
+    part10: bytes | memoryview
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -32,6 +32,8 @@ PARTS = "parts"
 """Where files lie while they are written; what a crash leaves here is nobody's after a while."""
 PART_AGE_S = 3600
 """No write takes that long: an older part is left over, whichever node wrote it."""
+_NOTHING = bytes(16384)
+"""So many bytes of 0 or more are left a hole, in whole blocks of the disk."""
 MEASURE_S = 10
 MEASURE_FULL_S = 1
 """How often a full store is measured, so that it takes instances again soon after a deletion."""
@@ -77,6 +79,25 @@ class Quota:
                 self._due_at = min(self._due_at, now + MEASURE_FULL_S)
                 raise OutOfResources(f"the store holds {self._held} of {self._bytes_max} bytes")
             self._held += size
+
+
+def _write_all(descriptor: int, content: memoryview) -> None:
+    """Write all of it at the place in the file."""
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def _write_sparse(descriptor: int, content: memoryview) -> None:
+    """Write what is not 0 to an empty file; the rest is a hole, which is read as 0.
+
+    Most of a saliency map is.
+    """
+    os.ftruncate(descriptor, len(content))
+    for start in range(0, len(content), len(_NOTHING)):
+        chunk = content[start : start + len(_NOTHING)]
+        if chunk.tobytes() != _NOTHING[: len(chunk)]:
+            os.lseek(descriptor, start, os.SEEK_SET)
+            _write_all(descriptor, chunk)
 
 
 class Store:
@@ -134,7 +155,7 @@ class Store:
         target = self._root / name
         try:
             self._folders.make(str(target.parent))
-            with self._part(made.part10) as part:
+            with self._part(made.part10, write=_write_sparse) as part:
                 Path(part).replace(target)
             _sync_folder(target.parent)
         except OSError as error:
@@ -254,7 +275,9 @@ class Store:
         return True
 
     @contextmanager
-    def _part(self, content: bytes) -> Iterator[str]:
+    def _part(
+        self, content: bytes | memoryview, *, write: Callable[[int, memoryview], None] = _write_all
+    ) -> Iterator[str]:
         """Write a file among the parts, bytes on disk; it is gone after the block."""
         folder = f"{self._base}/{PARTS}"
         self._folders.make(folder)
@@ -262,9 +285,7 @@ class Store:
         try:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             try:
-                rest = memoryview(content)
-                while rest:
-                    rest = rest[os.write(descriptor, rest) :]
+                write(descriptor, memoryview(content))
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

@@ -5,9 +5,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,6 +29,9 @@ from node.setback import RETRY_DELAY, describe
 from node.store import Store
 
 logger = logging.getLogger(__name__)
+
+STORED_AT_ONCE = 4
+"""So many objects are hashed and synced side by side: a disk takes them together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +122,8 @@ class Worker:
         )
         # Dated by the job, not by the run: a job that runs again makes the same bytes.
         conclusion = conclude(study, self.recipe, when=job.created_at, clock=self.clock.seconds)
-        with stage("store"):
-            stored = [self._stored(job, made) for made in conclusion.objects]
+        with stage("store"), ThreadPoolExecutor(STORED_AT_ONCE) as pool:
+            stored = list(pool.map(partial(self._stored, job), conclusion.objects))
         return Outcome(
             state=JobState.REFUSED if conclusion.refused else JobState.DONE,
             findings=conclusion.document,

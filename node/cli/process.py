@@ -90,7 +90,7 @@ def file_name(made: ResultObject) -> str:
     return FILE_NAMES[made.kind]
 
 
-def map_name(part10: bytes) -> str:
+def map_name(part10: bytes | memoryview) -> str:
     """Return what the file of a map is called: ``saliency-occult_n1.dcm``."""
     return _MAP.format(task=saliency_map.task_of(part10))
 

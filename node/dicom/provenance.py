@@ -16,7 +16,7 @@ from pydicom.uid import UID
 from pydicom.valuerep import DT
 
 from inference.findings import Findings
-from node.dicom.encoding import Elements, put_among
+from node.dicom.encoding import Elements, Part, in_one, put_among
 from node.implementation import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -142,7 +142,7 @@ def finish(
     subject: Dataset,
     provenance: Provenance,
     among: Elements = MappingProxyType({}),
-    tail: Sequence[bytes | memoryview] = (),
+    tail: Sequence[Part] = (),
 ) -> ResultObject:
     """Give a built object its equipment, its times and our name, and encode it (PS3.10).
 
@@ -166,7 +166,7 @@ def finish(
         series_instance_uid=str(dataset.SeriesInstanceUID),
         study_instance_uid=str(dataset.StudyInstanceUID),
         transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
-        part10=b"".join((*put_among(buffer.getbuffer(), among), *tail)),
+        part10=in_one((*put_among(buffer.getbuffer(), among), *tail)),
     )
 
 

@@ -19,7 +19,6 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from inference.findings import Saliency
 from inference.geometry import Grid
-from inference.volume import Voxels
 from node.dicom import codes as ours
 from node.dicom.derived import (
     as_single_frames,
@@ -27,7 +26,7 @@ from node.dicom.derived import (
     set_dimension_organization,
     take_sources,
 )
-from node.dicom.encoding import Elements, joined
+from node.dicom.encoding import Boxed, Elements, joined
 from node.dicom.frame_groups import per_frame
 from node.dicom.provenance import RESEARCH_USE, Provenance, algorithm_template, finish
 from node.dicom.series import ImageSeries, Plane
@@ -66,10 +65,10 @@ def saliency_maps(
     maps: list[ResultObject] = []
     frames: dict[tuple[int, int], _Frames] = {}
     for number, saliency in enumerate(found, 1):
-        first, voxels = _on_planes(saliency, grid)
-        if not voxels.any():  # a network may look nowhere, which no map can show
+        if not saliency.on_pet.voxels.any():  # it may look nowhere, which no map can show
             continue
-        last = first + len(voxels)
+        first, voxels = _on_planes(saliency, grid)
+        last = first + voxels.shape[0]
         if (first, last) not in frames:
             planes = series.planes[first:last]
             (image,) = as_single_frames(planes[:1], grid, series, subject)
@@ -181,7 +180,7 @@ def tracking_uid(provenance: Provenance, task: str) -> str:
     return provenance.uid(f"prediction {task}")
 
 
-def task_of(part10: bytes) -> str:
+def task_of(part10: bytes | memoryview) -> str:
     """Return the task of a map of ours, letters, digits, dots, hyphens and underscores alone."""
     dataset = dcmread(io.BytesIO(part10), specific_tags=["SharedFunctionalGroupsSequence"])
     (mapping,) = dataset.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence
@@ -193,7 +192,7 @@ def task_of(part10: bytes) -> str:
     return re.sub(r"[^\w.-]", "_", task, flags=re.ASCII)
 
 
-def _on_planes(saliency: Saliency, grid: Grid) -> tuple[int, Voxels]:
+def _on_planes(saliency: Saliency, grid: Grid) -> tuple[int, Boxed]:
     """Return the index of the first plane, and the map on whole planes from there on."""
     box = saliency.on_pet
     start = [round(float(index)) for index in grid.to_indices(box.grid.origin)]
@@ -206,10 +205,11 @@ def _on_planes(saliency: Saliency, grid: Grid) -> tuple[int, Voxels]:
         raise ValueError(f"the map of {saliency.task} holds numbers outside 0 to 1")
     whole = int(np.prod(grid.shape)) * 4 <= WHOLE_BYTES_MAX
     first, last = (0, grid.shape[0]) if whole else (start[0], stop[0])
-    voxels = np.zeros((last - first, *grid.shape[1:]), np.float32)
-    planes = slice(start[0] - first, stop[0] - first)
-    voxels[planes, start[1] : stop[1], start[2] : stop[2]] = box.voxels
-    return first, voxels
+    return first, Boxed(
+        shape=(last - first, *grid.shape[1:]),
+        start=(start[0] - first, start[1], start[2]),
+        box=box.voxels,
+    )
 
 
 def _are_evenly_spaced(planes: Sequence[Plane], orientation: Sequence[float]) -> bool:
@@ -219,10 +219,9 @@ def _are_evenly_spaced(planes: Sequence[Plane], orientation: Sequence[float]) ->
     return len(planes) > 1 and spacing_mm is not None and spacing_mm > 0
 
 
-def _pixels(voxels: Voxels) -> tuple[bytes, memoryview]:
-    """Return Float Pixel Data: tag, VR and length (PS3.5 7.1.2), then the numbers in place."""
-    numbers = voxels.astype("<f4", copy=False).data.cast("B")
-    return struct.pack("<HH2sHI", 0x7FE0, 0x0008, b"OF", 0, len(numbers)), numbers
+def _pixels(voxels: Boxed) -> tuple[bytes, Boxed]:
+    """Return Float Pixel Data: tag, VR and length (PS3.5 7.1.2), then the numbers."""
+    return struct.pack("<HH2sHI", 0x7FE0, 0x0008, b"OF", 0, len(voxels)), voxels
 
 
 def _anatomy() -> Dataset:

@@ -16,7 +16,7 @@ def small(made: ResultObject) -> bytes:
     A picture becomes JPEG-LS, which viewers read; anything else is deflated (PS3.5 A.5).
     """
     if len(made.part10) < _WORTH_IT:
-        return made.part10
+        return bytes(made.part10)
     dataset = dcmread(io.BytesIO(made.part10))
     if "PixelData" in dataset and dataset.BitsAllocated in (8, 16):
         dataset.compress(JPEGLSLossless, generate_instance_uid=False)

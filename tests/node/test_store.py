@@ -16,6 +16,16 @@ from node.errors import Conflicting, NotUnderstood, OutOfResources
 from node.instance import ReceivedInstance, ResultKind, ResultObject
 from node.store import Quota, Store
 
+REPORT = ResultObject(
+    kind=ResultKind.REPORT,
+    sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
+    sop_instance_uid="2.25.1",
+    series_instance_uid="2.25.2",
+    study_instance_uid="2.25.3",
+    transfer_syntax_uid="1.2.840.10008.1.2.1",
+    part10=b"report",
+)
+
 
 def received(uid="1.2.3.1.1", content=b"bytes", **changes):
     return replace(
@@ -123,17 +133,34 @@ def test_nothing_is_taken_below_the_watermark(tmp_path):
 
 def test_results_may_use_what_the_watermark_keeps_free(tmp_path):
     store = Store(tmp_path, free_bytes_min=2**62)
-    made = ResultObject(
-        kind=ResultKind.REPORT,
-        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
-        sop_instance_uid="2.25.1",
-        series_instance_uid="2.25.2",
-        study_instance_uid="1.2.3",
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
-        part10=b"report",
-    )
 
-    assert store.read(store.put_result(made).path) == b"report"
+    assert store.read(store.put_result(REPORT).path) == b"report"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        bytes(100_000),
+        b"head" + bytes(200_000) + b"middle" + bytes(90_000) + b"tail",
+        bytes(range(256)) * 300 + bytes(16384),
+    ],
+    ids=["nothing", "all 0", "parts of it 0", "0 at its end"],
+)
+def test_a_result_is_read_back_to_the_byte_however_much_of_it_is_0(store, content):
+    made = replace(REPORT, part10=content)
+
+    stored = store.put_result(made)
+
+    assert store.read(stored.path) == content
+    assert (stored.size, stored.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_what_is_0_takes_no_room_on_the_disk(store):
+    """1 MiB of 0 between 4 bytes and 4 bytes: no more than a few blocks."""
+    stored = store.put_result(replace(REPORT, part10=b"head" + bytes(1 << 20) + b"tail"))
+
+    assert store.path(stored.path).stat().st_blocks * 512 < 100_000
 
 
 def test_a_full_disk_leaves_nothing_behind(store, monkeypatch):
@@ -276,18 +303,9 @@ def test_removing_what_is_gone_already_is_no_failure(store):
 
 
 def test_a_result_of_a_run_that_was_cut_off_is_replaced(store):
-    made = ResultObject(
-        kind=ResultKind.REPORT,
-        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
-        sop_instance_uid="2.25.1",
-        series_instance_uid="2.25.2",
-        study_instance_uid="2.25.3",
-        transfer_syntax_uid="1.2.840.10008.1.2.1",
-        part10=b"first",
-    )
-    store.put_result(made)
+    store.put_result(REPORT)
 
-    stored = store.put_result(replace(made, part10=b"second"))
+    stored = store.put_result(replace(REPORT, part10=b"second"))
 
     assert store.read(stored.path) == b"second"
     assert list(store.root.rglob("*.part")) == []

@@ -62,7 +62,7 @@ class Reader:
 
     _sequences: dict[bytes, tuple[list[Item], _Leaves]] = field(default_factory=dict)
 
-    def read(self, part10: bytes) -> Encoded:
+    def read(self, part10: bytes | memoryview) -> Encoded:
         """Read one object; ValueError or struct.error where it is not whole or not DICOM."""
         if part10[_PREFIX : _PREFIX + 4] != b"DICM":
             raise ValueError("there is no preamble")
