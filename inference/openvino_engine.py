@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from threading import Lock
@@ -27,7 +28,7 @@ Model: TypeAlias = Any  # a class of openvino, which may not be there
 InferRequest: TypeAlias = Any  # as above
 Operation: TypeAlias = Any  # as above
 Settings: TypeAlias = Mapping[str, object]
-Shapes: TypeAlias = dict[str, list[int]]
+Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
 
 CASE = 1
@@ -46,15 +47,15 @@ class OpenVinoEngine:
     def __init__(self, onnx_path: Path, settings: Settings, threads: int) -> None:
         model = _read(onnx_path)
         self._onnx_path = onnx_path
-        self._case = _case_shapes(model)
-        if self._case:
-            model.reshape(self._case)
+        self._shapes = _case_shapes(model)
+        if self._shapes:
+            model.reshape(self._shapes)
         self.threads = min(threads, _threads_worth(model))
         self.abreast = threads // self.threads
         self.precision = str(settings["INFERENCE_PRECISION_HINT"])
         self._settings = {**settings, "INFERENCE_NUM_THREADS": self.threads}
-        self._one = _Compiled(model, self._settings)
-        self._any: _Compiled | None = None if self._case else self._one
+        self._of_one_case = _OfOneCase(model, self._settings) if self._shapes else None
+        self._of_any_batch: _OfAnyBatch | None = None
         self._compiling = Lock()
 
     def logits(self, pet: Voxels, ct: Voxels) -> Voxels:
@@ -63,36 +64,75 @@ class OpenVinoEngine:
 
     def explained(self, pet: Voxels, ct: Voxels) -> Explained:
         """Return every output that the network has, from one run of it."""
-        compiled = self._one if len(pet) == CASE else self._of_any_batch()
-        return compiled.run(pet, ct)
+        if self._of_one_case and {"pet": pet.shape, "ct": ct.shape} == self._shapes:
+            return self._of_one_case.run(pet, ct)
+        return self._any_batch().run(pet, ct)
 
-    def _of_any_batch(self) -> "_Compiled":
-        """Return the network without a batch of its own, slower: read again when first needed."""
+    def _any_batch(self) -> "_OfAnyBatch":
+        """Return the network for inputs of any number, slower: read again when first needed."""
         with self._compiling:
-            if self._any is None:
-                self._any = _Compiled(_read(self._onnx_path), self._settings)
-            return self._any
+            if self._of_any_batch is None:
+                self._of_any_batch = _OfAnyBatch(_read(self._onnx_path), self._settings)
+            return self._of_any_batch
 
 
 class _Compiled:
-    """A network as OpenVINO runs it, and requests that are not in use."""
+    """A network as OpenVINO runs it. Threads never share a request, which holds all buffers."""
 
     def __init__(self, model: Model, settings: Settings) -> None:
         self._model = openvino.Core().compile_model(model, "CPU", settings)
         told = {name for output in self._model.outputs for name in output.get_names()}
         self._outputs = [name for name in OUTPUTS if name in told]
-        self._idle: list[InferRequest] = []
+
+
+class _OfAnyBatch(_Compiled):
+    """Makes buffers as large as each batch needs."""
 
     def run(self, pet: Voxels, ct: Voxels) -> Explained:
-        # Threads never share a request, which holds all buffers; nor do answers outlive theirs.
-        try:
-            request = self._idle.pop()
-        except IndexError:
-            request = self._model.create_infer_request()
+        """Return what outlives the buffers."""
+        request = self._model.create_infer_request()
         found = request.infer({"pet": pet, "ct": ct}, share_inputs=True, share_outputs=True)
-        told = Explained(**{name: found[name].copy() for name in self._outputs})
-        self._idle.append(request)
+        return Explained(**{name: found[name].copy() for name in self._outputs})
+
+
+class _OfOneCase(_Compiled):
+    """Keeps the buffers of requests that are not in use, whose size never changes."""
+
+    def __init__(self, model: Model, settings: Settings) -> None:
+        super().__init__(model, settings)
+        self._idle = [self._buffers()]
+
+    def run(self, pet: Voxels, ct: Voxels) -> Explained:
+        """Return what later runs do not touch."""
+        try:
+            buffers = self._idle.pop()
+        except IndexError:  # all are in use by other threads
+            buffers = self._buffers()
+        buffers.pet[...] = pet
+        buffers.ct[...] = ct
+        buffers.request.infer(share_outputs=True)
+        told = Explained(**{name: output.copy() for name, output in buffers.outputs.items()})
+        self._idle.append(buffers)
         return told
+
+    def _buffers(self) -> "_Buffers":
+        request = self._model.create_infer_request()
+        return _Buffers(
+            request=request,
+            pet=request.get_tensor("pet").data,
+            ct=request.get_tensor("ct").data,
+            outputs={name: request.get_tensor(name).data for name in self._outputs},
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Buffers:
+    """A request, and its own arrays that go in and come out."""
+
+    request: InferRequest
+    pet: Voxels
+    ct: Voxels
+    outputs: Mapping[str, Voxels]
 
 
 def open_engine(onnx_path: Path, *, threads: int, precision: str = "f32") -> OpenVinoEngine:
@@ -137,7 +177,7 @@ def _case_shapes(model: Model) -> Shapes:
     if any(size.is_dynamic for shape in shapes.values() for size in list(shape)[1:]):
         return {}
     return {
-        name: [CASE, *(size.get_length() for size in list(shape)[1:])]
+        name: (CASE, *(size.get_length() for size in list(shape)[1:]))
         for name, shape in shapes.items()
     }
 

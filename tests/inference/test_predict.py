@@ -1,4 +1,5 @@
 import math
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -96,6 +97,23 @@ def test_a_probability_is_the_cards_sigmoid_of_the_margin(bundle, mild):
 
 def test_each_task_is_answered_by_its_own_engine(bundle, mild):
     engines = {"occult_n1": Fixed(9, -9), "occult_n2": Fixed(-9, 9)}
+
+    (n1, n2), _ = predict(*mild, bundle, engines)
+
+    assert (n1.high, n2.high) == (False, True)
+
+
+def test_engines_that_share_the_cpus_run_at_the_same_time(bundle, mild):
+    meeting = threading.Barrier(len(bundle.tasks))
+
+    class Sharing(Fixed):
+        abreast = len(bundle.tasks)
+
+        def explained(self, *images):
+            meeting.wait(20)
+            return super().explained(*images)
+
+    engines = {"occult_n1": Sharing(9, -9), "occult_n2": Sharing(-9, 9)}
 
     (n1, n2), _ = predict(*mild, bundle, engines)
 
