@@ -13,9 +13,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from tests.node.dicom.drawn_regions import frame_of, segment_item, segmentation, structure_set
+from tests.node.dicom.foreign_reports import SQUARE, group, report, scoord, scoord3d
 from tests.node.dicom.minimal import ct_plane, pet_plane
-from tests.node.dicom.test_contours import frame_of, segment_item, segmentation, structure_set
-from tests.node.dicom.test_foreign_sr import SQUARE, group, report, scoord, scoord3d
 from tests.node.dicom.test_volumes import enhanced_pet
 
 PREAMBLE = 132

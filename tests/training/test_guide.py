@@ -15,7 +15,7 @@ from inference.bundle import load
 from inference.codec import encode
 from node.cli import main as node
 from tests.node.cli.collections import annotation, downloaded, petct
-from tests.node.dicom.test_contours import frame_of, segment_item, segmentation
+from tests.node.dicom.drawn_regions import frame_of, segment_item, segmentation
 from tests.training.made_bundle import made_bundle
 from tests.training.made_elsewhere import cohort_of, everybody
 from training.__main__ import main as train

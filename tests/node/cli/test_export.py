@@ -20,8 +20,8 @@ from tests.node.cli.collections import (
     everything_written,
     petct,
 )
+from tests.node.dicom.drawn_regions import frame_of, segment_item, segmentation
 from tests.node.dicom.minimal import save
-from tests.node.dicom.test_contours import frame_of, segment_item, segmentation
 
 KEY = b"0123456789abcdef0123456789abcdeX\n"
 """With it, names are in the reverse order of the IDs of ``clinic``."""

@@ -16,6 +16,7 @@ FURTHER = (255, 90, 255)
 NO_DATA = (34, 38, 46)
 PLANES = ("axial", "coronal", "sagittal")
 KINDS = ("CT", "PET", "fusion")
+ALL_PANELS = [(plane, kind) for plane in PLANES for kind in KINDS]
 SIDEBAR = np.s_[64:734, 720:1014]
 
 

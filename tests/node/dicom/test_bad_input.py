@@ -1,8 +1,8 @@
 """Bad input by name: what becomes of each.
 
-What is not here stands beside what it is about: dynamic PET, SPECT labelled PT, duplicate UIDs
-(test_series), PET without weight (test_pet), path-like UIDs (test_headers), sizes and bombs
-(test_reading), damaged streams (test_decoding).
+What is not here stands beside what it is about: dynamic PET, SPECT labelled PT (test_series),
+duplicate UIDs (test_planes_of_series), PET without weight (test_pet), path-like UIDs
+(test_headers), sizes and bombs (test_reading), damaged streams (test_decoding).
 """
 
 import re

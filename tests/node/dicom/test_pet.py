@@ -1,7 +1,7 @@
 """SUVbw from PET headers: what each vendor writes, and what is refused."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from pydicom.dataset import Dataset
@@ -9,12 +9,18 @@ from pydicom.dataset import Dataset
 from node.dicom.attributes import FrameHeader
 from node.dicom.pet import patient_facts, suv_rule
 from node.dicom.philips import CountFactors, count_factors
-from node.errors import UnusableStudy
-from tests.node.dicom.minimal import code, pet_plane, radiopharmaceutical
+from tests.node.dicom.minimal import code, radiopharmaceutical
+from tests.node.dicom.pet_headers import (
+    HALF_LIFE_S,
+    NONE,
+    TEN,
+    factor,
+    header,
+    injected,
+    refusal,
+    warnings,
+)
 
-NONE = CountFactors(suvbw=None, activity=None)
-HALF_LIFE_S = 6586.2
-TEN = datetime(2026, 1, 2, 10)  # noqa: DTZ001  (DICOM's local time)
 VENDORS = [
     "PHILIPS_BQML",
     "PHILIPS_CNTS_AND_BQML_SUV",
@@ -25,35 +31,6 @@ VENDORS = [
     "CPS_AND_BQML_AC_DT_-_S_DT",
     "RADIOPHARM_DATETIME_UNDEFINED",
 ]
-
-
-def header(**changes):
-    """A plane's header; None removes an attribute, ``injection_...`` changes the injection."""
-    ds = pet_plane()
-    for keyword, value in changes.items():
-        if value is None:
-            delattr(ds, keyword)
-        else:
-            setattr(ds, keyword, value)
-    return ds
-
-
-def injected(**changes):
-    return [radiopharmaceutical(**changes)]
-
-
-def factor(*headers, factors=NONE):
-    return suv_rule(headers, factors).factor
-
-
-def refusal(*headers, factors=NONE):
-    with pytest.raises(UnusableStudy) as raised:
-        suv_rule(headers, factors)
-    return raised.value.reason.code
-
-
-def warnings(*headers):
-    return {reason.code for reason in suv_rule(headers, NONE).warnings}
 
 
 def from_vendor(instance):
@@ -128,120 +105,6 @@ def test_administration_needs_no_times():
     assert factor(ds) == pytest.approx(2e-4, rel=1e-12)
 
 
-def bed(minutes, **changes):
-    """One of several beds of two minutes each; the series began at eleven."""
-    began = TEN + timedelta(hours=1) + timedelta(minutes=minutes)
-    values = {
-        "AcquisitionTime": began.strftime("%H%M%S.%f"),
-        "ActualFrameDuration": 120000,
-        "FrameReferenceTime": (minutes * 60 + 60 - 0.126) * 1000,
-        **changes,
-    }
-    return header(**values)
-
-
-def decayed(seconds):
-    return 2 ** (seconds / HALF_LIFE_S)
-
-
-AVERAGE_S = 60 - 0.126
-"""When a frame of 120 s has its average: T/2 - ln(2)/half-life x T^2/24."""
-
-
-def test_1_many_beds_of_one_series_share_the_series_time():
-    beds = [bed(m, DecayFactor=decayed(m * 60 + AVERAGE_S)) for m in (0, 2, 4, 16)]
-    rule = suv_rule(beds, NONE)
-
-    assert rule.decay_reference == "SERIES_TIME"
-    assert rule.factor == pytest.approx(70e3 / (350e6 / decayed(3600)), rel=1e-9)
-    assert {reason.code for reason in rule.warnings} == set()
-
-
-def test_1_decay_factor_tells_when_each_bed_is_corrected_to_its_own_start():
-    beds = [bed(m, DecayFactor=decayed(AVERAGE_S)) for m in (0, 2, 16)]
-    rule = suv_rule(beds, NONE)
-
-    assert rule.decay_reference == "ACQUISITION_TIME"
-    assert rule.factor is None
-    assert rule.factors[2] / rule.factors[0] == pytest.approx(decayed(16 * 60), rel=1e-9)
-
-
-def test_1_a_copy_with_a_late_series_time_is_told_by_decay_factor():
-    """The series says 11:45, the beds began at 11:00, 11:02 ...: 2^(2700/6586) = +33 %."""
-    beds = [bed(m, DecayFactor=decayed(m * 60 + AVERAGE_S), SeriesTime="114500") for m in (0, 2, 4)]
-    rule = suv_rule(beds, NONE)
-
-    assert rule.decay_reference == "FIRST_ACQUISITION"
-    assert rule.factor == pytest.approx(70e3 / (350e6 / decayed(3600)), rel=1e-9)
-    assert "DECAY_REFERENCE" in {reason.code for reason in rule.warnings}
-
-
-def test_1_a_copy_with_a_late_series_time_is_told_by_frame_reference_time():
-    beds = [bed(m, SeriesTime="114500") for m in (0, 2, 4)]
-    rule = suv_rule(beds, NONE)
-
-    assert rule.decay_reference == "FRAME_REFERENCE_TIME"
-    assert rule.factor == pytest.approx(70e3 / (350e6 / decayed(3600)), rel=1e-5)
-
-
-def test_1_a_reference_that_no_time_states_is_taken_from_decay_factor():
-    """Corrected to 10:50, ten minutes before the first bed."""
-    beds = [bed(m, DecayFactor=decayed(600 + m * 60 + AVERAGE_S)) for m in (0, 8, 16)]
-    rule = suv_rule(beds, NONE)
-
-    assert rule.decay_reference == "DECAY_FACTOR"
-    assert rule.factor == pytest.approx(70e3 / (350e6 / decayed(3000)), rel=1e-5)
-
-
-def test_1_decay_factors_that_agree_with_nothing_are_refused():
-    beds = [bed(m, DecayFactor=decayed(5000 - m * 100)) for m in (0, 8, 16)]
-
-    assert refusal(*beds) == "SUV_DECAY"
-
-
-def test_1_where_series_and_acquisition_time_coincide_a_contrary_decay_factor_only_warns():
-    alike = header(ActualFrameDuration=180000, DecayFactor=1.11163, FrameReferenceTime=916000.0)
-    rule = suv_rule([alike], NONE)
-
-    assert rule.decay_reference == "SERIES_TIME"
-    assert "DECAY_UNSURE" in {reason.code for reason in rule.warnings}
-
-
-def test_no_time_at_all_is_refused():
-    assert refusal(header(SeriesTime=None, AcquisitionTime=None)) == "SUV_DECAY"
-
-
-def test_a_pet_without_decay_correction_refers_to_the_middle_of_each_frame():
-    beds = [bed(m, DecayCorrection="NONE", CorrectedImage=["ATTN"]) for m in (0, 10)]
-    rule = suv_rule(beds, NONE)
-
-    assert rule.decay_reference == "FRAME_AVERAGE"
-    assert rule.factors[1] / rule.factors[0] == pytest.approx(decayed(600), rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"DecayCorrection": "NONE", "CorrectedImage": ["ATTN", "DECY"]},
-        {"DecayCorrection": "NONE", "CorrectedImage": ["ATTN"]},
-        {"DecayCorrection": None},
-        {"DecayCorrection": "SOMETIMES"},
-    ],
-    ids=["contradicted", "no frame duration", "absent", "unknown"],
-)
-def test_an_underivable_decay_correction_is_refused(changes):
-    assert refusal(header(**changes)) == "SUV_DECAY"
-
-
-def test_an_enhanced_pet_states_its_reference():
-    ds = header(DecayCorrection=None, SeriesTime="235900")
-    ds.DecayCorrected, ds.DecayCorrectionDateTime = "YES", "20260102110000"
-    rule = suv_rule([ds], NONE)
-
-    assert rule.decay_reference == "DECAY_CORRECTION_DATETIME"
-    assert rule.factor == pytest.approx(70e3 / (350e6 / decayed(3600)), rel=1e-9)
-
-
 def test_4_counts_without_private_factors_are_refused():
     assert refusal(header(Units="CNTS")) == "SUV_UNITS"
 
@@ -307,49 +170,6 @@ def test_planes_of_different_units_are_refused():
     assert refusal(header(), header(Units="GML")) == "SUV_CONTRADICTS"
 
 
-def test_5_an_injection_before_midnight_belongs_to_the_day_before():
-    late = injected(RadiopharmaceuticalStartTime="233000")
-    ds = header(
-        SeriesTime="003000", AcquisitionTime="003000", RadiopharmaceuticalInformationSequence=late
-    )
-
-    assert factor(ds) == pytest.approx(70e3 / (350e6 / decayed(3600)), rel=1e-9)
-    assert suv_rule([ds], NONE).uptake_min == pytest.approx(60)
-
-
-@pytest.mark.parametrize("stated", ["20260102100030", "20260102100030.00+0100"])
-def test_5_date_and_time_of_the_injection_are_preferred(stated):
-    """The time is written to the minute."""
-    item = injected(RadiopharmaceuticalStartDateTime=stated, RadiopharmaceuticalStartTime="1000")
-    ds = header(RadiopharmaceuticalInformationSequence=item)
-
-    assert suv_rule([ds], NONE).uptake_min == pytest.approx(59.5)
-
-
-@pytest.mark.parametrize(
-    ("date_time", "time"),
-    [("20260102100000", "0815"), ("20260102080000", "100000"), ("20260102100101", "100000")],
-)
-@pytest.mark.parametrize("zone", ["", "+0200"])
-def test_two_times_of_injection_more_than_a_minute_apart_are_refused(date_time, time, zone):
-    item = injected(RadiopharmaceuticalStartDateTime=date_time, RadiopharmaceuticalStartTime=time)
-    ds = header(RadiopharmaceuticalInformationSequence=item, TimezoneOffsetFromUTC=zone)
-
-    assert refusal(ds) == "SUV_CONTRADICTS"
-
-
-def test_two_times_of_injection_that_their_zones_explain_are_told():
-    """08:00 in UTC is ten o'clock at the scanner, an hour before the scan."""
-    item = injected(
-        RadiopharmaceuticalStartDateTime="20260102080000+0000",
-        RadiopharmaceuticalStartTime="080000",
-    )
-    ds = header(RadiopharmaceuticalInformationSequence=item, TimezoneOffsetFromUTC="+0200")
-
-    assert suv_rule([ds], NONE).uptake_min == pytest.approx(60)
-    assert warnings(ds) == {"INJECTION_ZONE"}
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -379,56 +199,6 @@ def test_a_decay_correction_that_is_not_listed_is_refused(correction):
 
     assert refusal(ds) == "SUV_CONTRADICTS"
     assert suv_rule([header(DecayCorrection=correction, CorrectedImage=None)], NONE).factor
-
-
-def test_5_zones_are_reckoned_with_where_both_are_stated():
-    item = injected(RadiopharmaceuticalStartDateTime="20260102080000+0000")
-    ds = header(RadiopharmaceuticalInformationSequence=item, TimezoneOffsetFromUTC="+0200")
-
-    assert suv_rule([ds], NONE).uptake_min == pytest.approx(60)
-
-
-def test_5_a_date_that_de_identification_left_behind_is_set_aside_with_a_warning():
-    item = injected(RadiopharmaceuticalStartDateTime="20190524100000")
-    ds = header(RadiopharmaceuticalInformationSequence=item)
-
-    assert factor(ds) == pytest.approx(factor(header()), rel=1e-12)
-    assert warnings(ds) == {"INJECTION_DATE"}
-
-
-def test_5_removed_dates_leave_the_times():
-    ds = header(SeriesDate="", AcquisitionDate="")
-
-    assert factor(ds) == pytest.approx(factor(header()), rel=1e-12)
-
-
-def test_5_dates_shifted_apart_are_told():
-    assert warnings(header(AcquisitionDate="20240615")) == {"DATES_SHIFTED"}
-
-
-@pytest.mark.parametrize(
-    "given_at", ["110500", "010000"], ids=["after the scan", "ten hours before"]
-)
-def test_an_impossible_injection_time_is_refused(given_at):
-    item = injected(RadiopharmaceuticalStartTime=given_at)
-
-    assert refusal(header(RadiopharmaceuticalInformationSequence=item)) == "SUV_NO_TIME"
-
-
-def test_an_absent_injection_time_is_refused():
-    item = injected(RadiopharmaceuticalStartTime=None)
-
-    assert refusal(header(RadiopharmaceuticalInformationSequence=item)) == "SUV_NO_TIME"
-
-
-@pytest.mark.parametrize(
-    ("given_at", "told"),
-    [("105900", {"UPTAKE_SHORT"}), ("100000", set()), ("081000", {"UPTAKE_LONG"})],
-)
-def test_6_an_unusual_uptake_time_is_told(given_at, told):
-    item = injected(RadiopharmaceuticalStartTime=given_at)
-
-    assert warnings(header(RadiopharmaceuticalInformationSequence=item)) == told
 
 
 @pytest.mark.parametrize("weight", [None, 0, 0.07, 70000])

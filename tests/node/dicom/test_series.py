@@ -2,45 +2,16 @@
 
 import json
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pydicom.dataset import Dataset
 
-from inference.geometry import Grid
 from node.dicom.eligibility import is_sharp
-from node.dicom.geometry import PlaneGeometry, coverage, lattice, order
 from node.dicom.reasons import REFUSALS, WARNINGS
 from node.dicom.series import choose, studies
-from node.dicom.tracer import Tracer, tracer_of
 from node.errors import UnusableStudy
+from tests.node.dicom.choosing import chosen, cts, pets, refusal, spaced
 from tests.node.dicom.minimal import (
-    code,
-    ct_plane,
-    pet_plane,
-    radiopharmaceutical,
     save,
-    series,
 )
-
-
-def chosen(folder, *datasets):
-    return choose(save(folder, [ds for group in datasets for ds in group]))
-
-
-def refusal(folder, *datasets):
-    with pytest.raises(UnusableStudy) as raised:
-        chosen(folder, *datasets)
-    return raised.value.reason.code
-
-
-def pets(uid="1.2.3.2", planes=5, **values):
-    return series(pet_plane, uid, planes, **values)
-
-
-def cts(uid="1.2.3.3", planes=5, **values):
-    return series(ct_plane, uid, planes, **values)
 
 
 def test_codes_and_meanings_fit_a_coded_entry():
@@ -155,12 +126,6 @@ def test_among_cts_the_stated_rules_decide_in_their_order(tmp_path, other, reaso
     assert reason in choice.explanation[2]
 
 
-def spaced(datasets, step, shift=0.0):
-    for index, ds in enumerate(datasets):
-        ds.ImagePositionPatient = [-14.0, -14.0, shift + step * index]
-    return datasets
-
-
 def test_the_thinner_ct_goes_first_but_not_below_0_9_mm(tmp_path):
     thick = cts()
     thin = spaced(cts("1.2.3.3.8", planes=21), 1.0, shift=-2.0)
@@ -224,79 +189,6 @@ def test_a_chest_ct_is_taken_for_a_pet_of_the_whole_body(tmp_path):
     assert [r.code for r in chosen(tmp_path, whole, chest).warnings] == ["CT_PARTIAL"]
 
 
-def test_localizers_among_the_axial_planes_are_passed_over(tmp_path):
-    planes = cts(planes=6)
-    planes[5].ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
-    planes[5].ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
-
-    assert len(chosen(tmp_path, pets(), planes).ct.planes) == 5
-
-
-def test_a_plane_sent_again_with_the_same_bytes_counts_once(tmp_path):
-    paths = save(tmp_path, [*pets(), *cts()])
-    again = tmp_path / "again.dcm"
-    again.write_bytes(paths[2].read_bytes())
-    choice = choose([*paths, again])
-
-    assert len(choice.pet.planes) == 5
-    assert [reason.code for reason in choice.warnings] == ["SLICES_RESENT"]
-
-
-def test_one_uid_with_other_bytes_is_refused(tmp_path):
-    paths = save(tmp_path, [*pets(), *cts()])
-    again = tmp_path / "again.dcm"
-    again.write_bytes(paths[2].read_bytes()[:-2] + b"\1\1")
-
-    with pytest.raises(UnusableStudy, match="SLICES_DUPLICATE"):
-        choose([*paths, again])
-
-
-def test_two_planes_at_one_place_are_refused(tmp_path):
-    planes = pets()
-    planes[3].ImagePositionPatient = planes[2].ImagePositionPatient
-
-    assert refusal(tmp_path, planes, cts()) == "SLICES_DUPLICATE"
-
-
-@pytest.mark.parametrize(
-    ("places", "reason"),
-    [
-        ([0, 4, 8, 16, 20], "SLICES_MISSING"),
-        ([0, 4, 8, 13, 17], "SLICES_IRREGULAR"),
-        ([0, 4, 7, 11, 15], "SLICES_IRREGULAR"),
-    ],
-)
-def test_planes_that_are_not_evenly_spaced_are_refused(tmp_path, places, reason):
-    planes = pets()
-    for ds, place in zip(planes, places, strict=True):
-        ds.ImagePositionPatient = [-14.0, -14.0, place]
-
-    assert refusal(tmp_path, planes, cts()) == reason
-
-
-def test_8_the_jitter_of_bed_joins_is_tolerated(tmp_path):
-    planes = pets()
-    for ds, place in zip(planes, [0, 3.27, 6.54, 9.83, 13.10], strict=True):
-        ds.ImagePositionPatient = [-14.0, -14.0, place]
-
-    assert len(chosen(tmp_path, planes, spaced(cts(), 3.5)).pet.planes) == 5
-
-
-def test_planes_of_a_tilted_gantry_are_refused(tmp_path):
-    planes = cts()
-    for index, ds in enumerate(planes):
-        ds.ImagePositionPatient = [-14.0, -14.0 + index, 4.0 * index]
-
-    assert refusal(tmp_path, pets(), planes) == "SLICES_IRREGULAR"
-
-
-def test_planes_of_different_sizes_are_refused(tmp_path):
-    planes = pets()
-    planes[1].PixelSpacing = [5.0, 5.0]
-
-    assert refusal(tmp_path, planes, cts()) == "SLICES_DIFFER"
-
-
 @pytest.mark.parametrize("name", ["STS_001", "STS_002", "STS_025"])
 def test_small_crops_of_a_real_pet_ct_are_taken(test_data, name):
     paths = list((test_data / "ibsi-sts-petct-gml" / name).rglob("*.dcm"))
@@ -316,113 +208,6 @@ def test_11_real_flt_and_dynamic_pets_are_refused(test_data, name, reason):
         choose([test_data / "acrin-flt-breast-pt-slices" / name])
 
 
-def tracer(codes=(), name="", nuclide=("C-111A1", "SRT", "^18^Fluorine"), **descriptions):
-    item = radiopharmaceutical()
-    item.RadiopharmaceuticalCodeSequence = [code(*c) for c in codes]
-    item.RadionuclideCodeSequence = [code(*nuclide)] if nuclide else []
-    item.Radiopharmaceutical = name
-    ds = Dataset()
-    ds.RadiopharmaceuticalInformationSequence = [item]
-    for keyword, value in descriptions.items():
-        setattr(ds, keyword, value)
-    return tracer_of(ds)
-
-
-@pytest.mark.parametrize(
-    "known",
-    [
-        {"codes": [("C-B1031", "SRT", "")]},
-        {"codes": [("C-B1031", "SNM3", "")]},
-        {"codes": [("C-B1031", "99SDM", "")]},
-        {"codes": [("35321007", "SCT", "")]},
-        {"codes": [("Y-X1743", "99SDM", "")]},
-        {"codes": [("LOCAL", "99HOSP", "Fluorodeoxyglucose F^18^")]},
-        {"name": "FDG -- fluorodeoxyglucose"},
-        {"name": "F18-FDG"},
-        {"name": "2-[18F]fluoro-2-deoxy-D-glucose", "nuclide": None},
-    ],
-    ids=lambda known: str(next(iter(known.values()))),
-)
-def test_7_fdg_is_known_by_code_in_any_scheme_or_by_text(known):
-    assert tracer(**known) is Tracer.FDG
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"name": "FLT"},
-        {"name": "18F-PSMA-1007"},
-        {"codes": [("126752", "DCM", "28H1 ^89^Zr")]},
-        {"codes": [("C-B1036", "SRT", "")]},
-        {"AttenuationCorrectionMethod": "measured,AC_CT FLT"},
-        {"SeriesDescription": "PET DOTATATE WB"},
-        {"StudyDescription": "PET/CT F-18 choline"},
-    ],
-    ids=lambda other: str(next(iter(other.values()))),
-)
-def test_11_another_tracer_is_known_by_code_name_or_description(other):
-    assert tracer(**other) is Tracer.OTHER
-
-
-@pytest.mark.parametrize("name", ["", "F18", "18F", "F-18 solution", "Other"])
-def test_a_name_of_the_isotope_is_no_tracer(name):
-    assert tracer(name=name) is Tracer.UNNAMED_F18
-
-
-SECONDARY_CAPTURE = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}
-PROJECTION = {
-    "ImageType": ["DERIVED", "SECONDARY", "MIP"],
-    "ImageOrientationPatient": [1, 0, 0, 0, 0, -1],
-}
-COPY = {"ImageType": ["DERIVED", "SECONDARY", "AXIAL"]}
-
-
-@pytest.mark.parametrize("stray", [SECONDARY_CAPTURE, PROJECTION, COPY])
-@pytest.mark.parametrize("make", [pet_plane, ct_plane])
-def test_one_stray_object_does_not_cost_the_series(tmp_path, make, stray):
-    uid = "1.2.3.2" if make is pet_plane else "1.2.3.3"
-    (extra,) = series(make, uid, 1, **stray)
-    extra.SOPInstanceUID = extra.file_meta.MediaStorageSOPInstanceUID = "1.2.3.77"
-    choice = chosen(tmp_path, pets(), cts(), [extra])
-
-    assert (len(choice.pet.planes), len(choice.ct.planes)) == (5, 5)
-    assert "1.2.3.77" not in {p.sop_instance_uid for p in (*choice.pet.planes, *choice.ct.planes)}
-    (told,) = choice.warnings
-    assert told.code == "PLANES_LEFT"
-    assert told.meaning.endswith(f"1 of the {'PET' if make is pet_plane else 'CT'}")
-
-
-@pytest.mark.parametrize(("stated", "told"), [(5, []), (9, ["SLICES_FEWER"])])
-def test_fewer_planes_than_the_series_says_are_told(tmp_path, stated, told):
-    choice = chosen(tmp_path, pets(NumberOfSlices=stated), cts())
-
-    assert [reason.code for reason in choice.warnings] == told
-    assert all(reason.meaning.endswith("5 of 9") for reason in choice.warnings)
-
-
-@pytest.mark.parametrize("kept", [(0, 1, 3, 5, 7, 9), (0, 3, 4, 8, 12), (0, 1, 4)])
-def test_a_series_that_half_arrived_misses_planes(tmp_path, kept):
-    arrived = [ds for index, ds in enumerate(pets(planes=13)) if index in kept]
-
-    assert refusal(tmp_path, arrived, cts()) == "SLICES_MISSING"
-
-
-def test_fdg_of_another_radionuclide_is_not_fdg(tmp_path):
-    technetium = code("C-163A8", "SRT", "^99m^Technetium")
-    item = radiopharmaceutical(RadionuclideCodeSequence=[technetium])
-
-    given = {"RadiopharmaceuticalInformationSequence": [item]}
-    assert refusal(tmp_path, pets(**given), cts()) == "TRACER_NOT_FDG"
-
-
-def test_without_name_and_isotope_the_half_life_tells():
-    gallium = ("C-131A3", "SRT", "^68^Gallium")
-
-    assert tracer(nuclide=None) is Tracer.UNNAMED_F18
-    assert tracer(nuclide=gallium) is Tracer.UNNAMED
-    assert tracer_of(Dataset()) is Tracer.UNNAMED
-
-
 @pytest.mark.parametrize(
     "kernel", ["B70f", "B60s", "Br64", "LUNG", "BONEPLUS", "FC52", "YC", "EDGE"]
 )
@@ -435,86 +220,3 @@ def test_kernels_for_lung_and_bone_are_sharp(kernel):
 )
 def test_other_kernels_are_soft(kernel):
     assert not is_sharp(kernel)
-
-
-@st.composite
-def orientations(draw):
-    """Any two axes square to each other."""
-    angles = [draw(st.floats(-np.pi, np.pi)) for _ in range(3)]
-    (a, b, c), (d, e, f) = np.cos(angles), np.sin(angles)
-    about_x = np.array([[1, 0, 0], [0, a, -d], [0, d, a]])
-    about_y = np.array([[b, 0, e], [0, 1, 0], [-e, 0, b]])
-    about_z = np.array([[c, -f, 0], [f, c, 0], [0, 0, 1]])
-    return about_x @ about_y @ about_z
-
-
-@settings(max_examples=60)
-@given(
-    axes=orientations(),
-    spacing=st.tuples(*[st.floats(0.4, 8)] * 3),
-    count=st.integers(2, 40),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_shuffled_planes_of_any_orientation_give_their_lattice_back(axes, spacing, count, seed):
-    column_axis, row_axis, normal = axes.T
-    origin = np.array([-120.0, 33.0, 950.5])
-    planes = [
-        PlaneGeometry(
-            position=tuple(origin + index * spacing[0] * normal),
-            row_axis=tuple(row_axis),
-            column_axis=tuple(column_axis),
-            spacing=spacing[1:],
-            shape=(7, 9),
-            frame_of_reference_uid="1.2.3",
-        )
-        for index in np.random.default_rng(seed).permutation(count)
-    ]
-    grid = lattice([planes[index] for index in order(planes)])
-
-    assert grid.shape == (count, 7, 9)
-    assert np.allclose(grid.spacing, spacing)
-    assert np.allclose(grid.origin, origin)
-    last = origin + (count - 1) * spacing[0] * normal + 6 * spacing[1] * row_axis
-    assert np.allclose(grid.to_patient([count - 1, 6, 0]), last)
-    assert np.dot(np.cross(grid.direction[2], grid.direction[1]), grid.direction[0]) > 0.99
-
-
-def test_feet_first_and_prone_planes_are_sorted_along_their_own_normal():
-    """A prone patient's rows run to the front: the normal points to the feet no more than up."""
-    planes = [
-        PlaneGeometry(
-            position=(100.0, 50.0, place),
-            row_axis=(0.0, 1.0, 0.0),
-            column_axis=(-1.0, 0.0, 0.0),
-            spacing=(2.0, 3.0),
-            shape=(4, 5),
-            frame_of_reference_uid="1.2.3",
-        )
-        for place in (0.0, 5.0, 10.0)
-    ]
-    grid = lattice([planes[index] for index in order(planes)])
-
-    assert grid.direction[0] == (0.0, 0.0, -1.0)
-    assert grid.origin == (100.0, 50.0, 10.0)
-    assert tuple(grid.to_patient([1, 1, 1])) == (97.0, 52.0, 5.0)
-
-
-def test_coverage_is_the_part_of_each_axis_that_is_shared():
-    """PET 0 to 40 mm; CT 10 to 60 mm along, and 8 of 10 mm across."""
-    axes = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
-    pet = Grid(
-        shape=(10, 10, 10),
-        spacing=(4.0, 1.0, 1.0),
-        origin=(0.0, 0.0, 2.0),
-        direction=axes,
-        frame_of_reference_uid="1.2",
-    )
-    ct = Grid(
-        shape=(10, 10, 8),
-        spacing=(5.0, 1.0, 1.0),
-        origin=(0.0, 0.0, 12.5),
-        direction=axes,
-        frame_of_reference_uid="1.2",
-    )
-
-    assert coverage(pet, ct) == pytest.approx((0.75, 1.0, 0.8))
