@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
+from inference.beside import beside
 from inference.geometry import Grid
 from inference.morphology import within
 from inference.resample import Box, bounding_box, crop, region_onto
@@ -134,10 +135,19 @@ def find_foci(
     followed, those in the place of a lesion first and the hottest of them first; the rest is not
     returned. Without lungs: none.
     """
-    scene, origin = _scene(pet, thorax)
-    if scene is None or origin is None:
+    cavity = region_onto(thorax.cavity, pet.grid).mask
+    inner = bounding_box(cavity)
+    if inner is None:
         return ()
-    labels, basins = _basins(scene, threshold_fraction * suv_min)
+    origin = _widened(inner, REACH_MM, pet.grid)
+    suv, grid = pet.voxels[origin], crop(pet.grid, origin)
+    cut = partial(
+        watershed, suv, floor=threshold_fraction * suv_min, saddle=SADDLE, reach=_reach(grid)
+    )
+    with beside(cut) as labelled:
+        scene = _scene(suv, grid, cavity[origin], thorax)
+        labels = _hottest_alone(suv, labelled())
+    basins = _basins(scene, labels)
     free: Mask = np.isin(labels, [b.number for b in basins if b.joinable])
     foci: list[Focus] = []
     for basin in sorted(basins, key=lambda b: (not b.place.of_lesions, -b.peak)):
@@ -181,33 +191,32 @@ def nodal_zone(thorax: Thorax) -> Region:
     return Region(mask=cavity.mask & high[:, None, None] & near, grid=cavity.grid)
 
 
-def _scene(pet: Volume, thorax: Thorax) -> tuple[_Scene | None, Box | None]:
-    cavity = region_onto(thorax.cavity, pet.grid).mask
-    inner = bounding_box(cavity)
-    if inner is None:
-        return None, None
-    box = _widened(inner, REACH_MM, pet.grid)
-    grid = crop(pet.grid, box)
-    scene = _Scene(
-        suv=pet.voxels[box],
+def _scene(suv: Voxels, grid: Grid, cavity: Mask, thorax: Thorax) -> _Scene:
+    return _Scene(
+        suv=suv,
         grid=grid,
         lungs=region_onto(thorax.lungs, grid).mask,
-        cavity=cavity[box],
+        cavity=cavity,
         heart=region_onto(thorax.heart, grid).mask,
         mediastinum=region_onto(nodal_zone(thorax), grid).mask,
     )
-    return scene, box
 
 
-def _basins(scene: _Scene, floor: float) -> tuple[Labels, list[_Basin]]:
-    """Cut uptake above ``floor`` at its valleys, and place each part by the half of it that is hot.
+def _hottest_alone(suv: Voxels, labels: Labels) -> Labels:
+    """Return the labels with all but the ``BASINS_MOST`` basins that peak highest as 0."""
+    inside = labels > 0  # little of a chest is above the floor, nothing of a cold one
+    peaks = np.zeros(int(labels.max()) + 1, suv.dtype)
+    np.maximum.at(peaks, labels[inside], suv[inside])
+    numbers = np.flatnonzero(peaks)
+    if len(numbers) <= BASINS_MOST:
+        return labels
+    kept = np.zeros(len(peaks), np.bool_)
+    kept[numbers[np.argsort(peaks[numbers], kind="stable")[-BASINS_MOST:]]] = True
+    return np.where(kept[labels], labels, 0)
 
-    All but the hottest ``BASINS_MOST`` parts come out as 0.
-    """
-    labels = watershed(scene.suv, floor=floor, saddle=SADDLE, reach=_reach(scene.grid))
-    kept = np.zeros(int(labels.max()) + 1, np.bool_)
-    kept[_hottest(scene.suv, labels)] = True
-    labels[~kept[labels]] = 0
+
+def _basins(scene: _Scene, labels: Labels) -> list[_Basin]:
+    """Place each basin by the half of it that is hot."""
     basins = []
     boxes: list[Any] = ndimage.find_objects(labels)
     for number, box in enumerate(boxes, start=1):
@@ -232,22 +241,12 @@ def _basins(scene: _Scene, floor: float) -> tuple[Labels, list[_Basin]]:
                 joinable=place.of_lesions or bool(nearby),
             )
         )
-    return labels, basins
+    return basins
 
 
 def _reach(grid: Grid) -> int:
     """Return how many steps, each along one axis, a voxel in a gap can be from its lesion."""
     return int(GAP_MM * np.sqrt(np.sum(1 / np.square(grid.spacing)))) + 1
-
-
-def _hottest(suv: Voxels, labels: Labels) -> NDArray[np.intp]:
-    """Return the numbers of the basins that peak highest."""
-    inside = labels > 0  # little of a chest is above the floor, nothing of a cold one
-    peaks = np.zeros(int(labels.max()) + 1, suv.dtype)
-    np.maximum.at(peaks, labels[inside], suv[inside])
-    numbers = np.flatnonzero(peaks)
-    hottest: NDArray[np.intp] = numbers[np.argsort(peaks[numbers], kind="stable")[-BASINS_MOST:]]
-    return hottest
 
 
 def _place(scene: _Scene, part: _Part) -> tuple[Place, float]:

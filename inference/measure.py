@@ -9,7 +9,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
 from inference.geometry import Grid, Points, Vector
-from inference.resample import bounding_box, crop
+from inference.resample import bounding_box, crop, voxels_of
 from inference.volume import Mask, Quantity, Region, Volume
 
 PEAK_VOLUME_ML = 1.0
@@ -82,7 +82,7 @@ def suv_peak(region: Region, pet: Volume, *, hottest: tuple[int, ...]) -> float 
     when the one round the hottest voxel does not: the peak may then lie where nothing was measured.
     """
     offsets, weights = sphere_weights(pet.grid)
-    centres = np.argwhere(region.mask)
+    centres = voxels_of(region.mask)
     reach = offsets.max(axis=0)
     fits = np.all((centres >= reach) & (centres + reach < pet.grid.shape), axis=1)
     at_hottest = np.asarray(hottest)
@@ -206,7 +206,7 @@ def _vector(point: Points) -> Vector:
 
 def share_within(region: Region, other: Region) -> float:
     """Return the share of a region's voxel centres that lie in another region, on any grid."""
-    centres = region.grid.to_patient(np.argwhere(region.mask))
+    centres = region.grid.to_patient(voxels_of(region.mask))
     if not len(centres):
         return 0.0
     indices = np.rint(other.grid.to_indices(centres)).astype(int)

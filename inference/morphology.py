@@ -4,7 +4,8 @@ With a border round it a set is one row of bytes, and a step along an axis is a 
 which a machine combines dozens of voxels at a time.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -46,7 +47,7 @@ def within(mask: Mask, radius_mm: float, spacing: Vector) -> Mask:
     These are the voxels for which ``ndimage.distance_transform_edt`` of all else is no more than
     that. Nothing is within of an empty set.
     """
-    reach = [int(radius_mm / step) + 1 for step in spacing]
+    reach = _reach(radius_mm, spacing)
     padded = np.pad(mask, [(n, n) for n in reach])
     inner = tuple(slice(n, n + size) for n, size in zip(reach, mask.shape, strict=True))
     flat = padded.reshape(-1)
@@ -56,7 +57,7 @@ def within(mask: Mask, radius_mm: float, spacing: Vector) -> Mask:
     near = np.zeros_like(flat)
     start, stop = (int(np.ravel_multi_index([f(s) for s in inner], padded.shape)) for f in _ENDS)
     stop += 1
-    for half, down, across in sorted(_chords(radius_mm, spacing, reach)):
+    for half, down, across in _chords(radius_mm, spacing):
         while widest < half:
             widest += 1
             along_row[widest:] |= flat[:-widest]
@@ -70,16 +71,24 @@ def within(mask: Mask, radius_mm: float, spacing: Vector) -> Mask:
 _ENDS: Sequence[Callable[[slice], int]] = (lambda s: s.start, lambda s: s.stop - 1)
 
 
-def _chords(
-    radius_mm: float, spacing: Vector, reach: Sequence[int]
-) -> Iterator[tuple[int, int, int]]:
-    """Yield of each row that a ball meets its half width in voxels, and how far off it lies."""
+def _reach(radius_mm: float, spacing: Vector) -> list[int]:
+    return [int(radius_mm / step) + 1 for step in spacing]
+
+
+@lru_cache(maxsize=64)
+def _chords(radius_mm: float, spacing: Vector) -> tuple[tuple[int, int, int], ...]:
+    """Return of each row that a ball meets its half width in voxels, and how far off it lies.
+
+    The shortest come first.
+    """
+    reach, chords = _reach(radius_mm, spacing), []
     columns_mm2 = np.square(np.arange(reach[2] + 1) * spacing[2])
     for down, across in product(*(range(-n, n + 1) for n in reach[:2])):
         off_mm2 = (down * spacing[0]) ** 2 + (across * spacing[1]) ** 2
         count = int(np.count_nonzero(np.sqrt(off_mm2 + columns_mm2) <= radius_mm))
         if count:
-            yield count - 1, down, across
+            chords.append((count - 1, down, across))
+    return tuple(sorted(chords))
 
 
 def _stepped(

@@ -8,6 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference import itk
 from inference.geometry import Grid, Points
@@ -92,15 +93,27 @@ def bounding_box(mask: Mask, *, margin: int = 0) -> Box | None:
 
     None where the mask is empty; the margin stops at the edge of the array.
     """
-    ranges = []
-    for axis, size in enumerate(mask.shape):
-        others = tuple(a for a in range(mask.ndim) if a != axis)
-        hits = np.flatnonzero(mask.any(axis=others))
-        if hits.size == 0:
-            return None
-        ranges.append(slice(max(int(hits[0]) - margin, 0), min(int(hits[-1]) + 1 + margin, size)))
-    first, second, third = ranges
+    in_slices = mask.any(axis=(1, 2))
+    if not in_slices.any():
+        return None
+    slices = np.flatnonzero(in_slices)
+    held = mask[slices[0] : slices[-1] + 1]  # most of a volume holds nothing
+    flat: NDArray[np.bool_] = np.logical_or.reduce(held, axis=0)
+    hits = (slices, np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0)))
+    first, second, third = (
+        slice(max(int(found[0]) - margin, 0), min(int(found[-1]) + 1 + margin, size))
+        for found, size in zip(hits, mask.shape, strict=True)
+    )
     return first, second, third
+
+
+def voxels_of(mask: Mask) -> NDArray[np.intp]:
+    """Return the ``(n, 3)`` indices of the true voxels, as ``np.argwhere`` does."""
+    box = bounding_box(mask)
+    if box is None:
+        return np.empty((0, 3), np.intp)
+    found: NDArray[np.intp] = np.argwhere(mask[box]) + [side.start for side in box]
+    return found
 
 
 def crop(grid: Grid, box: Box) -> Grid:

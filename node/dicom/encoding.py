@@ -7,6 +7,7 @@ data set, which pydicom builds, looks through and encodes by itself.
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import Final, TypeAlias
 
@@ -144,6 +145,7 @@ def _encoded(tag: int, item: Dataset) -> bytes:
     return buffer.getvalue()
 
 
+@cache
 def _known(keyword: str) -> tuple[int, bytes]:
     tag = tag_for_keyword(keyword)
     assert tag is not None  # keywords of ours

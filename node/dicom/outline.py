@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from inference.resample import bounding_box
 from inference.volume import Mask
 
 Corner: TypeAlias = tuple[int, int]
@@ -21,7 +22,10 @@ _LEAST_POINTS: Final = 6
 
 def key_slice(mask: Mask) -> int:
     """Return the index of the slice in which the region is largest; the first of equals."""
-    return int(np.argmax(np.count_nonzero(mask, axis=(1, 2))))
+    box = bounding_box(mask)
+    if box is None:
+        return 0
+    return int(box[0].start) + int(np.argmax(np.count_nonzero(mask[box], axis=(1, 2))))
 
 
 def outline(plane: Mask) -> NDArray[np.float64]:

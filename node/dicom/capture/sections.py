@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from inference.beside import each
 from inference.findings import Lesion, Saliency
 from inference.geometry import Vector
 from inference.petct import PetCt
@@ -81,16 +82,17 @@ def draw(canvas: Image.Image, box: Box, shown: Scene) -> None:
         f"PET  SUVbw 0 to {colours.SUV_TOP:.0f} g/ml",
         f"Fusion  {colours.SOFT_TISSUE}",
     )
+    rows = each(lambda plane: _seen(shown, shown.view(plane, side)), PLANES)
     for column, head in enumerate(heads):
         x = box.x + MARGIN + column * (side + GAP)
         write(canvas, (x + side // 2, box.y + HEAD // 2 - 4), head, anchor="mm")
-    for row, plane in enumerate(PLANES):
+    for row, (plane, seen) in enumerate(zip(PLANES, rows, strict=True)):
         corner = Box(x=box.x + MARGIN, y=box.y + HEAD + row * (side + GAP), width=side, height=side)
         name, axis = _AXES[plane]
         words = f"{plane.capitalize()}  {name} = {shown.lesion.suv_max_lps_mm[axis]:.1f} mm"
         strip = Box(x=box.x, y=corner.y, width=MARGIN - 10, height=side)
         write_upwards(canvas, strip, words, ink=colours.INK, size=SMALL)
-        _row(canvas, corner, shown, plane, window)
+        _row(canvas, corner, shown, seen, window)
 
 
 def window_around(shown: Scene, pixels: int) -> Window:
@@ -127,17 +129,34 @@ def _flattened(volume: Volume, *, height_mm: float) -> Volume:
     return replace(volume, voxels=greatest, grid=one)
 
 
-def _row(canvas: Image.Image, first: Box, shown: Scene, plane: Plane, window: Window) -> None:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Seen:
+    """What one view shows of the CT, of the PET and of the lesions on either."""
+
+    view: View
+    ct: planes.Image
+    pet: planes.Image
+    on_ct: tuple[Outlined, ...]
+    on_pet: tuple[Outlined, ...]
+
+
+def _seen(shown: Scene, view: View) -> _Seen:
+    return _Seen(
+        view=view,
+        ct=planes.sample(shown.petct.ct.voxels, shown.petct.ct.grid, view),
+        pet=planes.sample(shown.petct.pet.voxels, shown.petct.pet.grid, view),
+        on_ct=_outlined(shown, view, on_ct=True),
+        on_pet=_outlined(shown, view, on_ct=False),
+    )
+
+
+def _row(canvas: Image.Image, first: Box, shown: Scene, seen: _Seen, window: Window) -> None:
     """Draw the three panels of one plane, the first of them in the box."""
-    view = shown.view(plane, first.width)
-    ct = planes.sample(shown.petct.ct.voxels, shown.petct.ct.grid, view)
-    pet = planes.sample(shown.petct.pet.voxels, shown.petct.pet.grid, view)
-    on_ct = _outlined(shown, view, on_ct=True)
-    on_pet = _outlined(shown, view, on_ct=False)
+    view = seen.view
     panels = (
-        (colours.grey(ct, window), on_ct),
-        (colours.inverse(pet), on_pet),
-        (colours.fused(ct, pet, colours.SOFT_TISSUE), on_ct),
+        (colours.grey(seen.ct, window), seen.on_ct),
+        (colours.inverse(seen.pet), seen.on_pet),
+        (colours.fused(seen.ct, seen.pet, colours.SOFT_TISSUE), seen.on_ct),
     )
     for column, (image, outlined) in enumerate(panels):
         x = first.x + column * (first.width + GAP)
