@@ -1,3 +1,5 @@
+"""A study becomes one job once all of it is here, however it came and whoever can tell."""
+
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -6,22 +8,15 @@ import pytest
 from db import instances, jobs, studies
 from db.engine import reading, writing
 from db.jobs import JobState, Outcome
-from db.studies import SeriesHere
 from node.assembly import Assembler
 from node.census import Census
-from node.completeness import Evidence, Patience, Told, WhyReady, judge
 from node.config import Peer
 from node.errors import PeerUnavailable
 from node.net.find import SeriesCount, StudyCounts
+from tests.node.waiting import PATIENCE
 from tests.postgresql import BOTH
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
-PATIENCE = Patience(
-    quiet=timedelta(seconds=30),
-    association_quiet=timedelta(seconds=3),
-    counterpart=timedelta(hours=2),
-    give_up=timedelta(hours=24),
-)
 PACS = Peer(ae_title="PACS", host="127.0.0.1", port=104)
 
 
@@ -390,48 +385,3 @@ def test_another_bundle_analyzes_a_study_again_when_images_come(assembling, rece
 
     receive("c", "1.9", modality="KO")
     assert len(assembling(bundle="sha256:c").assemble(clock.forward(30))) == 1
-
-
-def here(**counts):
-    return [
-        SeriesHere(series_instance_uid=modality, modality=modality, count=count)
-        for modality, count in counts.items()
-    ]
-
-
-def counted(**counts):
-    return [
-        SeriesCount(series_instance_uid=modality, modality=modality, instances=count)
-        for modality, count in counts.items()
-    ]
-
-
-@pytest.mark.parametrize(
-    ("present", "in_pacs", "after_0_30_300_7200_86400_s"),
-    [
-        (here(CT=2, PT=1), counted(CT=2, PT=1), ["PACS_COUNT"] * 5),
-        (here(CT=2, PT=1), counted(CT=1, PT=1), [None, "QUIET", "QUIET", "QUIET", "QUIET"]),
-        (here(CT=2, PT=1), counted(CT=2), [None, "QUIET", "QUIET", "QUIET", "QUIET"]),
-        (here(CT=2), counted(CT=2), [None, None, None, "QUIET", "QUIET"]),
-        (here(CT=2), counted(CT=2, PT=1), [None, None, None, "QUIET", "QUIET"]),
-        (here(CT=2, PT=1), counted(CT=2, PT=1, X=1), [None, None, "QUIET", "QUIET", "QUIET"]),
-        (here(CT=1, PT=1), counted(CT=2, PT=1), [None, None, None, None, "GIVEN_UP"]),
-        (here(CT=1), counted(CT=2, PT=1), [None, None, None, None, "GIVEN_UP"]),
-    ],
-)
-def test_the_rules_of_completeness_with_a_count(present, in_pacs, after_0_30_300_7200_86400_s):
-    verdicts = [
-        judge(
-            Evidence(
-                here=present,
-                silent=timedelta(seconds=seconds),
-                told=Told.COUNTS,
-                counted=in_pacs,
-            ),
-            PATIENCE,
-        ).why_ready
-        for seconds in (0, 30, 300, 7200, 86400)
-    ]
-
-    expected = after_0_30_300_7200_86400_s
-    assert verdicts == [None if one is None else WhyReady(one) for one in expected]

@@ -23,7 +23,7 @@ from node.dicom.headers import identify
 from node.intake import Intake
 from node.store import Store
 from tests.node.conftest import Clock
-from tests.node.test_retention import House, Killed
+from tests.node.house import House, Killed
 
 STUDIES = ("1.2", "1.3")
 NUMBERS = range(3)

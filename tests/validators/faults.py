@@ -18,6 +18,7 @@ from node.dicom import lint, results
 from node.instance import ResultKind, ResultObject
 from tests import made_study
 from tests.validators import (
+    planted_in_documents,
     planted_in_images,
     planted_in_maps,
     planted_in_predictions,
@@ -27,6 +28,7 @@ from tests.validators.planting import Fault, planted
 
 FAULTS = (
     *planted_in_reports.FAULTS,
+    *planted_in_documents.FAULTS,
     *planted_in_predictions.FAULTS,
     *planted_in_images.FAULTS,
     *planted_in_maps.FAULTS,
