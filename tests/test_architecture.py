@@ -21,6 +21,13 @@ def test_a_module_has_at_most_400_lines_and_opens_with_its_duty(module):
         assert lines[0].startswith('"""')
 
 
+def test_no_module_of_tests_has_more_than_400_lines():
+    ours = (path for path in (ROOT / "tests").rglob("*.py") if "node_modules" not in path.parts)
+    counts = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in ours}
+
+    assert [path.name for path, count in counts.items() if count > 400] == []
+
+
 def test_no_dicom_file_lies_in_the_repository_but_samples_of_phantoms():
     """A file with DICM at byte 128 could hold a patient; tests draw theirs or find them outside."""
     folders = [ROOT / name for name in (*PACKAGES, "tests", "docs", "scripts", "changes")]
