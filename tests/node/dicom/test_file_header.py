@@ -111,6 +111,13 @@ def test_of_a_whole_header_every_byte_is_looked_at(files, full):
     assert [shared(files.header(KVP=kvp), read) for kvp in (80, 99)] == [80, 99]
 
 
+def test_a_header_is_whole_that_is_longer_than_those_before(files):
+    """Of a file no more is read at first than those before took."""
+    files.header()
+
+    assert text(files.header(PatientComments="x" * 9000), "PatientComments") == "x" * 9000
+
+
 def test_what_is_refused_is_refused_of_every_file(files):
     def read(header):
         raise ValueError(text(header, "Modality"))
