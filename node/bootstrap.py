@@ -34,14 +34,12 @@ from node.census import Census
 from node.completeness import Patience
 from node.config import Peer, Settings
 from node.crew import Crew, Duty, Limits
-from node.dicom import headers
 from node.exchange import Host, build_exchange
-from node.intake import Intake
 from node.net.commitment import Report
 from node.net.find import StudyCounts, count_instances
 from node.net.scp import Listener
 from node.presence import BEAT_S, Presence
-from node.reception import Reception
+from node.reception import Reception, build_intake, recover
 from node.retention import Retention, Rules
 from node.setback import describe, take_back
 from node.stop import Stop
@@ -60,6 +58,7 @@ IDLE_S = 0.2
 """How long a worker without a job waits before it looks again."""
 DATABASE_PAUSE_S = 5
 TRACES_S = 5
+JOURNALS_S = 60
 """How often the traces of studies are handed on, where anybody gets them."""
 WATCH_S = 0.25
 """How often a process looks whether it is to end, and after a worker that runs alone."""
@@ -258,15 +257,16 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
     def report_over(association: str, told: Report) -> int | None:
         return None if listener is None else listener.report(association, told)
 
+    intake = build_intake(settings, engine, store, clock=now, node=presence.run)
     host = Host(
         node=node_name(),
         clock=now,
         report_over=report_over,
         chance=random.random,
         record=record,
+        settle=intake.flush,
     )
     exchange = build_exchange(settings, engine, store, host)
-    intake = Intake(engine, store, headers.identify, now, node=presence.run)
     reception = Reception(intake, record)
     with ExitStack() as stack:
         stack.enter_context(recording.running(settings, record))
@@ -284,6 +284,7 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
                     settings.retention.interval_s, lambda: keeping.retain(now())
                 ),
                 "parts": schedule.every(PART_AGE_S, store.sweep),
+                "journals": schedule.every(JOURNALS_S, lambda: recover(settings, intake)),
                 **_tracing(telemetry),
             }
         )
@@ -292,6 +293,7 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
         stack.enter_context(schedule.heeding(reception.has_news, scheduler, "assembly"))
         leave_alone_what_is_loaded()
         stack.callback(gc.unfreeze)
+        stack.callback(intake.close)
         listener = stack.enter_context(
             Listener(
                 settings.listener,

@@ -33,6 +33,7 @@ class Exchange:
     confirmation: Confirmation
     pledges: Pledges
     clock: Clock
+    settle: Callable[[], None]
 
     @property
     def commitment(self) -> Commitment:
@@ -57,6 +58,7 @@ class Exchange:
         return self.confirmation.heard(told, ae_title=ae_title, now=self.clock())
 
     def _asked(self, request: Request, ae_title: str, association: str) -> int:
+        self.settle()  # what was answered with Success may wait for the row that is looked for
         return self.pledges.asked(
             request, ae_title=ae_title, association=association, now=self.clock()
         )
@@ -73,6 +75,8 @@ class Host:
     chance: Callable[[], float]
     """Gives a number from 0 up to 1; it spreads what is tried again."""
     record: Record = ignore
+    settle: Callable[[], None] = lambda: None
+    """Waits until what was received so far is in the database."""
 
 
 def build_exchange(settings: Settings, engine: Engine, store: Store, host: Host) -> Exchange:
@@ -82,6 +86,7 @@ def build_exchange(settings: Settings, engine: Engine, store: Store, host: Host)
         confirmation=build_confirmation(settings, engine, host),
         pledges=build_pledges(settings, engine, store, host),
         clock=host.clock,
+        settle=host.settle,
     )
 
 

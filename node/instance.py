@@ -16,7 +16,7 @@ class ReceivedInstance:
     series_instance_uid: str
     transfer_syntax_uid: str
     modality: str
-    part10: bytes
+    part10: bytes | memoryview
     calling_ae_title: str
     association: str
     """Identifies the association that brought it, unique over restarts."""

@@ -1,10 +1,16 @@
-"""Makes a received instance safe: first the bytes on disk, then the row that says so."""
+"""Makes a received instance safe: first the bytes on disk, then the row that says so.
+
+Where there is a journal, bytes and identifiers are safe in it, and the sender is told so, before
+the instance has a file and a row of its own.
+"""
 
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
+from pathlib import Path
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
@@ -15,11 +21,14 @@ from db.engine import writing
 from db.instances import Instance, Quarantined
 from db.kept import Kept
 from db.prepared import Transaction
+from node.backlog import FLUSH_S, Backlog
 from node.dicom.headers import Identifiers
 from node.errors import Conflicting, NotUnderstood, OutOfResources, Refused
 from node.instance import Arrival, ReceivedInstance
+from node.jotting import Jotting, jotting_of
+from node.journal import Journal, adopt, journals
 from node.store import Store, Stored
-from node.turns import Turns
+from node.turns import GROUP_MOST, Turns
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +60,7 @@ class Intake:
         clock: Clock,
         *,
         node: str | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self._engine = engine
         self._kept = Kept(engine)
@@ -59,11 +69,22 @@ class Intake:
         self._clock = clock
         self._node = node
         self._turns = Turns[_New, Refused | None](self._register_each)
+        self._backlog = None if journal is None else Backlog(journal, self._file)
 
     @property
     def waiting(self) -> int:
         """How many instances wait for their rows."""
-        return self._turns.waiting
+        return self._turns.waiting + (0 if self._backlog is None else self._backlog.waiting)
+
+    def flush(self, timeout_s: float = FLUSH_S) -> None:
+        """Wait for the rows of what was taken until now; not for ever where something fails."""
+        if self._backlog is not None and not self._backlog.flush(timeout_s):
+            logger.warning("%d instances wait for their rows", self._backlog.waiting)
+
+    def close(self) -> None:
+        """Wait for all rows, and take nothing into the journal any more."""
+        if self._backlog is not None:
+            self._backlog.close()
 
     def receive(self, arrival: Arrival) -> str:
         """Return its study when the instance is on disk and its row committed; else raise Refused.
@@ -85,13 +106,81 @@ class Intake:
 
         Where the database fails, assembly takes the association for ended after a pause.
         """
+        self.flush()
         try:
             with self._kept.writing() as connection:
                 associations.closed(connection, association, now=self._clock())
         except SQLAlchemyError:
             logger.exception("the end of association %s is not noted", association)
 
+    def recover(self, folder: Path) -> int:
+        """File what the journals of ended processes hold; return how many instances that were.
+
+        Raises what keeps it from doing so; the journals stay until all of it is filed.
+        """
+        return sum(map(self._recover, journals(folder)))
+
+    def _recover(self, path: Path) -> int:
+        count = 0
+        with adopt(path) as journal:
+            if journal is None:
+                return 0
+            left = (one for one in map(jotting_of, journal.records()) if self._is_unheard_of(one))
+            while group := list(islice(left, GROUP_MOST)):
+                if not all(self._file(group)):
+                    raise OutOfResources(f"{path} cannot be filed")
+                count += len(group)
+            journal.remove()
+        if count:
+            logger.warning("filed %d instances that a crash had left in the journal", count)
+        return count
+
+    def _is_unheard_of(self, jotting: Jotting) -> bool:
+        return self._standing(jotting.instance.sop_instance_uid) is None
+
     def _take(self, instance: ReceivedInstance, *, peer: str) -> None:
+        if self._backlog is None:
+            self._take_at_once(instance, peer=peer)
+            return
+        with self._backlog.alone(instance.sop_instance_uid):
+            if not self._backlog.takes or not self._jot(self._backlog, instance, peer):
+                self._take_at_once(instance, peer=peer)
+
+    def _jot(self, backlog: Backlog, instance: ReceivedInstance, peer: str) -> bool:
+        """Make an instance safe in the journal; False where that is not its place."""
+        if self._store.holds(self._store.place(instance)):
+            return False
+        if self._standing(instance.sop_instance_uid) is not None:
+            return False
+        self._store.make_room(len(instance.part10), ahead=backlog.bytes_waiting)
+        digest = hashlib.sha256(instance.part10).hexdigest()
+        return backlog.write(Jotting(instance, peer=peer, node=self._node, sha256=digest))
+
+    def _file(self, group: Sequence[Jotting]) -> list[bool]:
+        """Give instances of a journal their files and rows; say of each whether it has them."""
+        put = {at: row for at, one in enumerate(group) if (row := self._put(one)) is not None}
+        new = [_New(row=row, sender=_sender(group[at])) for at, row in put.items()]
+        refusals = dict(zip(put, self._register_each(new), strict=True))
+        return [self._is_filed(one, refusals.get(at)) for at, one in enumerate(group)]
+
+    def _put(self, jotting: Jotting) -> Instance | None:
+        """Write the file and return its row; None where other bytes lie in its place."""
+        try:
+            stored = self._store.put_promised(jotting.instance, sha256=jotting.sha256)
+        except Conflicting as conflict:
+            self._is_filed(jotting, conflict)
+            return None
+        return _row(jotting.instance, stored)
+
+    def _is_filed(self, jotting: Jotting, refusal: Refused | None) -> bool:
+        if refusal is not None:
+            # Its sender has gone with Success: nothing is left but to keep it.
+            logger.error("%s: %s", jotting.instance.sop_instance_uid, refusal)
+        if isinstance(refusal, Conflicting):
+            self._keep_aside(jotting.instance)
+        return refusal is None or isinstance(refusal, Conflicting)
+
+    def _take_at_once(self, instance: ReceivedInstance, *, peer: str) -> None:
         try:
             if not self._is_known(instance):
                 self._keep(instance, peer=peer)
@@ -99,9 +188,12 @@ class Intake:
             self._keep_aside(instance)
             raise
 
-    def _is_known(self, instance: ReceivedInstance) -> bool:
+    def _standing(self, sop_instance_uid: str) -> instances.Standing | None:
         with self._kept.asking() as connection:
-            stored = instances.standing(connection, instance.sop_instance_uid)
+            return instances.standing(connection, sop_instance_uid)
+
+    def _is_known(self, instance: ReceivedInstance) -> bool:
+        stored = self._standing(instance.sop_instance_uid)
         if stored is None or stored.is_ours:
             return stored is not None
         if stored.sha256 != hashlib.sha256(instance.part10).hexdigest():
@@ -113,7 +205,8 @@ class Intake:
 
     def _keep(self, instance: ReceivedInstance, *, peer: str) -> None:
         row = _row(instance, self._store.put(instance))
-        refusal = self._turns.do(_New(row=row, sender=self._sender(instance, peer)))
+        jotting = Jotting(instance, peer=peer, node=self._node, sha256=row.sha256)
+        refusal = self._turns.do(_New(row=row, sender=_sender(jotting)))
         if refusal is not None:
             raise refusal
 
@@ -163,14 +256,6 @@ class Intake:
         if not self._store.holds(row.path):
             raise OutOfResources(f"{row.path} was deleted in this moment")
         return True
-
-    def _sender(self, instance: ReceivedInstance, peer: str) -> Association:
-        return Association(
-            association=instance.association,
-            calling_ae_title=instance.calling_ae_title,
-            peer=peer,
-            node=self._node,
-        )
 
     def _keep_aside(self, instance: ReceivedInstance) -> None:
         stored = self._store.quarantine(instance.part10)
@@ -226,6 +311,15 @@ def _row(instance: ReceivedInstance, stored: Stored) -> Instance:
         calling_ae_title=instance.calling_ae_title,
         association=instance.association,
         received_at=instance.received_at,
+    )
+
+
+def _sender(jotting: Jotting) -> Association:
+    return Association(
+        association=jotting.instance.association,
+        calling_ae_title=jotting.instance.calling_ae_title,
+        peer=jotting.peer,
+        node=jotting.node,
     )
 
 

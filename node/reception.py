@@ -1,13 +1,28 @@
 """Takes instances in, and records what each association brought when it ends."""
 
+import logging
 from contextlib import suppress
+from pathlib import Path
 from queue import Empty, SimpleQueue
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from node import audit
 from node.audit import Record
+from node.config import Settings
+from node.dicom import headers
+from node.errors import Refused
 from node.instance import Arrival
-from node.intake import Intake
+from node.intake import Clock, Intake
+from node.journal import Journal
+from node.store import Store
 from node.trail import Receptions
+
+logger = logging.getLogger(__name__)
+
+JOURNAL_SHARE = 0.1
+"""A journal takes no more of what the store may use of its disk."""
 
 
 class Reception:
@@ -42,3 +57,43 @@ class Reception:
                 self._ended.get_nowait()
                 news = True
         return news
+
+
+def build_intake(
+    settings: Settings, engine: Engine, store: Store, *, clock: Clock, node: str | None = None
+) -> Intake:
+    """Build what makes instances safe, with a journal of this process where there is room.
+
+    What a crash has left in a journal is filed before anything new comes.
+    """
+    journal = _open_journal(settings, store)
+    intake = Intake(engine, store, headers.identify, clock, node=node, journal=journal)
+    recover(settings, intake)
+    return intake
+
+
+def recover(settings: Settings, intake: Intake) -> None:
+    """File what a crash has left in journals, as far as that is possible now."""
+    try:
+        intake.recover(_journals(settings))
+    except (Refused, SQLAlchemyError, OSError):
+        logger.exception("instances that a crash left in a journal cannot be filed yet")
+
+
+def _journals(settings: Settings) -> Path:
+    """Return where the journals of all nodes on this store lie."""
+    return settings.store.root / "journal"
+
+
+def _open_journal(settings: Settings, store: Store) -> Journal | None:
+    size = settings.store.journal_bytes
+    if size == 0:
+        return None
+    if size > JOURNAL_SHARE * (store.free_bytes() - settings.store.free_bytes_min):
+        logger.warning("each instance is filed at once: the disk has no room for a journal")
+        return None
+    try:
+        return Journal(_journals(settings), size)
+    except OSError as error:
+        logger.warning("each instance is filed at once: %s", error)
+        return None

@@ -126,9 +126,36 @@ class Store:
         disk fails, Conflicting where other bytes lie under its UIDs, and NotUnderstood where a UID
         is none.
         """
+        self.place(instance)
+        self.make_room(len(instance.part10))
+        digest = hashlib.sha256(instance.part10).hexdigest()
+        return self.put_promised(instance, sha256=digest)
+
+    def put_promised(self, instance: ReceivedInstance, *, sha256: str) -> Stored:
+        """Write a received instance as ``put`` does, for which room was made before."""
+        stored = Stored(path=self.place(instance), sha256=sha256, size=len(instance.part10))
+        self._keep(stored.path, instance.part10)
+        return stored
+
+    def place(self, instance: ReceivedInstance) -> str:
+        """Return where the instance belongs; raise NotUnderstood where a UID is none."""
         series = _series(instance.study_instance_uid, instance.series_instance_uid)
-        name = f"{_digest(instance.sop_instance_uid)}.dcm"
-        return self._keep(f"instances/{series}", name, instance.part10)
+        return f"instances/{series}/{_digest(instance.sop_instance_uid)}.dcm"
+
+    def make_room(self, size: int, *, ahead: int = 0) -> None:
+        """Count so many bytes as taken; raise OutOfResources where there is no room for them.
+
+        ``ahead`` were counted before, and are not written yet.
+        """
+        try:
+            self._folders.make(self._base)
+            free = self._free()
+        except OSError as error:
+            raise OutOfResources(f"{self._base} cannot be used: {error.strerror}") from error
+        if free - ahead - size < self._free_bytes_min:
+            raise OutOfResources(f"fewer than {self._free_bytes_min} bytes would stay free")
+        if self._quota is not None:
+            self._quota.take(size)
 
     def settle(self, stored: Iterable[str]) -> None:
         """Return when a power cut cannot take these names away; each folder is synced once.
@@ -163,10 +190,14 @@ class Store:
         digest = hashlib.sha256(made.part10).hexdigest()
         return Stored(path=name, sha256=digest, size=len(made.part10))
 
-    def quarantine(self, part10: bytes) -> Stored:
+    def quarantine(self, part10: bytes | memoryview) -> Stored:
         """Keep bytes aside that conflict with what is stored, named by their own digest."""
         digest = hashlib.sha256(part10).hexdigest()
-        stored = self._keep(f"quarantine/{digest[:2]}", f"{digest}.dcm", part10)
+        stored = Stored(
+            path=f"quarantine/{digest[:2]}/{digest}.dcm", sha256=digest, size=len(part10)
+        )
+        self.make_room(len(part10))
+        self._keep(stored.path, part10)
         self.settle([stored.path])
         return stored
 
@@ -244,27 +275,16 @@ class Store:
         disk = os.statvfs(self._root)
         return disk.f_bavail * disk.f_frsize
 
-    def _keep(self, folder: str, name: str, content: bytes) -> Stored:
-        path = f"{folder}/{name}"
-        stored = Stored(path=path, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+    def _keep(self, path: str, content: bytes | memoryview) -> None:
+        target = f"{self._base}/{path}"
         try:
-            self._make_room(len(content))
-            self._folders.make(f"{self._base}/{folder}")
-            is_new = self._write(f"{self._base}/{path}", content)
-            if not is_new and self.read(path) != content:
+            self._folders.make(target.rpartition("/")[0])
+            if not self._write(target, content) and self.read(path) != content:
                 raise Conflicting(f"other bytes lie at {path}")
         except OSError as error:
             raise OutOfResources(f"cannot store {path}: {error.strerror}") from error
-        return stored
 
-    def _make_room(self, size: int) -> None:
-        self._folders.make(self._base)
-        if self._free() - size < self._free_bytes_min:
-            raise OutOfResources(f"fewer than {self._free_bytes_min} bytes would stay free")
-        if self._quota is not None:
-            self._quota.take(size)
-
-    def _write(self, target: str, content: bytes) -> bool:
+    def _write(self, target: str, content: bytes | memoryview) -> bool:
         """Write a file whose bytes survive a power cut; False if there is one of that name."""
         with self._part(content) as part:
             try:

@@ -46,9 +46,14 @@ class Bench:
     growths: list[growth.Growth] = field(default_factory=list)
 
     @cached_property
+    def refined(self) -> PetCt:
+        """The study in as many and as large planes as today's scanners send."""
+        return reading.refined(self.petct)
+
+    @cached_property
     def large(self) -> tuple[Path, ...]:
-        """The files of the study in as many and as large planes as today's scanners send."""
-        return study.write(reading.refined(self.petct), self.folder / "large")
+        """Its files."""
+        return study.write(self.refined, self.folder / "large")
 
     def read(self) -> None:
         self.measures += reading.measure(self.large, self.plan)
@@ -76,7 +81,7 @@ class Bench:
         self.measures += supply.measure(self.plan)
 
     def receive(self) -> None:
-        measures, notes = intake.measure(self.petct, self.folder, self.plan)
+        measures, notes = intake.measure(self.refined, self.folder, self.plan)
         self.measures += measures
         self.notes += notes
 

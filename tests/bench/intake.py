@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Timer
 
 from inference.petct import PetCt
 from tests.bench import peers, process, study
@@ -79,9 +80,16 @@ class Sender:
         seconds = time.perf_counter() - started
         if any(statuses):
             raise RuntimeError(f"storescu to {receiver.name} ended with {statuses}")
+        self._await_all(receiver)
         time.sleep(SETTLE_S)
         spent = process.cpu_s(receiver.pid) - before
         return Push(images=self._images(), seconds=seconds, cpu_s=spent)
+
+    def _await_all(self, receiver: Receiver) -> None:
+        """Wait until the receiver has registered everything: that is its work, too."""
+        end = time.monotonic() + PUSH_S
+        while receiver.count() < self.sent and time.monotonic() < end:
+            time.sleep(SETTLE_S)
 
     def _send(self, port: int, associations: int) -> list[int]:
         """Run one sender for each association, and return how they ended."""
@@ -91,13 +99,13 @@ class Sender:
             subprocess.Popen([*command, *folders[i::associations]], env=self._environment)
             for i in range(associations)
         ]
+        # With a timeout, wait() looks now and then only, and a push would end up to 50 ms later.
+        watch = Timer(PUSH_S, lambda: [sender.kill() for sender in senders])
+        watch.start()
         try:
-            return [sender.wait(timeout=PUSH_S) for sender in senders]
+            return [sender.wait() for sender in senders]
         finally:
-            for sender in senders:
-                if sender.poll() is None:
-                    sender.kill()
-                    sender.wait()
+            watch.cancel()
 
     def _images(self) -> int:
         return sum(1 for part in self._parts for _ in part.iterdir())

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from tests.bench.measure import OURS
 START_S = 60
 ORTHANC = "Orthanc"
 STORESCP = "storescp"
+ROWS_FIRST = f"{OURS}, rows first"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +46,22 @@ def orthanc_executable() -> str | None:
 
 
 @contextmanager
-def node(folder: Path, *, nodelay: bool) -> Iterator[Receiver]:
-    """Run our listener, intake, store and SQLite: Success after file, folder and row are synced."""
+def node(folder: Path, *, nodelay: bool, journal: bool = True) -> Iterator[Receiver]:
+    """Run our listener, intake, store and SQLite.
+
+    Success after bytes and registration are synced in the journal; without it, after file, folder
+    and row are.
+    """
     port = process.free_port()
     command = [sys.executable, "-m", "tests.bench.receiver", str(port), str(folder)]
+    command += [] if journal else ["--no-journal"]
 
     def count() -> int:
         with closing(sqlite3.connect(folder / "node.sqlite3")) as database:
             return int(database.execute("SELECT count(*) FROM instances").fetchone()[0])
 
-    with _started(OURS, command, folder, port, nodelay=nodelay, count=count) as receiver:
+    name = OURS if journal else ROWS_FIRST
+    with _started(name, command, folder, port, nodelay=nodelay, count=count) as receiver:
         yield receiver
 
 
@@ -101,7 +109,7 @@ def storescp(folder: Path, *, nodelay: bool) -> Iterator[Receiver]:
 
 def available() -> tuple[dict[str, Starter], list[str]]:
     """Return what can be started here, and a sentence for each receiver that cannot."""
-    starters: dict[str, Starter] = {OURS: node}
+    starters: dict[str, Starter] = {OURS: node, ROWS_FIRST: partial(node, journal=False)}
     absent = []
     for name, executable, starter in (
         (ORTHANC, orthanc_executable(), orthanc),

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from node import bootstrap, log
 from node.config import settings_from
-from node.dicom import headers
-from node.intake import Intake
 from node.net.scp import Listener
+from node.reception import build_intake
 
 
-def main(port: int, folder: Path) -> None:
-    """Receive until SIGTERM."""
+def main(port: int, folder: Path, *more: str) -> None:
+    """Receive until SIGTERM; ``--no-journal``: files and rows before each answer."""
+    strict = {"journal_bytes": 0} if "--no-journal" in more else {}
     settings = settings_from(
         {
             "listener": {"port": port},
-            "store": {"root": str(folder / "store"), "free_bytes_min": 0},
+            "store": {"root": str(folder / "store"), "free_bytes_min": 0, **strict},
             "database": {"url": f"sqlite:///{folder / 'node.sqlite3'}"},
         }
     )
@@ -25,12 +25,14 @@ def main(port: int, folder: Path) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     log.configure(settings.log_level)
     engine = bootstrap.open_database(settings)
-    intake = Intake(engine, bootstrap.open_store(settings), headers.identify, bootstrap.now)
+    store = bootstrap.open_store(settings)
+    intake = build_intake(settings, engine, store, clock=bootstrap.now)
     bootstrap.leave_alone_what_is_loaded()
     with Listener(settings.listener, receive=intake.receive, closed=intake.closed):
         stop.wait()
+    intake.close()
     engine.dispose()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

@@ -24,6 +24,7 @@ from node.dicom import acquire
 from node.dicom.headers import identify
 from node.instance import Arrival, Outgoing, ResultKind, ResultObject
 from node.intake import Intake
+from node.journal import Journal
 from node.net.part10 import part10
 from node.net.scp import Listener
 from node.store import Store
@@ -103,6 +104,23 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def intake(engine: Engine, store: Store, clock: Clock) -> Intake:
     return Intake(engine, store, identify, clock)
+
+
+@pytest.fixture
+def journaling(
+    engine: Engine, store: Store, clock: Clock, tmp_path: Path
+) -> Iterator[Callable[..., Intake]]:
+    """Builds what takes instances into a journal first; ``size`` in bytes."""
+    built: list[Intake] = []
+
+    def build(size: int = 1 << 20) -> Intake:
+        journal = Journal(tmp_path / "journal", size)
+        built.append(Intake(engine, store, identify, clock, node="run", journal=journal))
+        return built[-1]
+
+    yield build
+    for one in built:
+        one.close()
 
 
 @pytest.fixture

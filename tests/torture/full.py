@@ -26,6 +26,8 @@ from tests.torture.verdict import Holding
 
 FILES_MIB, ROWS_MIB = 400, 64
 FILES_MIB_EACH = 8
+JOURNAL_BYTES = 16 * disks.MIB
+"""Small enough to be made on a small disk, and large enough to hold what waits while it is full."""
 """So much more for each filling: the store keeps what comes meanwhile, one study at most."""
 ROOM_BYTES = 1 << 20
 """What a full disk leaves free at most: some images still fit, then no more."""
@@ -83,7 +85,11 @@ def run(trial: Trial) -> Iterator[Claim]:
         node, sending = stack.enter_context(
             campaign(
                 trial,
-                store={"root": str(files / "store"), "free_bytes_min": 0},
+                store={
+                    "root": str(files / "store"),
+                    "free_bytes_min": 0,
+                    "journal_bytes": JOURNAL_BYTES,
+                },
                 database={"url": f"sqlite:///{rows / 'node.sqlite3'}"},
             )
         )

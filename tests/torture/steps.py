@@ -43,6 +43,27 @@ STEPS = (
         calls=60,
     ),
     Step(
+        name="journal: written, not synced",
+        role=LISTENER,
+        target="node.journal:os.fdatasync",
+        moment="before",
+        calls=60,
+    ),
+    Step(
+        name="journal: safe, not answered",
+        role=LISTENER,
+        target="node.backlog:Backlog.write",
+        moment="after",
+        calls=60,
+    ),
+    Step(
+        name="file: not read back",
+        role=LISTENER,
+        target="node.journal:Journal.read",
+        moment="before",
+        calls=4,
+    ),
+    Step(
         name="register: written, not synced",
         role=LISTENER,
         target="node.store:os.fsync",
@@ -68,7 +89,7 @@ STEPS = (
         role=LISTENER,
         target="node.store:Store.settle",
         moment="after",
-        calls=60,
+        calls=4,
     ),
     Step(
         name="register: row written, not committed",
@@ -78,10 +99,10 @@ STEPS = (
         calls=60,
     ),
     Step(
-        name="register: row committed, not answered",
+        name="register: row committed, journal not released",
         role=LISTENER,
-        target="node.intake:Intake.receive",
-        moment="after",
+        target="node.journal:Journal.release",
+        moment="before",
         calls=60,
     ),
     Step(

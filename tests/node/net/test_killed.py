@@ -29,18 +29,23 @@ from db.engine import connect
 from node.config import Listener as Policy
 from node.dicom.headers import identify
 from node.intake import Intake
+from node.journal import Journal
 from node.net.scp import Listener
 from node.store import Store
 
-url, root, port = sys.argv[1:]
-intake = Intake(connect(url), Store(Path(root), 0), identify, lambda: datetime.now(UTC))
+url, root, port, size = sys.argv[1:]
+journals = Path(root, "journal")
+journal = Journal(journals, int(size)) if int(size) else None
+clock = lambda: datetime.now(UTC)
+intake = Intake(connect(url), Store(Path(root), 0), identify, clock, journal=journal)
+intake.recover(journals)
 with Listener(Policy(port=int(port)), receive=intake.receive, closed=intake.closed):
     time.sleep(60)
 """
 
 
-@pytest.fixture
-def killable(tmp_path, free_port):
+@pytest.fixture(params=[0, 16_000_000], ids=["no journal", "journal"])
+def killable(tmp_path, free_port, request):
     """Starts a node in a process of its own and waits until it answers."""
     url, root = f"sqlite:///{tmp_path / 'node.sqlite3'}", tmp_path / "store"
     upgrade(url)
@@ -48,7 +53,7 @@ def killable(tmp_path, free_port):
     started = []
 
     def start():
-        command = [sys.executable, "-c", NODE, url, str(root), str(free_port)]
+        command = [sys.executable, "-c", NODE, url, str(root), str(free_port), str(request.param)]
         started.append(subprocess.Popen(command, cwd=ROOT))
         deadline = time.monotonic() + 30
         while True:
@@ -85,6 +90,7 @@ def test_whatever_was_answered_with_success_survives_a_kill(killable, parcel, da
 
     safe = [one for one, answer in zip(objects, answers, strict=True) if answer.taken]
     assert 0 < len(safe) < len(objects)
+    _, peer = start()
     engine, store = connect(url), Store(root, 0)
     for one in safe:
         with reading(engine) as connection:
@@ -92,6 +98,5 @@ def test_whatever_was_answered_with_success_survives_a_kill(killable, parcel, da
         assert store.read(row.path) == one.path.read_bytes()
     engine.dispose()
 
-    _, peer = start()
     again = scu.send(peer, objects[: len(safe) + 5], calling_ae_title="PACS", timeout_s=10)
     assert {answer.status for answer in again} == {0x0000}

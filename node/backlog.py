@@ -1,0 +1,192 @@
+"""Instances that are safe in the journal, and the thread that gives them their files and rows."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from threading import Condition, Thread
+
+from node.jotting import Jotting, jotting_of, record_of
+from node.journal import READ_BYTES, Journal, Slot
+from node.turns import GROUP_MOST, Turns
+
+logger = logging.getLogger(__name__)
+
+PAUSE_S = 0.1
+"""Between two groups: what comes meanwhile shares the syncs of folders and database."""
+RETRY_S = 1.0
+FLUSH_S = 10.0
+IDLE_S = 60.0
+"""After so long without an instance nothing of the last ones is left in the journal."""
+
+File = Callable[[Sequence[Jotting]], Sequence[bool]]
+"""Gives instances their files and rows; says of each whether it has them. May raise anything."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    sop_instance_uid: str
+    size: int
+    slot: Slot
+    is_filed: bool = False
+
+
+class Backlog:
+    """What waits to be filed, in order, each SOP Instance UID once; ``file`` runs in one thread.
+
+    While it cannot file, it takes nothing: who brings an instance then hears why.
+    """
+
+    def __init__(self, journal: Journal, file: File, *, pause_s: float = PAUSE_S) -> None:
+        self._journal = journal
+        self._file = file
+        self._pause_s = pause_s
+        self._changed = Condition()
+        self._queue: deque[_Waiting] = deque()
+        self._claimed: set[str] = set()
+        self._queued: set[str] = set()
+        self._bytes = 0
+        self._flushing = 0
+        self._failing = False
+        self._closing = False
+        self._turns = Turns[Jotting, bool](self._write)
+        self._thread = Thread(target=self._run, name="filing", daemon=True)
+        self._thread.start()
+
+    @property
+    def bytes_waiting(self) -> int:
+        """How many bytes have no file yet."""
+        return self._bytes
+
+    @property
+    def waiting(self) -> int:
+        """How many instances have no row yet."""
+        return len(self._queue)
+
+    @property
+    def takes(self) -> bool:
+        """Whether anything is taken."""
+        return not (self._failing or self._closing or self._journal.is_broken)
+
+    @contextmanager
+    def alone(self, sop_instance_uid: str) -> Iterator[None]:
+        """Wait until nobody else brings that UID and none waits under it; keep it for the block."""
+        with self._changed:
+            if self._is_busy(sop_instance_uid):
+                self._await(lambda: not self._is_busy(sop_instance_uid), FLUSH_S)
+            self._claimed.add(sop_instance_uid)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._claimed.discard(sop_instance_uid)
+                if self._flushing:
+                    self._changed.notify_all()
+
+    def write(self, jotting: Jotting) -> bool:
+        """Return True when the instance is safe, and filed soon; False where it is not taken."""
+        return self._turns.do(jotting)
+
+    def flush(self, timeout_s: float = FLUSH_S) -> bool:
+        """Wait until what waits now is filed; False where that takes too long."""
+        with self._changed:
+            waiting = list(self._queue)
+            return self._await(lambda: all(one.is_filed for one in waiting), timeout_s)
+
+    def close(self) -> None:
+        """File what waits, as far as that is possible, and close the journal."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        self._journal.close()
+        if self._queue:
+            logger.error("%d instances wait in %s", len(self._queue), self._journal.path)
+
+    def _is_busy(self, sop_instance_uid: str) -> bool:
+        return sop_instance_uid in self._claimed or sop_instance_uid in self._queued
+
+    def _await(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Have all filed that waits, until the condition holds; False where it does not in time."""
+        self._flushing += 1
+        self._changed.notify_all()
+        holds = self._changed.wait_for(condition, timeout_s)
+        self._flushing -= 1
+        return holds
+
+    def _write(self, group: Sequence[Jotting]) -> list[bool]:
+        try:
+            slots = self._journal.append([record_of(one) for one in group])
+        except OSError as error:
+            logger.error("the journal cannot be written: %s", error.strerror)  # noqa: TRY400  the line says all
+            return [False] * len(group)
+        with self._changed:
+            is_idle = not self._queue
+            for jotting, slot in zip(group, slots, strict=True):
+                if slot is not None:
+                    uid = jotting.instance.sop_instance_uid
+                    self._queue.append(_Waiting(uid, jotting.size, slot))
+                    self._queued.add(uid)
+                    self._bytes += jotting.size
+            if is_idle or self._is_crowded:
+                self._changed.notify_all()
+        return [slot is not None for slot in slots]
+
+    def _run(self) -> None:
+        while True:
+            group = self._next()
+            if group is None:
+                return
+            if group:
+                self._settle(group)
+
+    def _next(self) -> list[_Waiting] | None:
+        """Return what is to be filed now, after a pause to gather it; None at the end."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._queue or self._closing, IDLE_S):
+                self._journal.wipe()
+                self._changed.wait_for(lambda: self._queue or self._closing)
+            self._changed.wait_for(
+                lambda: self._flushing or self._closing or self._is_crowded,
+                RETRY_S if self._failing else self._pause_s,
+            )
+            if self._closing and (self._failing or not self._queue):
+                return None
+            return self._group()
+
+    @property
+    def _is_crowded(self) -> bool:
+        return not self._failing and 2 * self._bytes > self._journal.capacity
+
+    def _group(self) -> list[_Waiting]:
+        """Return the oldest, as many as are read at once."""
+        sizes = accumulate(one.slot.size for one in islice(self._queue, GROUP_MOST))
+        return list(islice(self._queue, sum(1 for size in sizes if size <= READ_BYTES)))
+
+    def _settle(self, group: Sequence[_Waiting]) -> None:
+        """File a group; what cannot be filed stays where it is."""
+        try:
+            filed = self._file(self._read(group))
+        except Exception:  # whatever it is: what waits stays safe, and is tried again
+            if not self._failing:
+                logger.exception("%d instances wait in the journal to be filed", len(group))
+            filed = [False] * len(group)
+        with self._changed:
+            self._failing = not all(filed)
+            for one, is_filed in zip(group, filed, strict=True):
+                if is_filed:
+                    self._remove(one)
+            self._changed.notify_all()
+
+    def _remove(self, one: _Waiting) -> None:
+        self._queue.remove(one)
+        self._queued.discard(one.sop_instance_uid)
+        self._bytes -= one.size
+        one.is_filed = True
+        self._journal.release(one.slot)
+
+    def _read(self, group: Sequence[_Waiting]) -> list[Jotting]:
+        records = self._journal.read([one.slot for one in group])
+        return [jotting_of(record) for record in records]

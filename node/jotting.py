@@ -1,0 +1,60 @@
+"""What intake writes into the journal of an instance, and reads from it after a crash."""
+
+from dataclasses import KW_ONLY, dataclass
+from datetime import datetime
+from json import dumps, loads
+
+from node.instance import ReceivedInstance
+from node.journal import Record
+
+_WORDS = (
+    "sop_class_uid",
+    "sop_instance_uid",
+    "study_instance_uid",
+    "series_instance_uid",
+    "transfer_syntax_uid",
+    "modality",
+    "calling_ae_title",
+    "association",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Jotting:
+    """An instance, and what its row needs besides."""
+
+    instance: ReceivedInstance
+    _: KW_ONLY
+    peer: str
+    """Address of the peer: ``host:port``."""
+    node: str | None
+    """The run of a node that took it."""
+    sha256: str
+
+    @property
+    def size(self) -> int:
+        """How many bytes its file will have."""
+        return len(self.instance.part10)
+
+
+def record_of(jotting: Jotting) -> Record:
+    """Return the record that stands for it in a journal."""
+    instance = jotting.instance
+    notes = {
+        **{name: getattr(instance, name) for name in _WORDS},
+        "received_at": instance.received_at.isoformat(),
+        "peer": jotting.peer,
+        "node": jotting.node,
+    }
+    return Record(notes=dumps(notes).encode(), content=instance.part10, sha256=jotting.sha256)
+
+
+def jotting_of(record: Record) -> Jotting:
+    """Return what the record stands for."""
+    notes = loads(record.notes)
+    instance = ReceivedInstance(
+        **{name: notes[name] for name in _WORDS},
+        received_at=datetime.fromisoformat(notes["received_at"]),
+        part10=record.content,
+    )
+    return Jotting(instance, peer=notes["peer"], node=notes["node"], sha256=record.sha256)

@@ -1,0 +1,367 @@
+"""Makes bytes safe by one sync, before they have a file and a row: a ring on disk, written ahead.
+
+Blocks of one file that was written in full before are written again, past the page cache where the
+file system lets us: no sync of such a write has anything but the disk itself to wait for.
+"""
+
+import fcntl
+import hashlib
+import logging
+import mmap
+import os
+import struct
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from errno import ENOENT
+from pathlib import Path
+from secrets import token_bytes, token_hex
+from threading import Lock
+from typing import NamedTuple
+
+logger = logging.getLogger(__name__)
+
+BLOCK = 4096
+"""Everything begins on a block: what the disk tears belongs to one record."""
+WRITE_BYTES = 4 * 1024 * 1024
+"""A longer record is not taken, and what waits together is written in pieces of at most this."""
+READ_BYTES = 8 * 1024 * 1024
+"""So many are read at once at most."""
+SUFFIX = ".journal"
+OPENED = struct.Struct("<20s16s")  # what the file is, and what its records begin with
+MAGIC = b"petct-node journal 1"
+HEAD = struct.Struct("<16sIQ32sI")  # mark, length of notes and content, its SHA-256, CRC of all
+DIRECT = getattr(os, "O_DIRECT", 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """What is to be safe: content with its SHA-256 in hexadecimal, and notes on it."""
+
+    notes: bytes
+    content: bytes | memoryview
+    sha256: str
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes in a ring."""
+        return -(-(HEAD.size + len(self.notes) + len(self.content)) // BLOCK) * BLOCK
+
+
+class Slot(NamedTuple):
+    """Where a record lies, in bytes of the ring."""
+
+    start: int
+    size: int
+
+
+class Journal:
+    """A ring of so many bytes in a file of its own, which is locked as long as it is open.
+
+    Safe to call from many threads. Raises OSError where the file cannot be made.
+    """
+
+    def __init__(self, folder: Path, capacity: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / f"{token_hex(16)}{SUFFIX}"
+        self._mark = token_bytes(16)
+        self._ring = _Ring(BLOCK, BLOCK + capacity // BLOCK * BLOCK)
+        self._buffer = _aligned(WRITE_BYTES)
+        self._read_buffer = _aligned(READ_BYTES)
+        self._lock = Lock()
+        self._writing = Lock()
+        self._broken = self._closed = False
+        self._written = 0
+        self._descriptor = _made(self._path, OPENED.pack(MAGIC, self._mark), self._ring.end)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a write has failed: nothing is taken any more."""
+        return self._broken
+
+    @property
+    def capacity(self) -> int:
+        """How many bytes it holds."""
+        return self._ring.end - BLOCK
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    def append(self, records: Sequence[Record]) -> list[Slot | None]:
+        """Return where each record lies once a power cut cannot take it away.
+
+        None stands for those that found no room, which are not safe. Raises OSError where the disk
+        fails; then none is, and nothing is taken from then on.
+        """
+        with self._writing:
+            slots = [self._reserve(one) for one in records]
+            placed = [(one, slot) for one, slot in zip(records, slots, strict=True) if slot]
+            if placed:
+                try:
+                    self._write(placed)
+                    os.fdatasync(self._descriptor)
+                except OSError:
+                    self._broken = True
+                    raise
+        return slots
+
+    def release(self, slot: Slot) -> None:
+        """Give up the room of a record, which has become safe elsewhere."""
+        with self._lock:
+            self._ring.release(slot)
+
+    def read(self, slots: Sequence[Slot]) -> list[Record]:
+        """Return the records that lie there, together ``READ_BYTES`` at most, from one thread.
+
+        What they hold is in memory that the next call overwrites. Raises OSError where the disk
+        gives back something else.
+        """
+        records, filled = [], 0
+        for slot in slots:
+            view = self._read_buffer[filled : filled + slot.size]
+            _read_all(self._descriptor, view, slot.start)
+            record = _told(view, self._mark)
+            if record is None:
+                raise OSError(f"{self._path} does not hold what was written at {slot.start}")
+            records.append(record)
+            filled += slot.size
+        return records
+
+    def wipe(self) -> bool:
+        """Overwrite what was written, if nothing of it is needed; whether there was any.
+
+        Without it, images would lie here long after retention has deleted them.
+        """
+        with self._writing:
+            if not self._ring.is_empty or self._written == 0 or self._broken:
+                return False
+            written, self._written = self._written, 0
+            self._buffer[:] = bytes(len(self._buffer))
+            for at in range(BLOCK, written, len(self._buffer)):
+                piece = self._buffer[: min(len(self._buffer), written - at)]
+                _write_all(self._descriptor, piece, at)
+        return True
+
+    def close(self) -> None:
+        """Close the file; it goes where nothing of it is needed, else it is there to be read."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._ring.is_empty:
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+    def _reserve(self, record: Record) -> Slot | None:
+        if self._broken or record.size > len(self._buffer):
+            return None
+        with self._lock:
+            return self._ring.reserve(record.size)
+
+    def _write(self, placed: Sequence[tuple[Record, Slot]]) -> None:
+        """Write records that follow each other in one piece."""
+        begin = filled = 0
+        for record, slot in placed:
+            if slot.start != begin + filled or filled + slot.size > len(self._buffer):
+                self._flush(begin, filled)
+                begin, filled = slot.start, 0
+            _lay(self._buffer[filled : filled + slot.size], self._mark, record)
+            filled += slot.size
+        self._flush(begin, filled)
+
+    def _flush(self, begin: int, filled: int) -> None:
+        if filled:
+            _write_all(self._descriptor, self._buffer[:filled], begin)
+            self._written = max(self._written, begin + filled)
+
+
+class Abandoned:
+    """A journal whose process is gone, locked by whoever reads it."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records that are whole, those that became safe elsewhere among them."""
+        size = os.fstat(self._descriptor).st_size
+        if size < BLOCK:
+            return
+        view = memoryview(mmap.mmap(self._descriptor, size, access=mmap.ACCESS_READ))
+        magic, mark = OPENED.unpack_from(view)
+        at = BLOCK
+        while magic == MAGIC and at + HEAD.size <= size:
+            record = _whole(view[at:], mark)
+            if record is not None:
+                yield record
+            at += BLOCK if record is None else record.size
+
+    def remove(self) -> None:
+        """Take the file away."""
+        self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def adopt(path: Path) -> Iterator[Abandoned | None]:
+    """Lend the journal for the length of the block; None where its process is alive."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield Abandoned(path, descriptor) if _is_locked(descriptor, path) else None
+    finally:
+        # What was read may be in use still, and would keep the lock beyond the descriptor.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def journals(folder: Path) -> list[Path]:
+    """Return the journals that lie in the folder, those in use among them."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+class _Ring:
+    """Which bytes between two places are in use, the oldest first."""
+
+    def __init__(self, begin: int, end: int) -> None:
+        self._begin = begin
+        self.end = end
+        self._head = begin
+        self._used: deque[Slot] = deque()
+        self._released: set[int] = set()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._used
+
+    def reserve(self, size: int) -> Slot | None:
+        """Return the next free bytes in one piece, or None."""
+        start = self._free_for(size)
+        if start is None:
+            return None
+        slot = Slot(start, size)
+        self._used.append(slot)
+        self._head = start + size
+        return slot
+
+    def release(self, slot: Slot) -> None:
+        self._released.add(slot.start)
+        while self._used and self._used[0].start in self._released:
+            self._released.discard(self._used.popleft().start)
+
+    def _free_for(self, size: int) -> int | None:
+        if not self._used:
+            return self._begin if self._begin + size <= self.end else None
+        tail = self._used[0].start
+        if self._head > tail:
+            if self._head + size <= self.end:
+                return self._head
+            # Strictly less: a head at the tail would mean that all is free.
+            return self._begin if self._begin + size < tail else None
+        return self._head if self._head + size < tail else None
+
+
+def _made(path: Path, opening: bytes, size: int) -> int:
+    """Return a descriptor of the new file, locked, written in full and named on disk."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(descriptor, path)
+        zeroes = bytes(1 << 20)
+        _write_all(descriptor, memoryview(opening.ljust(BLOCK, b"\0")), 0)
+        for at in range(BLOCK, size, len(zeroes)):
+            _write_all(descriptor, memoryview(zeroes)[: size - at], at)
+        os.fsync(descriptor)
+        _sync_folder(path.parent)
+        _past_the_cache(descriptor)
+    except OSError:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _past_the_cache(descriptor: int) -> None:
+    """Have what is written go to the disk at once, where the file system can."""
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    with suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | DIRECT)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Lock the file; raise OSError where another process has it, or has taken it away meanwhile."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if path.stat().st_ino != os.fstat(descriptor).st_ino:
+        raise FileNotFoundError(ENOENT, "taken away", str(path))
+
+
+def _is_locked(descriptor: int, path: Path) -> bool:
+    try:
+        _lock(descriptor, path)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _aligned(size: int) -> memoryview:
+    """Return memory that begins on a page, as writes past the page cache want it."""
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+
+def _read_all(descriptor: int, view: memoryview, at: int) -> None:
+    while view:
+        count = os.preadv(descriptor, [view], at)
+        if count == 0:
+            raise OSError("the journal is shorter than it was")
+        view, at = view[count:], at + count
+
+
+def _write_all(descriptor: int, view: memoryview, at: int) -> None:
+    while view:
+        count = os.pwrite(descriptor, view, at)
+        view, at = view[count:], at + count
+
+
+def _lay(into: memoryview, mark: bytes, record: Record) -> None:
+    begin = HEAD.size + len(record.notes)
+    head = _head(mark, record.notes, len(record.content), bytes.fromhex(record.sha256))
+    into[:begin] = head + record.notes
+    into[begin : begin + len(record.content)] = record.content
+
+
+def _head(mark: bytes, notes: bytes, length: int, digest: bytes) -> bytes:
+    told = (mark, len(notes), length, digest)
+    return HEAD.pack(*told, zlib.crc32(notes, zlib.crc32(HEAD.pack(*told, 0))))
+
+
+def _told(view: memoryview, mark: bytes) -> Record | None:
+    """Return what the head of a record tells, and the content as it is; None if it is no head."""
+    found, notes_length, length, digest, _crc = HEAD.unpack_from(view)
+    begin = HEAD.size + notes_length
+    if found != mark or begin + length > len(view):
+        return None
+    notes = bytes(view[HEAD.size : begin])
+    if _head(mark, notes, length, digest) != view[: HEAD.size]:
+        return None
+    return Record(notes=notes, content=view[begin : begin + length], sha256=digest.hex())
+
+
+def _whole(view: memoryview, mark: bytes) -> Record | None:
+    """Return the record that begins there, or None: what a crash tore is no record."""
+    record = _told(view, mark)
+    if record is None or hashlib.sha256(record.content).hexdigest() != record.sha256:
+        return None
+    return record
