@@ -39,10 +39,10 @@ class Backlog:
     While it cannot file, it takes nothing: who brings an instance then hears why.
     """
 
-    def __init__(self, journal: Journal, file: File, *, pause_s: float = PAUSE_S) -> None:
+    def __init__(self, journal: Journal, file: File, *, idle_s: float = IDLE_S) -> None:
         self._journal = journal
         self._file = file
-        self._pause_s = pause_s
+        self._idle_s = idle_s
         self._changed = Condition()
         self._queue: deque[_Waiting] = deque()
         self._claimed: set[str] = set()
@@ -100,8 +100,9 @@ class Backlog:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
-        self._journal.close()
+        self._thread.join(FLUSH_S)
+        if not self._thread.is_alive():
+            self._journal.close()
         if self._queue:
             logger.error("%d instances wait in %s", len(self._queue), self._journal.path)
 
@@ -145,16 +146,22 @@ class Backlog:
     def _next(self) -> list[_Waiting] | None:
         """Return what is to be filed now, after a pause to gather it; None at the end."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._queue or self._closing, IDLE_S):
-                self._journal.wipe()
+            if not self._changed.wait_for(lambda: self._queue or self._closing, self._idle_s):
+                self._wipe()
                 self._changed.wait_for(lambda: self._queue or self._closing)
             self._changed.wait_for(
                 lambda: self._flushing or self._closing or self._is_crowded,
-                RETRY_S if self._failing else self._pause_s,
+                RETRY_S if self._failing else PAUSE_S,
             )
             if self._closing and (self._failing or not self._queue):
                 return None
             return self._group()
+
+    def _wipe(self) -> None:
+        try:
+            self._journal.wipe()
+        except OSError as error:
+            logger.warning("the last images stay in the journal: %s", error.strerror)
 
     @property
     def _is_crowded(self) -> bool:

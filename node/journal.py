@@ -134,7 +134,8 @@ class Journal:
     def wipe(self) -> bool:
         """Overwrite what was written, if nothing of it is needed; whether there was any.
 
-        Without it, images would lie here long after retention has deleted them.
+        Without it, images would lie here long after retention has deleted them. Raises OSError
+        where the disk fails.
         """
         with self._writing:
             if not self._ring.is_empty or self._written == 0 or self._broken:
@@ -317,8 +318,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _aligned(size: int) -> memoryview:
-    """Return memory that begins on a page, as writes past the page cache want it."""
-    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    """Return memory that begins on a page, as transfers past the page cache want it.
+
+    It is shared: of private memory, a process that starts another one at that moment may be left
+    with a copy that the disk does not write to (open(2), O_DIRECT).
+    """
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS))
 
 
 def _read_all(descriptor: int, view: memoryview, at: int) -> None:

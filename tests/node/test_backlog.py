@@ -1,7 +1,9 @@
 """Instances that are answered for before they have a file and a row."""
 
+import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
@@ -12,9 +14,12 @@ from db.engine import reading
 from db.tables import associations as associations_table
 from db.tables import instances as table
 from db.tables import quarantine
+from node.backlog import Backlog
 from node.dicom.headers import identify
 from node.errors import Conflicting, NotUnderstood, OutOfResources
+from node.instance import ReceivedInstance
 from node.intake import Intake
+from node.jotting import Jotting
 from node.journal import BLOCK, Journal, journals
 from node.store import Store
 from tests.postgresql import BOTH
@@ -348,3 +353,38 @@ def test_a_journal_that_breaks_is_used_no_more(journaling, engine, arrival, monk
     intake.receive(arrival("1.2"))
 
     assert set(rows(engine)) == {"1.1", "1.2"}
+
+
+def test_a_wipe_that_fails_ends_nothing(tmp_path, monkeypatch):
+    wiped = threading.Event()
+
+    def fail(_journal):
+        wiped.set()
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Journal, "wipe", fail)
+    filed = threading.Event()
+
+    def file(group):
+        filed.set()
+        return [True] * len(group)
+
+    backlog = Backlog(Journal(tmp_path / "journal", 1 << 20), file, idle_s=0.001)
+    assert wiped.wait(20)
+
+    instance = ReceivedInstance(
+        sop_class_uid="1.2",
+        sop_instance_uid="1.1",
+        study_instance_uid="1.2.3",
+        series_instance_uid="1.2.3.1",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        modality="CT",
+        part10=b"",
+        calling_ae_title="PACS",
+        association="a",
+        received_at=datetime(2026, 3, 1, tzinfo=UTC),
+    )
+    digest = hashlib.sha256(b"").hexdigest()
+    assert backlog.write(Jotting(instance, peer="10.0.0.5:104", node=None, sha256=digest))
+    assert filed.wait(20)
+    backlog.close()
