@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from inference import itk
 from inference.hot_spots import hot_spots
 from inference.morphology import dilated
-from inference.volume import Voxels
+from inference.resample import bounding_box
+from inference.volume import Mask, Voxels
 
 Labels: TypeAlias = NDArray[np.integer]
 
@@ -25,10 +26,19 @@ def watershed(suv: Voxels, *, floor: float, saddle: float, reach: int) -> Labels
     ``reach`` steps along the axes away; farther away it may be 0. No more of the plain is flooded
     than that takes: in a chest, a quarter.
     """
+    labels: Labels = np.zeros(suv.shape, np.uint32)
+    near = dilated(suv >= floor, reach)
+    box = bounding_box(near, margin=1)  # with some of the plain, if there is any
+    if box is not None:
+        labels[box] = _flooded(suv[box], ~near[box], floor=floor, saddle=saddle)
+    return labels
+
+
+def _flooded(suv: Voxels, beyond: Mask, *, floor: float, saddle: float) -> Labels:
+    """Flood all but what is ``beyond``."""
     depth = (-1000 * np.log(np.maximum(suv, floor))).astype(np.int16)
     above = suv >= floor
     markers = hot_spots(depth, above, depth_least=round(-1000 * float(np.log(saddle))))
-    beyond = ~dilated(above, reach)
     plain = int(markers.max()) + 1
     markers[beyond] = plain  # taken for flooded ...
     depth[beyond] += 1  # ... and higher than the rest, so that it floods nothing before

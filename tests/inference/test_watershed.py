@@ -87,3 +87,18 @@ def test_everything_in_reach_has_the_number_that_flooding_everything_gives(seed,
     spotted = np.isin(parts, parts[suv > FLOOR / 0.84])  # what holds a hot spot of its own
     near = above & ndimage.binary_dilation(spotted, iterations=4)
     assert np.array_equal(labels[near], whole[near])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.tuples(st.integers(0, 9), st.integers(0, 9))] * 3))
+def test_what_lies_far_from_all_uptake_changes_nothing(seed, margins):
+    """Cold voxels on either side of each axis, up to 9, with a reach of 4."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(10, 11, 12)), 1.2)
+    suv = np.exp(1.5 * noise / noise.std() - 0.5).astype(np.float32)
+    around = np.pad(suv, 4, constant_values=0.5)
+    inner = tuple(slice(low, low + n) for (low, _), n in zip(margins, around.shape, strict=True))
+
+    labels = cut(np.pad(around, margins, constant_values=0.5), reach=4)
+
+    assert np.array_equal(labels[inner], cut(around, reach=4))
+    assert np.count_nonzero(labels) == np.count_nonzero(labels[inner])
