@@ -16,6 +16,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from node import journal
 from tests.torture import disks, steps
 from tests.torture.claims import Claim, Trial
 from tests.torture.disks import Ext4
@@ -29,7 +30,7 @@ MIB = 4000
 """The images are sparse: so much is written only where so much is sent."""
 JOURNALS = ("data=ordered", "data=writeback")
 """With data=writeback a name may survive whose bytes do not."""
-FILES, FOLDERS = "files", "folders"
+FILES, FOLDERS, JOURNAL = "files", "folders", "the journal"
 CONTROL_CUTS = 4
 """Before an instance is looked at: the one before it was answered, and nothing came after."""
 
@@ -64,7 +65,7 @@ def run(trial: Trial) -> Iterator[Claim]:
         sending.come_to_rest()
         yield blackout.claim(name, trial.count)
         yield from sending.claims(name)
-    for kind in (FILES, FOLDERS):
+    for kind in (FILES, FOLDERS, JOURNAL):
         yield _control(replace(trial, folder=trial.folder / kind), kind)
 
 
@@ -120,7 +121,13 @@ def _mortal(places: Sequence[Path], arm: Arm) -> None:
 
 
 def _without_sync(kind: str, places: Sequence[Path], arm: Arm) -> None:
-    """Forget to sync files, or folders, as well."""
+    """Forget to sync files, or folders, or the journal, as well."""
+    if kind == JOURNAL:
+        # Past the page cache, what was written lies on the loop device at once.
+        journal.DIRECT = 0
+        os.fdatasync = lambda _descriptor: None
+        _mortal(places, arm)
+        return
     fsync = os.fsync
 
     def negligent(descriptor: int) -> None:
