@@ -87,8 +87,9 @@ class Intake:
             self._backlog.close()
 
     def receive(self, arrival: Arrival) -> str:
-        """Return its study when the instance is on disk and its row committed; else raise Refused.
+        """Return its study when a power cut cannot take the instance away; else raise Refused.
 
+        It is in the journal then, with all that its row needs, or has its file and its row.
         The same instance again, or one of our own results that a PACS routes back, is taken and
         changes nothing. One that retention has deleted is kept again. Other bytes under a known SOP
         Instance UID are kept aside and Conflicting is raised.
