@@ -84,6 +84,12 @@ class World:
         sent = [self.pacs.post("/instances", image(study, uid))["ID"] for uid in uids]
         order = {"Resources": sent, "Synchronous": True}
         self.pacs.post("/modalities/node/store", json.dumps(order).encode())
+        self.until(lambda: all(map(self._is_registered, uids)))
+
+    def _is_registered(self, uid):
+        """What was answered for may wait for its row for a moment."""
+        with reading(self.engine) as connection:
+            return instances.find(connection, uid) is not None
 
     def owe(self, study, *uids, destination, sent_and_lost=False):
         """Owe results of a study that came; those lost were sent, and the PACS has them not."""
