@@ -14,7 +14,7 @@ from inference.quota import usable_cpus
 from inference.volume import Voxels
 
 # Left to itself openvino keeps an identifier of this user at home, to count its uses by at a
-# company; where that package cannot be imported it takes a stub of its own in its place.
+# company; where that package cannot be imported it counts nothing.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None bars an import
 
 try:

@@ -57,8 +57,8 @@ logger = logging.getLogger(__name__)
 IDLE_S = 0.2
 """How long a worker without a job waits before it looks again."""
 DATABASE_PAUSE_S = 5
+JOURNALS_S = 60  # how often somebody looks for the journals of nodes that crashed
 TRACES_S = 5
-JOURNALS_S = 60
 """How often the traces of studies are handed on, where anybody gets them."""
 WATCH_S = 0.25
 """How often a process looks whether it is to end, and after a worker that runs alone."""

@@ -21,6 +21,8 @@ from secrets import token_bytes, token_hex
 from threading import Lock
 from typing import NamedTuple
 
+from node.disk import sync_folder
+
 logger = logging.getLogger(__name__)
 
 BLOCK = 4096
@@ -278,7 +280,7 @@ def _made(path: Path, opening: bytes, size: int) -> int:
         for at in range(BLOCK, size, len(zeroes)):
             _write_all(descriptor, memoryview(zeroes)[: size - at], at)
         os.fsync(descriptor)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         _past_the_cache(descriptor)
     except OSError:
         path.unlink(missing_ok=True)
@@ -307,14 +309,6 @@ def _is_locked(descriptor: int, path: Path) -> bool:
     except (BlockingIOError, FileNotFoundError):
         return False
     return True
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _aligned(size: int) -> memoryview:

@@ -1,9 +1,8 @@
-"""Takes instances in, and records what each association brought when it ends."""
+"""Takes instances in, records what each association brought when it ends, and opens the journal."""
 
 import logging
-from contextlib import suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from threading import Event
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -31,7 +30,7 @@ class Reception:
     def __init__(self, intake: Intake, record: Record) -> None:
         self._intake = intake
         self._brought = Receptions(record)
-        self._ended: SimpleQueue[None] = SimpleQueue()
+        self._ended = Event()
 
     def receive(self, arrival: Arrival) -> None:
         """Return when the instance is safe; else raise Refused."""
@@ -46,17 +45,15 @@ class Reception:
     def closed(self, association: str) -> None:
         """Note that the association brings nothing more."""
         self._intake.closed(association)
-        self._ended.put(None)
+        self._ended.set()
         self._brought.closed(association)
 
     def has_news(self) -> bool:
         """Whether an association ended since this was asked last: a study may be complete."""
-        news = False
-        with suppress(Empty):
-            while True:
-                self._ended.get_nowait()
-                news = True
-        return news
+        if not self._ended.is_set():
+            return False
+        self._ended.clear()  # which loses none: whoever ended before it is told of now
+        return True
 
 
 def build_intake(

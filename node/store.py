@@ -19,6 +19,7 @@ from pathlib import Path
 from secrets import token_hex
 from threading import Lock
 
+from node.disk import sync_folder
 from node.errors import Conflicting, NotUnderstood, OutOfResources
 from node.instance import ReceivedInstance, ResultObject
 
@@ -164,7 +165,7 @@ class Store:
         """
         for folder in {name.rpartition("/")[0] for name in stored}:
             try:
-                _sync_folder(f"{self._base}/{folder}")
+                sync_folder(f"{self._base}/{folder}")
             except OSError as error:
                 raise OutOfResources(f"cannot sync {folder}: {error.strerror}") from error
 
@@ -184,7 +185,7 @@ class Store:
             self._folders.make(str(target.parent))
             with self._part(made.part10, write=_write_sparse) as part:
                 Path(part).replace(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except OSError as error:
             raise OutOfResources(f"cannot store {name}: {error.strerror}") from error
         digest = hashlib.sha256(made.part10).hexdigest()
@@ -216,7 +217,7 @@ class Store:
         """Write and sync a file and take it away again; raise OutOfResources where that fails."""
         try:
             with self._part(b"petct-node"):
-                _sync_folder(self._root / PARTS)
+                sync_folder(self._root / PARTS)
         except OSError as error:
             raise OutOfResources(f"{self._root} cannot be written: {error.strerror}") from error
 
@@ -233,7 +234,7 @@ class Store:
         gone = [name for name in stored if _unlink(self.path(name))]
         for folder in {self.path(name).parent for name in gone}:
             with suppress(FileNotFoundError):
-                _sync_folder(folder)
+                sync_folder(folder)
         return gone
 
     @contextmanager
@@ -338,7 +339,7 @@ class _Folders:
         if folder != self._root:
             self._make(folder.parent)
         folder.mkdir(parents=True, exist_ok=True)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
         self._safe.add(str(folder))
 
 
@@ -364,14 +365,6 @@ def _changed_at(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:  # its writer was done in this moment
         return math.inf
-
-
-def _sync_folder(folder: Path | str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @lru_cache(maxsize=1024)

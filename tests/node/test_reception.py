@@ -4,9 +4,10 @@ from sqlalchemy import select
 
 from db.engine import reading
 from db.tables import instances as table
+from node.audit import ignore
 from node.errors import OutOfResources
 from node.journal import journals
-from node.reception import build_intake, recover
+from node.reception import Reception, build_intake, recover
 from node.store import Store
 
 
@@ -73,3 +74,14 @@ def test_a_store_that_takes_no_journal_takes_instances(settings_of, engine, stor
 
     assert uids(engine) == {"1.1"}
     intake.close()
+
+
+def test_the_end_of_an_association_is_news_once(intake):
+    reception = Reception(intake, ignore)
+    assert not reception.has_news()
+
+    reception.closed("a")
+    reception.closed("b")
+
+    assert reception.has_news()
+    assert not reception.has_news()

@@ -1,6 +1,6 @@
 """The least PET and CT data sets that a study can be made of, for tests to change."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,15 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
     return item
 
 
+def change(ds: Dataset, changes: Mapping[str, Any]) -> None:
+    """Set attributes; None removes one."""
+    for keyword, value in changes.items():
+        if value is None:
+            delattr(ds, keyword)
+        else:
+            setattr(ds, keyword, value)
+
+
 def radiopharmaceutical(**changes: Any) -> Dataset:
     """350 MBq of FDG, given at ten."""
     item = Dataset()
@@ -30,11 +39,7 @@ def radiopharmaceutical(**changes: Any) -> Dataset:
     item.RadionuclideHalfLife = 6586.2
     item.RadionuclideCodeSequence = [code("C-111A1", "SRT", "^18^Fluorine")]
     item.RadiopharmaceuticalCodeSequence = [code("C-B1031", "SRT", "Fluorodeoxyglucose F^18^")]
-    for keyword, value in changes.items():
-        if value is None:
-            delattr(item, keyword)
-        else:
-            setattr(item, keyword, value)
+    change(item, changes)
     return item
 
 
@@ -98,9 +103,5 @@ def series(
     """Planes of one series, each with the same changed attributes; None removes one."""
     datasets = [make(index, uid) for index in range(planes)]
     for ds in datasets:
-        for keyword, value in values.items():
-            if value is None:
-                delattr(ds, keyword)
-            else:
-                setattr(ds, keyword, value)
+        change(ds, values)
     return datasets

@@ -7,7 +7,7 @@ import pytest
 from node.dicom.pet import suv_rule
 from node.dicom.philips import CountFactors
 from node.errors import UnusableStudy
-from tests.node.dicom.minimal import pet_plane, radiopharmaceutical
+from tests.node.dicom.minimal import change, pet_plane, radiopharmaceutical
 
 NONE = CountFactors(suvbw=None, activity=None)
 HALF_LIFE_S = 6586.2
@@ -17,11 +17,7 @@ TEN = datetime(2026, 1, 2, 10)  # noqa: DTZ001  (DICOM's local time)
 def header(**changes):
     """A plane's header; None removes an attribute, ``injection_...`` changes the injection."""
     ds = pet_plane()
-    for keyword, value in changes.items():
-        if value is None:
-            delattr(ds, keyword)
-        else:
-            setattr(ds, keyword, value)
+    change(ds, changes)
     return ds
 
 

@@ -10,16 +10,12 @@ from pydicom.config import disable_value_validation
 
 from node.dicom.headers import identify, identify_file, is_uid
 from node.errors import NotUnderstood
-from tests.node.dicom.minimal import pet_plane
+from tests.node.dicom.minimal import change, pet_plane
 
 
 def part10(**changes):
     ds = pet_plane()
-    for keyword, value in changes.items():
-        if value is None:
-            delattr(ds, keyword)
-        else:
-            setattr(ds, keyword, value)
+    change(ds, changes)
     file = BytesIO()
     ds.save_as(file, enforce_file_format=True)
     return file.getvalue()

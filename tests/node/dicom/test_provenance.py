@@ -168,18 +168,7 @@ def test_enhanced_general_equipment_is_complete(objects):
 
 
 def test_the_same_key_makes_the_same_bytes(made):
-    first, second = (
-        results.analyzed(
-            made.choice,
-            made.petct,
-            made.findings,
-            equipment=made_study.EQUIPMENT,
-            key="k",
-            when=made_study.WHEN,
-            options=results.ResultOptions(),
-        )
-        for _ in range(2)
-    )
+    first, second = (made_study.analyzed(made) for _ in range(2))
 
     assert first == second
 

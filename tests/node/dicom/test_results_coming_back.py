@@ -8,7 +8,7 @@ import pytest
 from pydicom import dcmread
 
 from inference.petct import RegionSource
-from node.dicom import foreign_sr, results, segments
+from node.dicom import foreign_sr, segments
 from node.dicom.contours import given_regions
 from node.dicom.naming import in_thorax
 from node.dicom.series import Document
@@ -20,15 +20,7 @@ from tests.node.dicom.foreign_reports import WANTED
 def own(tmp_path):
     """A study and the files of its report and Segmentation."""
     made = made_study.study(tmp_path)
-    objects = results.analyzed(
-        made.choice,
-        made.petct,
-        made.findings,
-        equipment=made_study.EQUIPMENT,
-        key="k",
-        when=made_study.WHEN,
-        options=results.ResultOptions(key_image=False),
-    )
+    objects = made_study.analyzed(made, key_image=False)
     return made, [dcmread(io.BytesIO(one.part10)) for one in objects]
 
 

@@ -9,7 +9,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
-from node.dicom import results, seg, source
+from node.dicom import seg, source
 from node.dicom.provenance import of_findings
 from node.instance import ResultKind
 from tests import made_study
@@ -21,15 +21,7 @@ def made(tmp_path_factory):
 
 
 def segmentation_of(made, **options):
-    objects = results.analyzed(
-        made.choice,
-        made.petct,
-        made.findings,
-        equipment=made_study.EQUIPMENT,
-        key="k",
-        when=made_study.WHEN,
-        options=results.ResultOptions(key_image=False, **options),
-    )
+    objects = made_study.analyzed(made, key_image=False, **options)
     return next(one for one in objects if one.kind is ResultKind.SEGMENTATION)
 
 

@@ -128,15 +128,7 @@ def test_a_file_that_is_no_instance_gives_no_header(tmp_path):
 def test_a_source_without_a_type_2_attribute_still_gets_a_report(tmp_path, absent):
     made = made_study.study(tmp_path, **{absent: None})
 
-    objects = results.analyzed(
-        made.choice,
-        made.petct,
-        made.findings,
-        equipment=made_study.EQUIPMENT,
-        key="k",
-        when=made_study.WHEN,
-        options=results.ResultOptions(key_image=False),
-    )
+    objects = made_study.analyzed(made, key_image=False)
 
     for one in objects:
         assert dcmread(io.BytesIO(one.part10))[absent].is_empty

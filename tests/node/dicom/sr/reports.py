@@ -6,21 +6,12 @@ from pydicom import dcmread
 from pydicom.sr.codedict import codes
 
 from node.dicom import codes as ours
-from node.dicom import results
 from node.instance import ResultKind
 from tests import made_study
 
 
 def report_of(made, **options):
-    objects = results.analyzed(
-        made.choice,
-        made.petct,
-        made.findings,
-        equipment=made_study.EQUIPMENT,
-        key="k",
-        when=made_study.WHEN,
-        options=results.ResultOptions(key_image=False, **options),
-    )
+    objects = made_study.analyzed(made, key_image=False, **options)
     one = next(one for one in objects if one.kind is ResultKind.REPORT)
     return dcmread(io.BytesIO(one.part10))
 
