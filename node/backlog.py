@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from threading import Condition, Thread
+from time import monotonic
 
 from node.jotting import Jotting, jotting_of, record_of
 from node.journal import READ_BYTES, Journal, Slot
@@ -16,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 PAUSE_S = 0.1
 """Between two groups: what comes meanwhile shares the syncs of folders and database."""
+LONGEST_S = 1.0
+"""While several peers send at once, the processors are theirs: files are made in a lull, or when
+so much time has passed, or three quarters of the journal are filled."""
 RETRY_S = 1.0
 FLUSH_S = 10.0
 IDLE_S = 60.0
@@ -49,6 +53,8 @@ class Backlog:
         self._queued: set[str] = set()
         self._bytes = 0
         self._flushing = 0
+        self._bringing: set[str] = set()
+        self._brought: set[str] = set()
         self._failing = False
         self._closing = False
         self._turns = Turns[Jotting, bool](self._write)
@@ -90,10 +96,21 @@ class Backlog:
         return self._turns.do(jotting)
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
-        """Wait until what waits now is filed; False where that takes too long."""
+        """File what waits now, at once; False where that takes too long."""
         with self._changed:
-            waiting = list(self._queue)
-            return self._await(lambda: all(one.is_filed for one in waiting), timeout_s)
+            return self._await(self._filed(), timeout_s)
+
+    def ended(self, association: str, timeout_s: float = FLUSH_S) -> bool:
+        """Wait until what an association has brought is filed; False where that takes too long.
+
+        Where others go on, that has the time it has for them.
+        """
+        with self._changed:
+            self._bringing.discard(association)
+            self._brought.discard(association)
+            if len(self._bringing | self._brought) > 1:
+                return self._changed.wait_for(self._filed(), timeout_s)
+            return self._await(self._filed(), timeout_s)
 
     def close(self) -> None:
         """File what waits, as far as that is possible, and close the journal."""
@@ -105,6 +122,11 @@ class Backlog:
             self._journal.close()
         if self._queue:
             logger.error("%d instances wait in %s", len(self._queue), self._journal.path)
+
+    def _filed(self) -> Callable[[], bool]:
+        """Return what says whether all that waits now is filed."""
+        waiting = list(self._queue)
+        return lambda: all(one.is_filed for one in waiting)
 
     def _is_busy(self, sop_instance_uid: str) -> bool:
         return sop_instance_uid in self._claimed or sop_instance_uid in self._queued
@@ -131,6 +153,7 @@ class Backlog:
                     self._queue.append(_Waiting(uid, jotting.size, slot))
                     self._queued.add(uid)
                     self._bytes += jotting.size
+                    self._bringing.add(jotting.instance.association)
             if is_idle or self._is_crowded:
                 self._changed.notify_all()
         return [slot is not None for slot in slots]
@@ -149,13 +172,24 @@ class Backlog:
             if not self._changed.wait_for(lambda: self._queue or self._closing, self._idle_s):
                 self._wipe()
                 self._changed.wait_for(lambda: self._queue or self._closing)
-            self._changed.wait_for(
-                lambda: self._flushing or self._closing or self._is_crowded,
-                RETRY_S if self._failing else PAUSE_S,
-            )
+            self._gather()
             if self._closing and (self._failing or not self._queue):
                 return None
             return self._group()
+
+    def _gather(self) -> None:
+        """Let more come, as long as that serves."""
+        until = monotonic() + LONGEST_S
+        several = True
+        while several and monotonic() < until:
+            self._brought, self._bringing = self._bringing, set()
+            pause_s = RETRY_S if self._failing else PAUSE_S
+            if self._changed.wait_for(self._is_wanted, pause_s):
+                return
+            several = len(self._bringing) > 1
+
+    def _is_wanted(self) -> bool:
+        return bool(self._flushing) or self._closing or self._is_crowded
 
     def _wipe(self) -> None:
         try:
@@ -165,7 +199,7 @@ class Backlog:
 
     @property
     def _is_crowded(self) -> bool:
-        return not self._failing and 2 * self._bytes > self._journal.capacity
+        return not self._failing and 4 * self._bytes > 3 * self._journal.capacity
 
     def _group(self) -> list[_Waiting]:
         """Return the oldest, as many as are read at once."""

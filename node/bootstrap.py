@@ -38,12 +38,13 @@ from node.exchange import Host, build_exchange
 from node.net.commitment import Report
 from node.net.find import StudyCounts, count_instances
 from node.net.scp import Listener
+from node.parts import PART_AGE_S
 from node.presence import BEAT_S, Presence
-from node.reception import Reception, build_intake, recover
+from node.reception import JOURNALS_S, Reception, build_intake, recover
 from node.retention import Retention, Rules
 from node.setback import describe, take_back
 from node.stop import Stop
-from node.store import PART_AGE_S, Quota, Store
+from node.store import Quota, Store
 from node.telemetry import Telemetry, to_collector, to_file
 
 if TYPE_CHECKING:
@@ -57,7 +58,6 @@ logger = logging.getLogger(__name__)
 IDLE_S = 0.2
 """How long a worker without a job waits before it looks again."""
 DATABASE_PAUSE_S = 5
-JOURNALS_S = 60  # how often somebody looks for the journals of nodes that crashed
 TRACES_S = 5
 """How often the traces of studies are handed on, where anybody gets them."""
 WATCH_S = 0.25

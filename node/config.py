@@ -71,7 +71,7 @@ class Store(Section):
     root: Path = Path("var/store")
     free_bytes_min: int = Field(default=2_000_000_000, ge=0)
     bytes_max: int | None = Field(default=None, ge=0)
-    journal_bytes: int = Field(default=128_000_000, ge=0)
+    journal_bytes: int = Field(default=256_000_000, ge=0)
 
 
 class Retention(Section):

@@ -107,7 +107,8 @@ class Intake:
 
         Where the database fails, assembly takes the association for ended after a pause.
         """
-        self.flush()
+        if self._backlog is not None and not self._backlog.ended(association):
+            logger.warning("%d instances wait for their rows", self._backlog.waiting)
         try:
             with self._kept.writing() as connection:
                 associations.closed(connection, association, now=self._clock())
@@ -159,19 +160,16 @@ class Intake:
 
     def _file(self, group: Sequence[Jotting]) -> list[bool]:
         """Give instances of a journal their files and rows; say of each whether it has them."""
-        put = {at: row for at, one in enumerate(group) if (row := self._put(one)) is not None}
-        new = [_New(row=row, sender=_sender(group[at])) for at, row in put.items()]
-        refusals = dict(zip(put, self._register_each(new), strict=True))
-        return [self._is_filed(one, refusals.get(at)) for at, one in enumerate(group)]
-
-    def _put(self, jotting: Jotting) -> Instance | None:
-        """Write the file and return its row; None where other bytes lie in its place."""
-        try:
-            stored = self._store.put_promised(jotting.instance, sha256=jotting.sha256)
-        except Conflicting as conflict:
-            self._is_filed(jotting, conflict)
-            return None
-        return _row(jotting.instance, stored)
+        promised = [(one.instance, one.sha256) for one in group]
+        put = self._store.put_promised(promised)
+        new = {
+            at: _New(row=_row(group[at].instance, stored), sender=_sender(group[at]))
+            for at, stored in enumerate(put)
+            if isinstance(stored, Stored)
+        }
+        refusals = dict(zip(new, self._register_each(list(new.values())), strict=True))
+        refusals |= {at: one for at, one in enumerate(put) if isinstance(one, Conflicting)}
+        return [self._is_filed(one, refusals[at]) for at, one in enumerate(group)]
 
     def _is_filed(self, jotting: Jotting, refusal: Refused | None) -> bool:
         if refusal is not None:

@@ -20,6 +20,8 @@ from node.trail import Receptions
 
 logger = logging.getLogger(__name__)
 
+JOURNALS_S = 60
+"""How often somebody looks for the journals of nodes that crashed."""
 JOURNAL_SHARE = 0.1
 """A journal takes no more of what the store may use of its disk."""
 

@@ -6,22 +6,22 @@ not, and never replaces a file.
 
 import hashlib
 import logging
-import math
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
 
-from node.disk import sync_folder
+from node.disk import sync_folder, unlink
 from node.errors import Conflicting, NotUnderstood, OutOfResources
 from node.instance import ReceivedInstance, ResultObject
+from node.parts import Write, sweep, write_all, write_sparse, written
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +31,6 @@ UID_LENGTH = 64
 KNOWN_FOLDERS = 10_000
 PARTS = "parts"
 """Where files lie while they are written; what a crash leaves here is nobody's after a while."""
-PART_AGE_S = 3600
-"""No write takes that long: an older part is left over, whichever node wrote it."""
-_NOTHING = bytes(16384)
-"""So many bytes of 0 or more are left a hole, in whole blocks of the disk."""
 MEASURE_S = 10
 MEASURE_FULL_S = 1
 """How often a full store is measured, so that it takes instances again soon after a deletion."""
@@ -82,25 +78,6 @@ class Quota:
             self._held += size
 
 
-def _write_all(descriptor: int, content: memoryview) -> None:
-    """Write all of it at the place in the file."""
-    while content:
-        content = content[os.write(descriptor, content) :]
-
-
-def _write_sparse(descriptor: int, content: memoryview) -> None:
-    """Write what is not 0 to an empty file; the rest is a hole, which is read as 0.
-
-    Most of a saliency map is.
-    """
-    os.ftruncate(descriptor, len(content))
-    for start in range(0, len(content), len(_NOTHING)):
-        chunk = content[start : start + len(_NOTHING)]
-        if chunk.tobytes() != _NOTHING[: len(chunk)]:
-            os.lseek(descriptor, start, os.SEEK_SET)
-            _write_all(descriptor, chunk)
-
-
 class Store:
     """A folder of instances, results and quarantined bytes.
 
@@ -130,13 +107,29 @@ class Store:
         self.place(instance)
         self.make_room(len(instance.part10))
         digest = hashlib.sha256(instance.part10).hexdigest()
-        return self.put_promised(instance, sha256=digest)
-
-    def put_promised(self, instance: ReceivedInstance, *, sha256: str) -> Stored:
-        """Write a received instance as ``put`` does, for which room was made before."""
-        stored = Stored(path=self.place(instance), sha256=sha256, size=len(instance.part10))
-        self._keep(stored.path, instance.part10)
+        [stored] = self.put_promised([(instance, digest)])
+        if isinstance(stored, Conflicting):
+            raise stored
         return stored
+
+    def put_promised(
+        self, promised: Sequence[tuple[ReceivedInstance, str]]
+    ) -> list[Stored | Conflicting]:
+        """Write received instances as ``put`` does, for which room was made before.
+
+        Each comes with its SHA-256. Raises OutOfResources where one cannot be written.
+        """
+        stored = [
+            Stored(path=self.place(one), sha256=digest, size=len(one.part10))
+            for one, digest in promised
+        ]
+        kept = self._keep(
+            [(one.path, put.part10) for one, (put, _) in zip(stored, promised, strict=True)]
+        )
+        return [
+            one if is_kept else Conflicting(f"other bytes lie at {one.path}")
+            for one, is_kept in zip(stored, kept, strict=True)
+        ]
 
     def place(self, instance: ReceivedInstance) -> str:
         """Return where the instance belongs; raise NotUnderstood where a UID is none."""
@@ -183,7 +176,7 @@ class Store:
         target = self._root / name
         try:
             self._folders.make(str(target.parent))
-            with self._part(made.part10, write=_write_sparse) as part:
+            with self._parts([made.part10], write=write_sparse) as [part]:
                 Path(part).replace(target)
             sync_folder(target.parent)
         except OSError as error:
@@ -198,7 +191,8 @@ class Store:
             path=f"quarantine/{digest[:2]}/{digest}.dcm", sha256=digest, size=len(part10)
         )
         self.make_room(len(part10))
-        self._keep(stored.path, part10)
+        if self._keep([(stored.path, part10)]) != [True]:
+            raise Conflicting(f"other bytes lie at {stored.path}")
         self.settle([stored.path])
         return stored
 
@@ -216,7 +210,7 @@ class Store:
     def probe(self) -> None:
         """Write and sync a file and take it away again; raise OutOfResources where that fails."""
         try:
-            with self._part(b"petct-node"):
+            with self._parts([b"petct-node"]):
                 sync_folder(self._root / PARTS)
         except OSError as error:
             raise OutOfResources(f"{self._root} cannot be written: {error.strerror}") from error
@@ -224,14 +218,14 @@ class Store:
     def clock_s(self) -> float:
         """Return the present time by the clock of the disk, in seconds since the epoch."""
         try:
-            with self._part(b"") as part:
+            with self._parts([b""]) as [part]:
                 return Path(part).stat().st_mtime
         except OSError as error:
             raise OutOfResources(f"{self._root} cannot be written: {error.strerror}") from error
 
     def remove(self, stored: Sequence[str]) -> list[str]:
         """Take files away, as far as the disk lets us; return those that are gone for good."""
-        gone = [name for name in stored if _unlink(self.path(name))]
+        gone = [name for name in stored if unlink(self.path(name))]
         for folder in {self.path(name).parent for name in gone}:
             with suppress(FileNotFoundError):
                 sync_folder(folder)
@@ -261,11 +255,7 @@ class Store:
         Another node may be writing there: only what is older than any write goes, by the clock of
         the disk itself.
         """
-        with self._part(b"") as newest:
-            oldest = Path(newest).stat().st_mtime - PART_AGE_S
-            parts = Path(newest).parent.glob("*.part")
-            left = [one for one in parts if _changed_at(one) < oldest]
-        return sum(_take_away(one) for one in left)
+        return sweep(self._made_parts())
 
     def free_bytes(self) -> int:
         """Return how many bytes the disk has left, those below the watermark included."""
@@ -276,44 +266,38 @@ class Store:
         disk = os.statvfs(self._root)
         return disk.f_bavail * disk.f_frsize
 
-    def _keep(self, path: str, content: bytes | memoryview) -> None:
-        target = f"{self._base}/{path}"
+    def _keep(self, contents: Sequence[tuple[str, bytes | memoryview]]) -> list[bool]:
+        """Write files whose bytes survive a power cut; say of each whether its name has them."""
         try:
-            self._folders.make(target.rpartition("/")[0])
-            if not self._write(target, content) and self.read(path) != content:
-                raise Conflicting(f"other bytes lie at {path}")
+            for folder in {path.rpartition("/")[0] for path, _ in contents}:
+                self._folders.make(f"{self._base}/{folder}")
+            with self._parts([content for _, content in contents]) as parts:
+                return [
+                    self._name(part, path) or self.read(path) == content
+                    for part, (path, content) in zip(parts, contents, strict=True)
+                ]
         except OSError as error:
-            raise OutOfResources(f"cannot store {path}: {error.strerror}") from error
+            which = contents[0][0] if len(contents) == 1 else f"{len(contents)} files"
+            raise OutOfResources(f"cannot store {which}: {error.strerror}") from error
 
-    def _write(self, target: str, content: bytes | memoryview) -> bool:
-        """Write a file whose bytes survive a power cut; False if there is one of that name."""
-        with self._part(content) as part:
-            try:
-                # Unlike a rename, a link fails where another association stored the same UID.
-                os.link(part, target)
-            except FileExistsError:
-                return False
+    def _name(self, part: str, path: str) -> bool:
+        """Give a part its name; False if there is a file of that name."""
+        try:
+            # Unlike a rename, a link fails where another association stored the same UID.
+            os.link(part, f"{self._base}/{path}")
+        except FileExistsError:
+            return False
         return True
 
-    @contextmanager
-    def _part(
-        self, content: bytes | memoryview, *, write: Callable[[int, memoryview], None] = _write_all
-    ) -> Iterator[str]:
-        """Write a file among the parts, bytes on disk; it is gone after the block."""
+    def _parts(
+        self, contents: Sequence[bytes | memoryview], *, write: Write = write_all
+    ) -> AbstractContextManager[list[str]]:
+        return written(self._made_parts(), contents, write=write)
+
+    def _made_parts(self) -> str:
         folder = f"{self._base}/{PARTS}"
         self._folders.make(folder)
-        part = f"{folder}/{token_hex(16)}.part"
-        try:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            try:
-                write(descriptor, memoryview(content))
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            yield part
-        finally:
-            with suppress(OSError):
-                os.unlink(part)  # noqa: PTH108  a Path costs several times as much as the call
+        return folder
 
 
 class _Folders:
@@ -341,30 +325,6 @@ class _Folders:
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
         self._safe.add(str(folder))
-
-
-def _unlink(path: Path) -> bool:
-    """Take a file away; False where the disk does not let us."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        logger.error("%s cannot be deleted: %s", path, error.strerror)  # noqa: TRY400  the line says all
-        return False
-    return True
-
-
-def _take_away(path: Path) -> bool:
-    if not path.is_dir():
-        return _unlink(path)
-    shutil.rmtree(path, ignore_errors=True)
-    return not path.exists()
-
-
-def _changed_at(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:  # its writer was done in this moment
-        return math.inf
 
 
 @lru_cache(maxsize=1024)
