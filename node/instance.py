@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from node.sheet import Sheet
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReceivedInstance:
@@ -54,9 +56,12 @@ class ResultObject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arrival:
-    """One instance as the network hands it over: bytes, and what the request said of them."""
+    """One instance as the network hands it over: bytes, and what the request said of them.
 
-    part10: bytes
+    The bytes are lent: the next instance of the association may overwrite them.
+    """
+
+    part10: bytes | memoryview
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
@@ -65,6 +70,8 @@ class Arrival:
     """Address of the peer: ``host:port``."""
     association: str
     """Identifies the association that brought it, unique over restarts."""
+    sheet: Sheet | None = None
+    """Where its bytes lie, if a journal can write them from there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,6 +27,7 @@ from node.errors import Conflicting, NotUnderstood, OutOfResources, Refused
 from node.instance import Arrival, ReceivedInstance
 from node.jotting import Jotting, jotting_of
 from node.journal import Journal, adopt, journals
+from node.sheet import Sheet
 from node.store import Store, Stored
 from node.turns import GROUP_MOST, Turns
 
@@ -37,7 +38,7 @@ MODALITY_LENGTH = 16  # PS3.5 6.2, VR CS
 Clock = Callable[[], datetime]
 
 
-Identify = Callable[[bytes], Identifiers]
+Identify = Callable[[bytes | memoryview], Identifiers]
 """Reads the identifiers of Part 10 bytes; raises NotUnderstood where there are none."""
 
 
@@ -96,7 +97,7 @@ class Intake:
         """
         instance = _received(arrival, self._identify(arrival.part10), self._clock())
         try:
-            self._take(instance, peer=arrival.peer)
+            self._take(instance, peer=arrival.peer, sheet=arrival.sheet)
         except SQLAlchemyError as error:
             logger.exception("the database fails")
             raise _database_fails(error) from error
@@ -140,15 +141,17 @@ class Intake:
     def _is_unheard_of(self, jotting: Jotting) -> bool:
         return self._standing(jotting.instance.sop_instance_uid) is None
 
-    def _take(self, instance: ReceivedInstance, *, peer: str) -> None:
+    def _take(self, instance: ReceivedInstance, *, peer: str, sheet: Sheet | None) -> None:
         if self._backlog is None:
             self._take_at_once(instance, peer=peer)
             return
         with self._backlog.alone(instance.sop_instance_uid):
-            if not self._backlog.takes or not self._jot(self._backlog, instance, peer):
+            if not self._backlog.takes or not self._jot(self._backlog, instance, peer, sheet):
                 self._take_at_once(instance, peer=peer)
 
-    def _jot(self, backlog: Backlog, instance: ReceivedInstance, peer: str) -> bool:
+    def _jot(
+        self, backlog: Backlog, instance: ReceivedInstance, peer: str, sheet: Sheet | None
+    ) -> bool:
         """Make an instance safe in the journal; False where that is not its place."""
         if self._store.holds(self._store.place(instance)):
             return False
@@ -156,7 +159,8 @@ class Intake:
             return False
         self._store.make_room(len(instance.part10), ahead=backlog.bytes_waiting)
         digest = hashlib.sha256(instance.part10).hexdigest()
-        return backlog.write(Jotting(instance, peer=peer, node=self._node, sha256=digest))
+        jotting = Jotting(instance, peer=peer, node=self._node, sha256=digest, sheet=sheet)
+        return backlog.write(jotting)
 
     def _file(self, group: Sequence[Jotting]) -> list[bool]:
         """Give instances of a journal their files and rows; say of each whether it has them."""

@@ -6,6 +6,7 @@ from json import dumps, loads
 
 from node.instance import ReceivedInstance
 from node.journal import Record
+from node.sheet import Sheet
 
 _WORDS = (
     "sop_class_uid",
@@ -30,6 +31,8 @@ class Jotting:
     node: str | None
     """The run of a node that took it."""
     sha256: str
+    sheet: Sheet | None = None
+    """Where its bytes lie, if the journal can write them from there."""
 
     @property
     def size(self) -> int:
@@ -46,7 +49,12 @@ def record_of(jotting: Jotting) -> Record:
         "peer": jotting.peer,
         "node": jotting.node,
     }
-    return Record(notes=dumps(notes).encode(), content=instance.part10, sha256=jotting.sha256)
+    return Record(
+        notes=dumps(notes).encode(),
+        content=instance.part10,
+        sha256=jotting.sha256,
+        sheet=jotting.sheet,
+    )
 
 
 def jotting_of(record: Record) -> Jotting:

@@ -22,18 +22,19 @@ from threading import Lock
 from typing import NamedTuple
 
 from node.disk import sync_folder
+from node.sheet import BLOCK, MARGIN, Sheet, aligned
 
 logger = logging.getLogger(__name__)
 
-BLOCK = 4096
-"""Everything begins on a block: what the disk tears belongs to one record."""
 WRITE_BYTES = 4 * 1024 * 1024
 """A longer record is not taken, and what waits together is written in pieces of at most this."""
 READ_BYTES = 8 * 1024 * 1024
 """So many are read at once at most."""
+WIPE_BYTES = 256 * 1024
 SUFFIX = ".journal"
 OPENED = struct.Struct("<20s16s")  # what the file is, and what its records begin with
-MAGIC = b"petct-node journal 1"
+KIND = b"petct-node journal "
+MAGIC = KIND + b"2"
 HEAD = struct.Struct("<16sIQ32sI")  # mark, length of notes and content, its SHA-256, CRC of all
 DIRECT = getattr(os, "O_DIRECT", 0)
 
@@ -45,11 +46,13 @@ class Record:
     notes: bytes
     content: bytes | memoryview
     sha256: str
+    sheet: Sheet | None = None
+    """Where the content lies, if it can be written from there."""
 
     @property
     def size(self) -> int:
         """How many bytes it takes in a ring."""
-        return -(-(HEAD.size + len(self.notes) + len(self.content)) // BLOCK) * BLOCK
+        return -(-(_begin(len(self.notes)) + len(self.content)) // BLOCK) * BLOCK
 
 
 class Slot(NamedTuple):
@@ -70,8 +73,8 @@ class Journal:
         self._path = folder / f"{token_hex(16)}{SUFFIX}"
         self._mark = token_bytes(16)
         self._ring = _Ring(BLOCK, BLOCK + capacity // BLOCK * BLOCK)
-        self._buffer = _aligned(WRITE_BYTES)
-        self._read_buffer = _aligned(READ_BYTES)
+        self._buffer = aligned(WRITE_BYTES)
+        self._read_buffer = aligned(READ_BYTES)
         self._lock = Lock()
         self._writing = Lock()
         self._broken = self._closed = False
@@ -143,10 +146,10 @@ class Journal:
             if not self._ring.is_empty or self._written == 0 or self._broken:
                 return False
             written, self._written = self._written, 0
-            self._buffer[:] = bytes(len(self._buffer))
-            for at in range(BLOCK, written, len(self._buffer)):
-                piece = self._buffer[: min(len(self._buffer), written - at)]
-                _write_all(self._descriptor, piece, at)
+            self._buffer[:WIPE_BYTES] = bytes(WIPE_BYTES)
+            for at in range(BLOCK, written, WIPE_BYTES):
+                piece = self._buffer[: min(WIPE_BYTES, written - at)]
+                _write_all(self._descriptor, [piece], at)
         return True
 
     def close(self) -> None:
@@ -166,20 +169,28 @@ class Journal:
             return self._ring.reserve(record.size)
 
     def _write(self, placed: Sequence[tuple[Record, Slot]]) -> None:
-        """Write records that follow each other in one piece."""
-        begin = filled = 0
+        """Write records that follow each other at once, from where they lie if that can be."""
+        run: list[memoryview] = []
+        begin = end = filled = 0
         for record, slot in placed:
-            if slot.start != begin + filled or filled + slot.size > len(self._buffer):
-                self._flush(begin, filled)
-                begin, filled = slot.start, 0
-            _lay(self._buffer[filled : filled + slot.size], self._mark, record)
-            filled += slot.size
-        self._flush(begin, filled)
+            if slot.start != end or filled + slot.size > len(self._buffer):
+                self._flush(begin, run)
+                begin, run, filled = slot.start, [], 0
+            before = _before(self._mark, record)
+            if record.sheet is not None and len(before) <= MARGIN:
+                run.append(record.sheet.laid(before))
+            else:
+                run.append(self._buffer[filled : filled + slot.size])
+                _lay(run[-1], before, record.content)
+                filled += slot.size
+            end = slot.start + slot.size
+        self._flush(begin, run)
 
-    def _flush(self, begin: int, filled: int) -> None:
-        if filled:
-            _write_all(self._descriptor, self._buffer[:filled], begin)
-            self._written = max(self._written, begin + filled)
+    def _flush(self, begin: int, run: list[memoryview]) -> None:
+        if run:
+            end = begin + sum(map(len, run))
+            _write_all(self._descriptor, run, begin)
+            self._written = max(self._written, end)
 
 
 class Abandoned:
@@ -190,12 +201,17 @@ class Abandoned:
         self._descriptor = descriptor
 
     def records(self) -> Iterator[Record]:
-        """Yield the records that are whole, those that became safe elsewhere among them."""
+        """Yield the records that are whole, those that became safe elsewhere among them.
+
+        Raises OSError where they are written in another way than ours.
+        """
         size = os.fstat(self._descriptor).st_size
         if size < BLOCK:
             return
         view = memoryview(mmap.mmap(self._descriptor, size, access=mmap.ACCESS_READ))
         magic, mark = OPENED.unpack_from(view)
+        if magic != MAGIC and magic.startswith(KIND):
+            raise OSError(f"{self.path} is a journal of another version of the node")
         at = BLOCK
         while magic == MAGIC and at + HEAD.size <= size:
             record = _whole(view[at:], mark)
@@ -276,9 +292,9 @@ def _made(path: Path, opening: bytes, size: int) -> int:
     try:
         _lock(descriptor, path)
         zeroes = bytes(1 << 20)
-        _write_all(descriptor, memoryview(opening.ljust(BLOCK, b"\0")), 0)
+        _write_all(descriptor, [memoryview(opening.ljust(BLOCK, b"\0"))], 0)
         for at in range(BLOCK, size, len(zeroes)):
-            _write_all(descriptor, memoryview(zeroes)[: size - at], at)
+            _write_all(descriptor, [memoryview(zeroes)[: size - at]], at)
         os.fsync(descriptor)
         sync_folder(path.parent)
         _past_the_cache(descriptor)
@@ -311,15 +327,6 @@ def _is_locked(descriptor: int, path: Path) -> bool:
     return True
 
 
-def _aligned(size: int) -> memoryview:
-    """Return memory that begins on a page, as transfers past the page cache want it.
-
-    It is shared: of private memory, a process that starts another one at that moment may be left
-    with a copy that the disk does not write to (open(2), O_DIRECT).
-    """
-    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS))
-
-
 def _read_all(descriptor: int, view: memoryview, at: int) -> None:
     while view:
         count = os.preadv(descriptor, [view], at)
@@ -328,17 +335,32 @@ def _read_all(descriptor: int, view: memoryview, at: int) -> None:
         view, at = view[count:], at + count
 
 
-def _write_all(descriptor: int, view: memoryview, at: int) -> None:
-    while view:
-        count = os.pwrite(descriptor, view, at)
-        view, at = view[count:], at + count
+def _write_all(descriptor: int, views: Sequence[memoryview], at: int) -> None:
+    left = deque(views)
+    while left:
+        count = os.pwritev(descriptor, left, at)
+        at += count
+        while left and count >= len(left[0]):
+            count -= len(left.popleft())
+        if count:
+            left[0] = left[0][count:]
 
 
-def _lay(into: memoryview, mark: bytes, record: Record) -> None:
-    begin = HEAD.size + len(record.notes)
-    head = _head(mark, record.notes, len(record.content), bytes.fromhex(record.sha256))
-    into[:begin] = head + record.notes
-    into[begin : begin + len(record.content)] = record.content
+def _begin(notes_length: int) -> int:
+    """Return where the content of a record begins."""
+    return max(MARGIN, HEAD.size + notes_length)
+
+
+def _lay(into: memoryview, before: bytes, content: bytes | memoryview) -> None:
+    begin = max(MARGIN, len(before))
+    into[:begin] = before.ljust(begin, b"\0")
+    into[begin : begin + len(content)] = content
+
+
+def _before(mark: bytes, record: Record) -> bytes:
+    """Return what a record has before its content."""
+    digest = bytes.fromhex(record.sha256)
+    return _head(mark, record.notes, len(record.content), digest) + record.notes
 
 
 def _head(mark: bytes, notes: bytes, length: int, digest: bytes) -> bytes:
@@ -349,10 +371,10 @@ def _head(mark: bytes, notes: bytes, length: int, digest: bytes) -> bytes:
 def _told(view: memoryview, mark: bytes) -> Record | None:
     """Return what the head of a record tells, and the content as it is; None if it is no head."""
     found, notes_length, length, digest, _crc = HEAD.unpack_from(view)
-    begin = HEAD.size + notes_length
+    begin = _begin(notes_length)
     if found != mark or begin + length > len(view):
         return None
-    notes = bytes(view[HEAD.size : begin])
+    notes = bytes(view[HEAD.size : HEAD.size + notes_length])
     if _head(mark, notes, length, digest) != view[: HEAD.size]:
         return None
     return Record(notes=notes, content=view[begin : begin + length], sha256=digest.hex())

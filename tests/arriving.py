@@ -1,9 +1,16 @@
 """A file as the listener would hand it over, for tests that have no network."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from node.dicom import headers
 from node.instance import Arrival
+
+
+def kept(arrivals: list[Arrival]) -> Callable[[Arrival], None]:
+    """Return what puts instances that the network hands over into the list, bytes and all."""
+    return lambda one: arrivals.append(replace(one, part10=bytes(one.part10), sheet=None))
 
 
 def arrival(path: Path, *, calling_ae_title: str = "PACS", association: str = "one") -> Arrival:

@@ -135,19 +135,22 @@ def find(path: Path, met: "Layouts | None" = None) -> Elements | None:
         os.close(file)
 
 
-def values(part10: bytes, wanted: Mapping[int, bytes]) -> tuple[str, dict[int, bytes]]:
+def values(top: bytes, wanted: Mapping[int, bytes], *, size: int) -> tuple[str, dict[int, bytes]]:
     """Return the transfer syntax and the values of ``wanted``: tags, each with the VR it must have.
 
-    What is absent is left out. Nothing beyond the greatest of the tags is read. Raises UnsureError.
+    ``top`` are the first bytes of a file of ``size``. What is absent is left out. Nothing beyond
+    the greatest of the tags is read. Raises UnsureError, also where the top is too short for it.
     """
-    walk = _Walk(part10, size=len(part10), last=max(wanted))
-    uid, _, by_tag = walk.top()
+    try:
+        uid, _, by_tag = _Walk(top, size=size, last=max(wanted)).top()
+    except _TooFewError as error:
+        raise UnsureError from error
     found = {}
     for tag in wanted.keys() & by_tag.keys():
         vr, _, start, end = by_tag[tag]
-        if (vr and vr != wanted[tag]) or not start <= end <= len(part10):
+        if (vr and vr != wanted[tag]) or not start <= end <= len(top):
             raise UnsureError
-        found[tag] = part10[start:end]
+        found[tag] = top[start:end]
     return uid, found
 
 

@@ -48,10 +48,10 @@ class Inbox:
         """Return the next so many bytes, at most as many as the inbox is large."""
         while self._end - self._start < count:
             self._fill(count)
-        return self._take(count)
+        return bytes(self._take(count))
 
-    def pieces(self, count: int) -> Iterator[bytes]:
-        """Yield the next so many bytes as they come."""
+    def pieces(self, count: int) -> Iterator[memoryview]:
+        """Yield the next so many bytes as they come; each piece is overwritten by the next."""
         while count:
             if self._start == self._end:
                 self._fill(1)
@@ -59,10 +59,10 @@ class Inbox:
             count -= len(piece)
             yield piece
 
-    def _take(self, count: int) -> bytes:
+    def _take(self, count: int) -> memoryview:
         start = self._start
         self._start += count
-        return bytes(self._view[start : start + count])
+        return self._view[start : start + count]
 
     def _fill(self, wanted: int) -> None:
         """Wait for more; where ``wanted`` would not fit behind what is here, that moves ahead."""

@@ -24,8 +24,10 @@ from node.net.command import C_ECHO_RQ, Malformed, Request
 from node.net.deadline import ABORT_S, HEADER_BYTES
 from node.net.inbox import Gone, Inbox, Late
 from node.net.opening import Opening, Openings
+from node.net.part10 import file_head
 from node.net.peers import Caller, Refusal
 from node.net.session import COMMAND_BYTES, Session
+from node.sheet import Sheet
 
 logger = logging.getLogger(__name__)
 
@@ -39,18 +41,19 @@ FRAGMENT = struct.Struct(">LBB")  # PS3.8 9.3.5.1 and E.2: length, context, cont
 IS_COMMAND, IS_LAST = 1, 2
 GRACE_S = 0.2
 DRAINED_BYTES = 65536
-PIECES_MOST = 256
-"""So many are joined to one: by themselves, small ones take many times the room of their bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
-    """One instance as a request brought it; ``data_set`` in pieces, None where there is none."""
+    """One instance as a request brought it."""
 
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
-    data_set: Sequence[bytes] | None
+    part10: bytes | memoryview | None
+    """None where the request has no data set; not whole where it is too long."""
+    sheet: Sheet | None = None
+    """Where that lies, if a journal can write it from there."""
     is_too_long: bool = False
 
 
@@ -123,6 +126,7 @@ class LeanAssociation:
         self._stopping = Event()
         self._left = 0
         self._message_until: float | None = None
+        self._sheet = Sheet()
 
     def stop(self) -> None:
         """Have the association aborted by its own thread; an instance under way is answered."""
@@ -181,20 +185,12 @@ class LeanAssociation:
     def _message(self, inbox: Inbox, session: Session) -> None:
         context_id, command_set = self._command_set(inbox)
         request = command.read(command_set)
-        data_set, size = None, 0
-        if request.has_data_set:
-            data_set, size = self._data_set(inbox, context_id)
-        self._message_until = None
         if request.command == C_ECHO_RQ:
+            self._message_until = None
             status, comment = SUCCESS, ""
         else:
-            delivery = Delivery(
-                sop_class_uid=request.sop_class_uid,
-                sop_instance_uid=request.sop_instance_uid,
-                transfer_syntax_uid=self._opening.transfer_syntaxes[context_id],
-                data_set=data_set,
-                is_too_long=size > self._policy.max_instance_bytes,
-            )
+            delivery = self._delivery(inbox, context_id, request)
+            self._message_until = None
             status, comment = self._desk.store(session, delivery)
         self._answer(request, context_id, status, comment)
 
@@ -213,14 +209,36 @@ class LeanAssociation:
             size += fragment.length
             if size > COMMAND_BYTES:
                 raise Malformed(f"sent a command of more than {COMMAND_BYTES} bytes")
-            pieces += inbox.pieces(fragment.length)
+            pieces += map(bytes, inbox.pieces(fragment.length))
             if fragment.control & IS_LAST:
                 return context_id, b"".join(pieces)
 
-    def _data_set(self, inbox: Inbox, context_id: int) -> tuple[list[bytes], int]:
-        """Return the data set in pieces, and its size; one that is too long is not kept."""
-        pieces: list[bytes] = []
-        size = joined = 0
+    def _delivery(self, inbox: Inbox, context_id: int, request: Request) -> Delivery:
+        """Return what the request brings, in memory that the next one overwrites."""
+        transfer_syntax_uid = self._opening.transfer_syntaxes[context_id]
+        size = 0
+        if request.has_data_set:
+            self._sheet.begin()
+            self._sheet.add(
+                file_head(
+                    sop_class_uid=request.sop_class_uid,
+                    sop_instance_uid=request.sop_instance_uid,
+                    transfer_syntax_uid=transfer_syntax_uid,
+                )
+            )
+            size = self._data_set(inbox, context_id)
+        return Delivery(
+            sop_class_uid=request.sop_class_uid,
+            sop_instance_uid=request.sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            part10=self._sheet.content if request.has_data_set else None,
+            sheet=self._sheet,
+            is_too_long=size > self._policy.max_instance_bytes,
+        )
+
+    def _data_set(self, inbox: Inbox, context_id: int) -> int:
+        """Read the data set and return its size; one that is too long is not kept."""
+        size = 0
         while True:
             fragment = self._fragment(inbox)
             if fragment.control & IS_COMMAND:
@@ -229,15 +247,12 @@ class LeanAssociation:
             size += fragment.length
             come = inbox.pieces(fragment.length)
             if size <= self._policy.max_instance_bytes:
-                pieces += come
-                if len(pieces) - joined > PIECES_MOST:
-                    pieces[joined:] = [b"".join(pieces[joined:])]
-                    joined += 1
+                for piece in come:
+                    self._sheet.add(piece)
             else:
-                pieces.clear()
                 deque(come, maxlen=0)
             if fragment.control & IS_LAST:
-                return pieces, size
+                return size
 
     def _same_context(self, fragment: _Fragment, context_id: int | None) -> int:
         if fragment.context_id not in self._opening.transfer_syntaxes:

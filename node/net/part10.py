@@ -13,11 +13,21 @@ def part10(
 
     It may come in pieces.
     """
+    head = file_head(
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=sop_instance_uid,
+        transfer_syntax_uid=transfer_syntax_uid,
+    )
+    return b"".join((head, *data_set))
+
+
+def file_head(*, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Return preamble and file meta information, which come before a data set in a file."""
     before, after = _around(sop_class_uid, transfer_syntax_uid)
     instance = _element(0x0003, b"UI", _uid(sop_instance_uid))
     size = len(before) + len(instance) + len(after)
     group_length = _element(0x0000, b"UL", struct.pack("<I", size))
-    return b"".join((bytes(128), b"DICM", group_length, before, instance, after, *data_set))
+    return b"".join((bytes(128), b"DICM", group_length, before, instance, after))
 
 
 @lru_cache(maxsize=256)

@@ -243,14 +243,25 @@ class _Sessions(Desk):
     def _on_store(self, event: evt.Event) -> Dataset:
         request = event.request
         assert isinstance(request, C_STORE)
-        has_data_set = request.DataSet is not None
-        data_set = [event.encoded_dataset(include_meta=False)] if has_data_set else None
+        sop_class_uid = str(request.AffectedSOPClassUID)
+        sop_instance_uid = str(request.AffectedSOPInstanceUID)
+        transfer_syntax_uid = str(event.context.transfer_syntax)
+        file, size = None, 0
+        if request.DataSet is not None:
+            data_set = event.encoded_dataset(include_meta=False)
+            size = len(data_set)
+            file = part10(
+                data_set,
+                sop_class_uid=sop_class_uid,
+                sop_instance_uid=sop_instance_uid,
+                transfer_syntax_uid=transfer_syntax_uid,
+            )
         delivery = Delivery(
-            sop_class_uid=str(request.AffectedSOPClassUID),
-            sop_instance_uid=str(request.AffectedSOPInstanceUID),
-            transfer_syntax_uid=str(event.context.transfer_syntax),
-            data_set=data_set,
-            is_too_long=sum(map(len, data_set or ())) > self._policy.max_instance_bytes,
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            part10=file,
+            is_too_long=size > self._policy.max_instance_bytes,
         )
         return _status(*self.store(self._open.get(event.assoc), delivery))
 
@@ -291,21 +302,17 @@ class _Sessions(Desk):
             raise Refused("the association ended before its last instance was taken")
         if delivery.is_too_long:
             raise OutOfResources(f"the instance exceeds {self._policy.max_instance_bytes} bytes")
-        if delivery.data_set is None:
+        if delivery.part10 is None:
             raise NotUnderstood("the request has no data set")
         return Arrival(
-            part10=part10(
-                *delivery.data_set,
-                sop_class_uid=delivery.sop_class_uid,
-                sop_instance_uid=delivery.sop_instance_uid,
-                transfer_syntax_uid=delivery.transfer_syntax_uid,
-            ),
+            part10=delivery.part10,
             sop_class_uid=delivery.sop_class_uid,
             sop_instance_uid=delivery.sop_instance_uid,
             transfer_syntax_uid=delivery.transfer_syntax_uid,
             calling_ae_title=session.calling_ae_title,
             peer=session.peer,
             association=session.identity,
+            sheet=delivery.sheet,
         )
 
     def _on_released(self, event: evt.Event) -> None:

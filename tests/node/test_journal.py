@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.journal import BLOCK, WRITE_BYTES, Journal, Record, adopt, journals
+from node.journal import WRITE_BYTES, Journal, Record, adopt, journals
+from node.sheet import BLOCK, Sheet
 
 
 def record(content, notes=b"notes"):
@@ -104,9 +105,12 @@ def test_a_record_that_the_disk_has_lost_is_not_read_as_another(journal):
     journal.close()
 
 
-@pytest.mark.parametrize("at", [0, 20, 30, 68, 72, 100])
+@pytest.mark.parametrize("at", [0, 20, 30, 68, 1024, 1200])
 def test_what_a_crash_tore_is_no_record_and_the_others_are(journal, tmp_path, at):
-    """One byte of mark, lengths, digest, notes or content; a head is 64 bytes, notes are 5."""
+    """One byte of mark, lengths, digest, notes or content; a head is 64 bytes, notes are 5.
+
+    Content begins at 1024; what lies between is of no meaning.
+    """
     slots = journal.append([record(b"first"), record(b"torn" * 50), record(b"last")])
     journal.close()
     with journal.path.open("r+b") as file:
@@ -144,6 +148,54 @@ def test_a_file_that_is_no_journal_holds_nothing(tmp_path, content):
     (tmp_path / "other.journal").write_bytes(content)
 
     assert left(tmp_path) == []
+
+
+def test_a_journal_of_another_version_is_left_to_that_version(tmp_path):
+    path = tmp_path / "older.journal"
+    path.write_bytes(b"petct-node journal 1".ljust(3 * BLOCK, b"\0"))
+
+    with pytest.raises(OSError, match="of another version"):
+        left(tmp_path)
+    assert path.exists()
+
+
+def on_a_sheet(content, notes=b"notes"):
+    sheet = Sheet()
+    sheet.begin()
+    sheet.add(content)
+    digest = hashlib.sha256(content).hexdigest()
+    return Record(notes=notes, content=sheet.content, sha256=digest, sheet=sheet)
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK - 1024, BLOCK - 1023, 3 * BLOCK])
+def test_on_disk_it_is_the_same_from_where_it_lies_and_copied(tmp_path, size):
+    content = bytes(n % 251 for n in range(size))
+    journals_ = []
+    for one in (record(content), on_a_sheet(content)):
+        journal = Journal(tmp_path, 16 * BLOCK)
+        (slot,) = journal.append([one])
+        journals_.append(journal.path.read_bytes()[slot.start + 16 :][: slot.size - 16])
+        journal.close()
+
+    assert journals_[0] == journals_[1]  # but for the mark, which is of the journal
+    assert [found for _, found in left(tmp_path)] == [content, content]
+
+
+def test_what_is_copied_and_what_lies_on_a_sheet_follow_each_other(journal, tmp_path):
+    made = [record(b"a"), on_a_sheet(b"b" * 5000), record(b"c" * 5000), on_a_sheet(b"d")]
+
+    slots = journal.append(made)
+
+    assert [one.start for one in slots] == [BLOCK, 2 * BLOCK, 4 * BLOCK, 6 * BLOCK]
+    journal.close()
+    assert [content for _, content in left(tmp_path)] == [bytes(one.content) for one in made]
+
+
+def test_notes_that_are_longer_than_the_margin_are_kept(journal, tmp_path):
+    journal.append([on_a_sheet(b"content", b"n" * 3000), on_a_sheet(b"next")])
+    journal.close()
+
+    assert left(tmp_path) == [(b"n" * 3000, b"content"), (b"notes", b"next")]
 
 
 def test_after_a_wipe_nothing_of_the_images_is_on_the_disk(journal):

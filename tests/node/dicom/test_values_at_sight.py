@@ -75,7 +75,7 @@ def by_pydicom(content):
 
 def at_sight(content):
     try:
-        return elements.values(content, WANTED)[1]
+        return elements.values(content, WANTED, size=len(content))[1]
     except UnsureError:
         return None
 

@@ -13,6 +13,7 @@ from node.config import Listener as Policy
 from node.net import command
 from node.net.command import Malformed
 from node.net.scp import Listener
+from tests.arriving import kept
 
 pytestmark = pytest.mark.associations
 
@@ -76,7 +77,7 @@ def taken(listening):
 
         def listen(self, **policy):
             return listening(
-                self.arrivals.append, closed=lambda _: self.ended.release(), **policy
+                kept(self.arrivals), closed=lambda _: self.ended.release(), **policy
             ).port
 
         def is_whole(self):
@@ -282,7 +283,7 @@ def test_an_answer_keeps_to_the_length_that_the_peer_can_take(
 def test_who_asks_for_commitment_too_is_served_by_pynetdicom(listening, parcel, data_set):
     """The request was read before; nothing of it is lost on the way."""
     arrivals = []
-    peer = listening(arrivals.append)
+    peer = listening(kept(arrivals))
     contexts = [build_context(CT, "1.2.840.10008.1.2.1"), build_context(PUSH_MODEL)]
     ae = AE(ae_title="PACS")
     association = ae.associate(

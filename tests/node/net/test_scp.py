@@ -18,6 +18,7 @@ from node.intake import Intake
 from node.net import scu, syntaxes
 from node.net.part10 import part10
 from node.store import Store
+from tests.arriving import kept
 
 pytestmark = pytest.mark.associations
 
@@ -306,7 +307,7 @@ def test_the_end_of_an_association_is_told_once_whatever_it_was(listening, data_
         ended.append(association)
         told.set()
 
-    peer = listening(arrivals.append, closed=closed)
+    peer = listening(kept(arrivals), closed=closed)
     contexts = [build_context(CT, "1.2.840.10008.1.2.1")]
     association = AE().associate("127.0.0.1", peer.port, contexts=contexts)
     association.send_c_store(parcel(data_set("1.1"), "1.1").path)

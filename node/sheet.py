@@ -1,0 +1,64 @@
+"""Memory for one received instance after the other, from which it can be written as it lies.
+
+Transfers past the page cache want memory that begins on a page. An instance that comes in pieces is
+put together here, behind a margin for what a journal writes before it, and is not moved again.
+"""
+
+import mmap
+
+BLOCK = 4096
+"""A record of a journal begins on a block, in memory and on disk: what is torn belongs to one."""
+MARGIN = 1024
+"""So many bytes before an instance are the journal's."""
+_FIRST_BYTES = 1 << 20
+_KEPT_BYTES = 1 << 22
+"""What is larger is given back after the instance that needed it."""
+
+
+class Sheet:
+    """Room for one instance at a time; used by one thread."""
+
+    def __init__(self) -> None:
+        self._pages = aligned(_FIRST_BYTES)
+        self._end = MARGIN
+
+    @property
+    def content(self) -> memoryview:
+        """What was added since the beginning; overwritten from the next beginning on."""
+        return self._pages[MARGIN : self._end]
+
+    def begin(self) -> None:
+        """Begin with the next instance."""
+        if len(self._pages) > _KEPT_BYTES:
+            self._pages = aligned(_FIRST_BYTES)
+        self._end = MARGIN
+
+    def add(self, piece: bytes | memoryview) -> None:
+        """Put some bytes behind those that are here."""
+        end = self._end + len(piece)
+        if end > len(self._pages):
+            self._grow(end)
+        self._pages[self._end : end] = piece
+        self._end = end
+
+    def laid(self, before: bytes) -> memoryview:
+        """Return all of it in whole blocks: what comes before, at most ``MARGIN`` bytes, and 0."""
+        end = -(-self._end // BLOCK) * BLOCK
+        self._pages[:MARGIN] = before.ljust(MARGIN, b"\0")
+        self._pages[self._end : end] = bytes(end - self._end)
+        return self._pages[:end]
+
+    def _grow(self, needed: int) -> None:
+        # In powers of two, each of which is whole blocks.
+        pages = aligned(1 << (needed - 1).bit_length())
+        pages[: self._end] = self._pages[: self._end]
+        self._pages = pages
+
+
+def aligned(size: int) -> memoryview:
+    """Return memory that begins on a page.
+
+    It is shared: of private memory, a process that starts another one at that moment may be left
+    with a copy that the disk does not write to (open(2), O_DIRECT).
+    """
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS))
