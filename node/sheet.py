@@ -35,11 +35,19 @@ class Sheet:
 
     def add(self, piece: bytes | memoryview) -> None:
         """Put some bytes behind those that are here."""
-        end = self._end + len(piece)
+        self.room(len(piece))[:] = piece
+        self._end += len(piece)
+
+    def room(self, size: int) -> memoryview:
+        """Return the memory behind what is here, for as many bytes as come; then say ``took``."""
+        end = self._end + size
         if end > len(self._pages):
             self._grow(end)
-        self._pages[self._end : end] = piece
-        self._end = end
+        return self._pages[self._end : end]
+
+    def took(self, size: int) -> None:
+        """Count bytes that came into the room."""
+        self._end += size
 
     def laid(self, before: bytes) -> memoryview:
         """Return all of it in whole blocks: what comes before, at most ``MARGIN`` bytes, and 0."""

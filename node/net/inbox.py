@@ -7,7 +7,11 @@ from contextlib import suppress
 from ssl import SSLSocket
 from time import monotonic
 
+from node.sheet import Sheet
+
 PIECE_BYTES = 256 * 1024
+FOLLOWING_BYTES = 12
+"""A whole fragment is followed by the head of the next PDU and that of its first fragment."""
 SILENT = "was silent, or did not end its PDU in time"
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 TIMEVAL = struct.Struct("ll")  # seconds and microseconds
@@ -31,10 +35,11 @@ class Inbox:
     """
 
     def __init__(
-        self, connection: socket.socket, timeout_s: float, *, size: int = PIECE_BYTES
+        self, connection: socket.socket, timeout_s: float, memory: bytearray | None = None
     ) -> None:
         self._connection = connection
-        self._view = memoryview(bytearray(size))
+        self._scatters = not isinstance(connection, SSLSocket)
+        self._view = memoryview(bytearray(PIECE_BYTES) if memory is None else memory)
         self._timeout_s = timeout_s
         self._until = monotonic() + timeout_s
         self._start = self._end = 0
@@ -59,6 +64,22 @@ class Inbox:
             count -= len(piece)
             yield piece
 
+    def pour(self, count: int, sheet: Sheet) -> None:
+        """Put the next so many bytes on a sheet, those that are yet to come at once."""
+        while count:
+            here = min(count, self._end - self._start)
+            if here:
+                sheet.add(self._take(here))
+            elif self._scatters:
+                self._start = 0
+                come = self._receive([sheet.room(count), self._view[:FOLLOWING_BYTES]])
+                here = min(count, come)
+                sheet.took(here)
+                self._end = come - here
+            else:
+                self._fill(1)
+            count -= here
+
     def _take(self, count: int) -> memoryview:
         start = self._start
         self._start += count
@@ -72,8 +93,15 @@ class Inbox:
             rest = bytes(self._view[self._start : self._end])
             self._view[: len(rest)] = rest
             self._start, self._end = 0, len(rest)
+        self._end += self._receive([self._view[self._end :]])
+
+    def _receive(self, into: list[memoryview]) -> int:
+        """Wait for bytes, fill one after the other with them, and return how many came."""
         try:
-            count = self._connection.recv_into(self._view[self._end :])
+            if self._scatters:
+                count = self._connection.recvmsg_into(into)[0]
+            else:
+                count = self._connection.recv_into(into[0])
         except (TimeoutError, BlockingIOError):
             raise Late(SILENT) from None
         except OSError as error:
@@ -81,9 +109,9 @@ class Inbox:
         if count == 0:
             raise Gone
         self._acknowledge()
-        self._end += count
         if monotonic() > self._until:
             raise Late(SILENT)
+        return count
 
     def _acknowledge(self) -> None:
         """Acknowledge at once: a sender without TCP_NODELAY waits for it before its next bytes."""

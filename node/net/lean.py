@@ -8,8 +8,8 @@ import logging
 import socket
 import struct
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from ssl import SSLSocket
 from threading import Event
@@ -22,7 +22,7 @@ from node.config import Listener as Policy
 from node.net import command, tls
 from node.net.command import C_ECHO_RQ, Malformed, Request
 from node.net.deadline import ABORT_S, HEADER_BYTES
-from node.net.inbox import Gone, Inbox, Late
+from node.net.inbox import PIECE_BYTES, Gone, Inbox, Late
 from node.net.opening import Opening, Openings
 from node.net.part10 import file_head
 from node.net.peers import Caller, Refusal
@@ -39,6 +39,8 @@ A_ASSOCIATE_RJ = struct.Struct(">BxLxBBB")
 PDU = struct.Struct(">BxL")
 FRAGMENT = struct.Struct(">LBB")  # PS3.8 9.3.5.1 and E.2: length, context, control
 IS_COMMAND, IS_LAST = 1, 2
+IDLE_MOST = 4
+"""So much memory of associations that have ended waits for the next one."""
 GRACE_S = 0.2
 DRAINED_BYTES = 65536
 
@@ -84,6 +86,13 @@ class _Aborted(Exception):
     """The peer aborted."""
 
 
+class _Memory(NamedTuple):
+    """What one association receives into."""
+
+    sheet: Sheet
+    inbox: bytearray
+
+
 class _Fragment(NamedTuple):
     context_id: int
     control: int
@@ -99,13 +108,27 @@ class Lean:
         self._policy = policy
         self._openings = Openings(supported, policy.max_pdu_bytes)
         self._desk = desk
+        self._idle: list[_Memory] = []
 
     def association(self, connection: socket.socket, request: bytes) -> "LeanAssociation | None":
         """Return what serves this A-ASSOCIATE-RQ, or None where pynetdicom shall."""
         opening = self._openings.of(request)
         if opening is None:
             return None
-        return LeanAssociation(connection, opening, policy=self._policy, desk=self._desk)
+        return LeanAssociation(
+            connection, opening, policy=self._policy, desk=self._desk, memory=self._memory
+        )
+
+    @contextmanager
+    def _memory(self) -> Iterator["_Memory"]:
+        """Lend memory, of an earlier association if there is any: fresh pages cost more."""
+        try:
+            memory = self._idle.pop()
+        except IndexError:
+            memory = _Memory(Sheet(), bytearray(PIECE_BYTES))
+        yield memory
+        if len(self._idle) < IDLE_MOST:
+            self._idle.append(memory)
 
 
 class LeanAssociation:
@@ -118,15 +141,16 @@ class LeanAssociation:
         *,
         policy: Policy,
         desk: Desk,
+        memory: Callable[[], AbstractContextManager["_Memory"]],
     ) -> None:
         self._connection = connection
+        self._memory = memory
         self._opening = opening
         self._policy = policy
         self._desk = desk
         self._stopping = Event()
         self._left = 0
         self._message_until: float | None = None
-        self._sheet = Sheet()
 
     def stop(self) -> None:
         """Have the association aborted by its own thread; an instance under way is answered."""
@@ -155,7 +179,8 @@ class LeanAssociation:
             self._send(self._opening.acceptance)
             session.establish()
             self._desk.established(session, caller)
-            how = self._converse(session)
+            with self._memory() as memory:
+                how = self._converse(session, memory)
         except Gone:
             if self._stopping.is_set():
                 how = "aborted"
@@ -167,12 +192,12 @@ class LeanAssociation:
             if session.established:
                 self._desk.ended(session, how)
 
-    def _converse(self, session: Session) -> str:
+    def _converse(self, session: Session, memory: "_Memory") -> str:
         """Answer one message after the other; return how it ended."""
-        inbox = Inbox(self._connection, self._policy.idle_timeout_s)
+        inbox = Inbox(self._connection, self._policy.idle_timeout_s, memory.inbox)
         try:
             while True:
-                self._message(inbox, session)
+                self._message(inbox, session, memory.sheet)
         except _Released:
             return "released"
         except _Aborted:
@@ -182,14 +207,14 @@ class LeanAssociation:
         self._say(A_ABORT)
         return "aborted"
 
-    def _message(self, inbox: Inbox, session: Session) -> None:
+    def _message(self, inbox: Inbox, session: Session, sheet: Sheet) -> None:
         context_id, command_set = self._command_set(inbox)
         request = command.read(command_set)
         if request.command == C_ECHO_RQ:
             self._message_until = None
             status, comment = SUCCESS, ""
         else:
-            delivery = self._delivery(inbox, context_id, request)
+            delivery = self._delivery(inbox, sheet, context_id, request)
             self._message_until = None
             status, comment = self._desk.store(session, delivery)
         self._answer(request, context_id, status, comment)
@@ -213,30 +238,30 @@ class LeanAssociation:
             if fragment.control & IS_LAST:
                 return context_id, b"".join(pieces)
 
-    def _delivery(self, inbox: Inbox, context_id: int, request: Request) -> Delivery:
+    def _delivery(self, inbox: Inbox, sheet: Sheet, context_id: int, request: Request) -> Delivery:
         """Return what the request brings, in memory that the next one overwrites."""
         transfer_syntax_uid = self._opening.transfer_syntaxes[context_id]
         size = 0
         if request.has_data_set:
-            self._sheet.begin()
-            self._sheet.add(
+            sheet.begin()
+            sheet.add(
                 file_head(
                     sop_class_uid=request.sop_class_uid,
                     sop_instance_uid=request.sop_instance_uid,
                     transfer_syntax_uid=transfer_syntax_uid,
                 )
             )
-            size = self._data_set(inbox, context_id)
+            size = self._data_set(inbox, sheet, context_id)
         return Delivery(
             sop_class_uid=request.sop_class_uid,
             sop_instance_uid=request.sop_instance_uid,
             transfer_syntax_uid=transfer_syntax_uid,
-            part10=self._sheet.content if request.has_data_set else None,
-            sheet=self._sheet,
+            part10=sheet.content if request.has_data_set else None,
+            sheet=sheet,
             is_too_long=size > self._policy.max_instance_bytes,
         )
 
-    def _data_set(self, inbox: Inbox, context_id: int) -> int:
+    def _data_set(self, inbox: Inbox, sheet: Sheet, context_id: int) -> int:
         """Read the data set and return its size; one that is too long is not kept."""
         size = 0
         while True:
@@ -245,12 +270,10 @@ class LeanAssociation:
                 raise Malformed("sent a command within a data set")
             self._same_context(fragment, context_id)
             size += fragment.length
-            come = inbox.pieces(fragment.length)
             if size <= self._policy.max_instance_bytes:
-                for piece in come:
-                    self._sheet.add(piece)
+                inbox.pour(fragment.length, sheet)
             else:
-                deque(come, maxlen=0)
+                deque(inbox.pieces(fragment.length), maxlen=0)
             if fragment.control & IS_LAST:
                 return size
 
