@@ -2,7 +2,8 @@
 
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
-from json import dumps, loads
+from json import JSONEncoder, loads
+from operator import attrgetter
 
 from node.instance import ReceivedInstance
 from node.journal import Record
@@ -18,6 +19,8 @@ _WORDS = (
     "calling_ae_title",
     "association",
 )
+_OF_INSTANCE = attrgetter(*_WORDS)
+_ENCODE = JSONEncoder(check_circular=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +46,10 @@ class Jotting:
 def record_of(jotting: Jotting) -> Record:
     """Return the record that stands for it in a journal."""
     instance = jotting.instance
-    notes = {
-        **{name: getattr(instance, name) for name in _WORDS},
-        "received_at": instance.received_at.isoformat(),
-        "peer": jotting.peer,
-        "node": jotting.node,
-    }
+    words = _OF_INSTANCE(instance)
+    notes = (jotting.peer, jotting.node, instance.received_at.isoformat(), *words)
     return Record(
-        notes=dumps(notes).encode(),
+        notes=_ENCODE(notes).encode(),
         content=instance.part10,
         sha256=jotting.sha256,
         sheet=jotting.sheet,
@@ -59,10 +58,10 @@ def record_of(jotting: Jotting) -> Record:
 
 def jotting_of(record: Record) -> Jotting:
     """Return what the record stands for."""
-    notes = loads(record.notes)
+    peer, node, received_at, *words = loads(record.notes)
     instance = ReceivedInstance(
-        **{name: notes[name] for name in _WORDS},
-        received_at=datetime.fromisoformat(notes["received_at"]),
+        **dict(zip(_WORDS, words, strict=True)),
+        received_at=datetime.fromisoformat(received_at),
         part10=record.content,
     )
-    return Jotting(instance, peer=notes["peer"], node=notes["node"], sha256=record.sha256)
+    return Jotting(instance, peer=peer, node=node, sha256=record.sha256)

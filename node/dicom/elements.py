@@ -107,7 +107,7 @@ class UnsureError(Exception):
     """The bytes are such that pydicom shall read them."""
 
 
-class _TooFewError(Exception):
+class TooFewError(Exception):
     """The pixels lie beyond the bytes that were read."""
 
 
@@ -126,32 +126,13 @@ def find(path: Path, met: "Layouts | None" = None) -> Elements | None:
         data = os.read(file, met.first_bytes)
         try:
             return _elements(data, stamp, met)
-        except _TooFewError:
+        except TooFewError:
             data += os.read(file, _MOST_BYTES)
             return _elements(data, stamp, met)
-    except (OSError, UnsureError, _TooFewError):
+    except (OSError, UnsureError, TooFewError):
         return None
     finally:
         os.close(file)
-
-
-def values(top: bytes, wanted: Mapping[int, bytes], *, size: int) -> tuple[str, dict[int, bytes]]:
-    """Return the transfer syntax and the values of ``wanted``: tags, each with the VR it must have.
-
-    ``top`` are the first bytes of a file of ``size``. What is absent is left out. Nothing beyond
-    the greatest of the tags is read. Raises UnsureError, also where the top is too short for it.
-    """
-    try:
-        uid, _, by_tag = _Walk(top, size=size, last=max(wanted)).top()
-    except _TooFewError as error:
-        raise UnsureError from error
-    found = {}
-    for tag in wanted.keys() & by_tag.keys():
-        vr, _, start, end = by_tag[tag]
-        if (vr and vr != wanted[tag]) or not start <= end <= len(top):
-            raise UnsureError
-        found[tag] = top[start:end]
-    return uid, found
 
 
 class Layouts:
@@ -197,7 +178,7 @@ def _elements(data: bytes, stamp: Stamp, met: Layouts) -> Elements:
     layout = met.like(data)
     if layout is not None:
         return Elements(layout, data[: layout.end], stamp)
-    walk = _Walk(data, size=stamp.size, last=_LAST_TAG)
+    walk = Walk(data, size=stamp.size, last=_LAST_TAG)
     uid, start, by_tag = walk.top()
     heads = [(at, begin) for _, at, begin, _ in by_tag.values()]
     last = by_tag[next(reversed(by_tag))] if by_tag else None
@@ -222,7 +203,7 @@ def _elements(data: bytes, stamp: Stamp, met: Layouts) -> Elements:
     return Elements(layout, data[:end], stamp)
 
 
-class _Walk:
+class Walk:
     """Goes from element to element; what is unsure ends it."""
 
     def __init__(self, data: bytes, *, size: int, last: int) -> None:
@@ -233,6 +214,8 @@ class _Walk:
         """What was looked at before the data set."""
         self.of_sequences: list[Place] = []
         """What was looked at within sequences of undefined length."""
+        self.beyond: Place | None = None
+        """What was looked at behind the last tag, where there is more."""
 
     def top(self) -> tuple[str, int, dict[int, Element]]:
         """Return the transfer syntax, where the data set begins, and the elements of it."""
@@ -277,6 +260,7 @@ class _Walk:
             if tag <= before:
                 raise UnsureError
             if tag > self._last:
+                self.beyond = (at, at + 4)
                 return found
             start = at + 8
             if vr not in _SHORT:
@@ -299,6 +283,7 @@ class _Walk:
             if tag <= before:
                 raise UnsureError
             if tag > self._last:
+                self.beyond = (at, at + 4)
                 return found
             start = at + 8
             end = self._end(tag, b"", start) if length == _UNDEFINED else start + length
@@ -324,7 +309,7 @@ class _Walk:
     def _ended(self, at: int) -> None:
         """Accept the end of the walk where it is the end of the file, and nowhere else."""
         if self._known < self._size:
-            raise _TooFewError
+            raise TooFewError
         if at != self._known:
             raise UnsureError
 
@@ -381,7 +366,7 @@ class _Walk:
 
     def _need(self, count: int) -> None:
         if count > self._known:
-            raise _TooFewError if self._known < self._size else UnsureError
+            raise TooFewError if self._known < self._size else UnsureError
 
 
 def _is_sequence(vr: bytes, tag: int) -> bool:

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from node.dicom import elements, headers
-from node.dicom.elements import UnsureError
+from node.dicom import headers
+from node.dicom.at_sight import values
+from node.dicom.elements import Layouts, UnsureError
 from node.dicom.headers import identify
 from node.errors import NotUnderstood
 from node.net.part10 import part10
@@ -73,9 +74,11 @@ def by_pydicom(content):
         return None
 
 
-def at_sight(content):
+def at_sight(content, met=None):
+    """What is told of it, where instances laid out as ``met`` came before."""
+    met = Layouts() if met is None else met
     try:
-        return elements.values(content, WANTED, size=len(content))[1]
+        return values(content, WANTED, size=len(content), met=met)[1]
     except UnsureError:
         return None
 
@@ -98,6 +101,22 @@ def test_a_private_sequence_is_passed_over_as_pydicom_does():
 
     assert at_sight(content) == at_sight(instance(*UIDS))
     assert identify(content) == by_pydicom(content)
+
+
+def test_an_instance_laid_out_as_the_last_one_has_its_own_values():
+    met = Layouts()
+    for uid in (b"1.2.3.4\0", b"9.8.7.6\0", b"1.2.3.456789"):
+        content = instance(UIDS[0], explicit(0x00080018, b"UI", uid), *UIDS[2:])
+        assert at_sight(content, met)[0x00080018] == uid
+
+
+def test_what_depends_on_where_a_file_ends_is_found_anew():
+    met = Layouts()
+    short = instance(*UIDS)
+    at_sight(short, met)
+
+    assert at_sight(short + b"rubbish", met) is None
+    assert at_sight(short, met) == at_sight(short)
 
 
 def test_implicit_vr_is_read_at_sight():
