@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 PAUSE_S = 0.1
 """Between two groups: what comes meanwhile shares the syncs of folders and database."""
 LONGEST_S = 1.0
-"""While several peers send at once, the processors are theirs: files are made in a lull, or when
-so much time has passed, or three quarters of the journal are filled."""
+"""While several associations bring instances, the processors are theirs: files are made in a lull,
+or of what has waited for so long, or when three quarters of the journal are filled."""
 RETRY_S = 1.0
 FLUSH_S = 10.0
 IDLE_S = 60.0
@@ -34,6 +34,7 @@ class _Waiting:
     sop_instance_uid: str
     size: int
     slot: Slot
+    since: float
     is_filed: bool = False
 
 
@@ -51,7 +52,7 @@ class Backlog:
         self._queue: deque[_Waiting] = deque()
         self._claimed: set[str] = set()
         self._queued: set[str] = set()
-        self._bytes = 0
+        self._bytes = self._taken = 0
         self._flushing = 0
         self._bringing: set[str] = set()
         self._brought: set[str] = set()
@@ -150,9 +151,10 @@ class Backlog:
             for jotting, slot in zip(group, slots, strict=True):
                 if slot is not None:
                     uid = jotting.instance.sop_instance_uid
-                    self._queue.append(_Waiting(uid, jotting.size, slot))
+                    self._queue.append(_Waiting(uid, jotting.size, slot, monotonic()))
                     self._queued.add(uid)
                     self._bytes += jotting.size
+                    self._taken += slot.size
                     self._bringing.add(jotting.instance.association)
             if is_idle or self._is_crowded:
                 self._changed.notify_all()
@@ -179,17 +181,20 @@ class Backlog:
 
     def _gather(self) -> None:
         """Let more come, as long as that serves."""
-        until = monotonic() + LONGEST_S
+        if self._failing:
+            self._changed.wait_for(lambda: self._closing, RETRY_S)
+            return
         several = True
-        while several and monotonic() < until:
+        while several and not self._is_wanted():
             self._brought, self._bringing = self._bringing, set()
-            pause_s = RETRY_S if self._failing else PAUSE_S
-            if self._changed.wait_for(self._is_wanted, pause_s):
-                return
+            self._changed.wait_for(self._is_wanted, PAUSE_S)
             several = len(self._bringing) > 1
 
     def _is_wanted(self) -> bool:
-        return bool(self._flushing) or self._closing or self._is_crowded
+        """Whether what waits is to be filed now."""
+        if self._flushing or self._closing or self._is_crowded:
+            return True
+        return bool(self._queue) and monotonic() - self._queue[0].since > LONGEST_S
 
     def _wipe(self) -> None:
         try:
@@ -199,7 +204,7 @@ class Backlog:
 
     @property
     def _is_crowded(self) -> bool:
-        return not self._failing and 4 * self._bytes > 3 * self._journal.capacity
+        return 4 * self._taken > 3 * self._journal.capacity
 
     def _group(self) -> list[_Waiting]:
         """Return the oldest, as many as are read at once."""
@@ -225,6 +230,7 @@ class Backlog:
         self._queue.remove(one)
         self._queued.discard(one.sop_instance_uid)
         self._bytes -= one.size
+        self._taken -= one.slot.size
         one.is_filed = True
         self._journal.release(one.slot)
 
