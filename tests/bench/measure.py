@@ -25,7 +25,7 @@ class Plan:
     """Each size is run so often; the fit goes through all of them."""
 
 
-FULL = Plan(rounds=5, budget_s=90, slices=150, stock_slices=40, calls=400)
+FULL = Plan(rounds=5, budget_s=90, slices=300, stock_slices=40, calls=400)
 QUICK = Plan(rounds=3, budget_s=10, slices=40, stock_slices=12, calls=40, growth_rounds=1)
 
 
