@@ -170,15 +170,17 @@ def on_a_sheet(content, notes=b"notes"):
 @pytest.mark.parametrize("size", [0, 1, BLOCK - 1024, BLOCK - 1023, 3 * BLOCK])
 def test_on_disk_it_is_the_same_from_where_it_lies_and_copied(tmp_path, size):
     content = bytes(n % 251 for n in range(size))
-    journals_ = []
+    """But for the mark and the check sum over it, which are those of each journal."""
+    found = []
     for one in (record(content), on_a_sheet(content)):
         journal = Journal(tmp_path, 16 * BLOCK)
         (slot,) = journal.append([one])
-        journals_.append(journal.path.read_bytes()[slot.start + 16 :][: slot.size - 16])
+        laid = journal.path.read_bytes()[slot.start : slot.start + slot.size]
+        found.append(laid[16:60] + laid[64:])
         journal.close()
 
-    assert journals_[0] == journals_[1]  # but for the mark, which is of the journal
-    assert [found for _, found in left(tmp_path)] == [content, content]
+    assert found[0] == found[1]
+    assert [one for _, one in left(tmp_path)] == [content, content]
 
 
 def test_what_is_copied_and_what_lies_on_a_sheet_follow_each_other(journal, tmp_path):
