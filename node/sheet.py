@@ -24,11 +24,11 @@ class Sheet:
 
     @property
     def content(self) -> memoryview:
-        """What was added since the beginning; overwritten from the next beginning on."""
+        """What was added; overwritten by what is added after ``clear``."""
         return self._pages[MARGIN : self._end]
 
-    def begin(self) -> None:
-        """Begin with the next instance."""
+    def clear(self) -> None:
+        """Be empty for the next instance, and give back what only a large one needed."""
         if len(self._pages) > _KEPT_BYTES:
             self._pages = aligned(_FIRST_BYTES)
         self._end = MARGIN

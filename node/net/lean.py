@@ -127,6 +127,7 @@ class Lean:
         except IndexError:
             memory = _Memory(Sheet(), bytearray(PIECE_BYTES))
         yield memory
+        memory.sheet.clear()
         if len(self._idle) < IDLE_MOST:
             self._idle.append(memory)
 
@@ -217,6 +218,7 @@ class LeanAssociation:
             delivery = self._delivery(inbox, sheet, context_id, request)
             self._message_until = None
             status, comment = self._desk.store(session, delivery)
+            sheet.clear()
         self._answer(request, context_id, status, comment)
 
     def _command_set(self, inbox: Inbox) -> tuple[int, bytes]:
@@ -243,7 +245,6 @@ class LeanAssociation:
         transfer_syntax_uid = self._opening.transfer_syntaxes[context_id]
         size = 0
         if request.has_data_set:
-            sheet.begin()
             sheet.add(
                 file_head(
                     sop_class_uid=request.sop_class_uid,

@@ -161,7 +161,6 @@ def test_a_journal_of_another_version_is_left_to_that_version(tmp_path):
 
 def on_a_sheet(content, notes=b"notes"):
     sheet = Sheet()
-    sheet.begin()
     sheet.add(content)
     digest = hashlib.sha256(content).hexdigest()
     return Record(notes=notes, content=sheet.content, sha256=digest, sheet=sheet)

@@ -2,7 +2,7 @@ from node.sheet import BLOCK, MARGIN, Sheet
 
 
 def put(sheet, *pieces):
-    sheet.begin()
+    sheet.clear()
     for piece in pieces:
         sheet.add(piece)
     return bytes(sheet.content)
