@@ -77,7 +77,10 @@ def measure(plan: Plan) -> tuple[list[Measure], dict[str, float]]:
             }
             samples = interleave(subjects, plan)
             measures += compare(SECTION, f"all networks, batch {batch}", "ms", samples)
-        measures += _alone(pools[OURS], App(paths, side, threads, "f32"), plan)
+    with ProcessPoolExecutor(
+        1, mp_context=spawn, initializer=_open, initargs=(ENGINES[OURS], paths, threads)
+    ) as ours:
+        measures += _alone(ours, App(paths, side, threads, "f32"), plan)
     if "bf16" in openvino_engine.precisions():
         measures += _in_bf16(paths, side, threads, plan)
     return measures, differences
