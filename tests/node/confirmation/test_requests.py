@@ -90,11 +90,19 @@ def test_a_pacs_that_is_slow_to_answer_does_not_lose_its_place(
     """The claim outlives the lease for as long as the node that holds it works."""
     monkeypatch.setattr("node.lanes.ROUND_S", 0.05)
     owe("2.25.1")
-    answers = threading.Event()
-    pacs.on_ask = lambda _request, _heard: answers.wait(20)
+    asked, answers = threading.Event(), threading.Event()
+
+    def ask(_request, _heard):
+        asked.set()
+        answers.wait(20)
+
+    pacs.on_ask = ask
     slow, other = node("slow"), node("other")
 
-    slow.turn()
+    for _ in range(400):  # a round may be over before it has begun, where the machine is busy
+        slow.turn()
+        if asked.wait(0.05):
+            break
     for _ in range(5):
         slow.turn(20)
         other.turn()
