@@ -10,7 +10,8 @@ from threading import Condition, Thread
 from time import monotonic
 
 from node.jotting import Jotting, jotting_of, record_of
-from node.journal import READ_BYTES, Journal, Slot
+from node.journal import READ_BYTES, Journal
+from node.ring import Slot
 from node.turns import GROUP_MOST, Turns
 
 logger = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ from errno import ENOENT
 from pathlib import Path
 from secrets import token_bytes, token_hex
 from threading import Lock
-from typing import NamedTuple
 
 from node.disk import sync_folder
+from node.ring import Ring, Slot, runs
 from node.sheet import BLOCK, MARGIN, Sheet, aligned
 
 logger = logging.getLogger(__name__)
@@ -55,13 +55,6 @@ class Record:
         return -(-(_begin(len(self.notes)) + len(self.content)) // BLOCK) * BLOCK
 
 
-class Slot(NamedTuple):
-    """Where a record lies, in bytes of the ring."""
-
-    start: int
-    size: int
-
-
 class Journal:
     """A ring of so many bytes in a file of its own, which is locked as long as it is open.
 
@@ -72,7 +65,7 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"{token_hex(16)}{SUFFIX}"
         self._mark = token_bytes(16)
-        self._ring = _Ring(BLOCK, BLOCK + capacity // BLOCK * BLOCK)
+        self._ring = Ring(BLOCK, BLOCK + capacity // BLOCK * BLOCK)
         self._buffer = aligned(WRITE_BYTES)
         self._read_buffer = aligned(READ_BYTES)
         self._lock = Lock()
@@ -125,15 +118,18 @@ class Journal:
         What they hold is in memory that the next call overwrites. Raises OSError where the disk
         gives back something else.
         """
-        records, filled = [], 0
+        filled = 0
+        for run in runs(slots):
+            view = self._read_buffer[filled : filled + run.size]
+            _read_all(self._descriptor, view, run.start)
+            filled += run.size
+        records, at = [], 0
         for slot in slots:
-            view = self._read_buffer[filled : filled + slot.size]
-            _read_all(self._descriptor, view, slot.start)
-            record = _told(view, self._mark)
+            record = _told(self._read_buffer[at : at + slot.size], self._mark)
             if record is None:
                 raise OSError(f"{self._path} does not hold what was written at {slot.start}")
             records.append(record)
-            filled += slot.size
+            at += slot.size
         return records
 
     def wipe(self) -> bool:
@@ -243,47 +239,6 @@ def adopt(path: Path) -> Iterator[Abandoned | None]:
 def journals(folder: Path) -> list[Path]:
     """Return the journals that lie in the folder, those in use among them."""
     return sorted(folder.glob(f"*{SUFFIX}"))
-
-
-class _Ring:
-    """Which bytes between two places are in use, the oldest first."""
-
-    def __init__(self, begin: int, end: int) -> None:
-        self._begin = begin
-        self.end = end
-        self._head = begin
-        self._used: deque[Slot] = deque()
-        self._released: set[int] = set()
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._used
-
-    def reserve(self, size: int) -> Slot | None:
-        """Return the next free bytes in one piece, or None."""
-        start = self._free_for(size)
-        if start is None:
-            return None
-        slot = Slot(start, size)
-        self._used.append(slot)
-        self._head = start + size
-        return slot
-
-    def release(self, slot: Slot) -> None:
-        self._released.add(slot.start)
-        while self._used and self._used[0].start in self._released:
-            self._released.discard(self._used.popleft().start)
-
-    def _free_for(self, size: int) -> int | None:
-        if not self._used:
-            return self._begin if self._begin + size <= self.end else None
-        tail = self._used[0].start
-        if self._head > tail:
-            if self._head + size <= self.end:
-                return self._head
-            # Strictly less: a head at the tail would mean that all is free.
-            return self._begin if self._begin + size < tail else None
-        return self._head if self._head + size < tail else None
 
 
 def _made(path: Path, opening: bytes, size: int) -> int:
