@@ -117,19 +117,22 @@ def measure(petct: PetCt, folder: Path, plan: Plan) -> tuple[list[Measure], list
     if shutil.which("storescu") is None:
         return [], ["Receive was not measured: storescu (DCMTK) is not installed."]
     measures = []
-    for ways in _ways(plan):
-        nodelay = ways[0].nodelay
-        sender = Sender(petct, folder, nodelay=nodelay)
-        with _receivers(starters, folder, nodelay=nodelay) as receivers:
-            try:
+    with ExitStack() as kept:  # all files, until everything is measured: see Sender.renew
+        for ways in _ways(plan):
+            nodelay = ways[0].nodelay
+            folders = {
+                name: Path(kept.enter_context(TemporaryDirectory(dir=folder, prefix=f"{name}-")))
+                for name in starters
+            }
+            sender = Sender(petct, folder, nodelay=nodelay)
+            kept.callback(sender.close)
+            with _receivers(starters, folders, nodelay=nodelay) as receivers:
                 for way in ways:
                     measures += _measured(way, sender, receivers, plan)
                 held = {one.name: (Sample(value=process.memory_mb(one.pid)),) for one in receivers}
                 case = f"memory after all with {'nodelay' if nodelay else 'stock senders'}"
                 measures += compare(SECTION, case, "MB", held)
-            finally:
-                sender.close()
-            _assert_complete(receivers, sender.sent)
+                _assert_complete(receivers, sender.sent)
     return measures, notes
 
 
@@ -171,11 +174,10 @@ def _assert_complete(receivers: Sequence[Receiver], sent: int) -> None:
 
 @contextmanager
 def _receivers(
-    starters: Mapping[str, Starter], folder: Path, *, nodelay: bool
+    starters: Mapping[str, Starter], folders: Mapping[str, Path], *, nodelay: bool
 ) -> Iterator[tuple[Receiver, ...]]:
     with ExitStack() as stack:
-        started = []
-        for name, starter in starters.items():
-            own = Path(stack.enter_context(TemporaryDirectory(dir=folder, prefix=f"{name}-")))
-            started.append(stack.enter_context(starter(own, nodelay=nodelay)))
-        yield tuple(started)
+        yield tuple(
+            stack.enter_context(starter(folders[name], nodelay=nodelay))
+            for name, starter in starters.items()
+        )
