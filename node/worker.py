@@ -1,5 +1,6 @@
 """A job, taken and brought to its one outcome: result objects stored and owed, or a reason."""
 
+import gc
 import logging
 import threading
 import time
@@ -71,7 +72,7 @@ class Worker:
                 attempts.begin(connection, job, now=self.clock.now())
         if job is None:
             return None
-        with recorded(self.clock.seconds) as recording:
+        with recorded(self.clock.seconds) as recording, _without_collector():
             self._bring_to_its_outcome(job, recording)
         return job
 
@@ -208,6 +209,18 @@ class Worker:
         finally:
             ended.set()
             thread.join()
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Look for cycles when the block is over: the objects of one study are few, and soon freed."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
