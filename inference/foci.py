@@ -346,8 +346,11 @@ def _filled(part: Mask) -> Mask:
 
 def _joined(mask: Mask, at: tuple[Any, ...]) -> Mask:
     """Return the part of ``mask`` that is connected to one voxel of it."""
-    labels, _ = ndimage.label(mask)
-    part: Mask = labels == labels[at]
+    box = bounding_box(mask)
+    assert box is not None  # it holds the voxel
+    labels, _ = ndimage.label(mask[box])
+    part: Mask = np.zeros_like(mask)
+    part[box] = labels == labels[tuple(i - b.start for i, b in zip(at, box, strict=True))]
     return part
 
 

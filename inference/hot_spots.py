@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from inference.volume import Mask
 
@@ -21,8 +21,18 @@ _Integers: TypeAlias = NDArray[np.int64]
 _Edge: TypeAlias = tuple[float, int, int]
 
 
-def hot_spots(depth: Depths, above: Mask, *, depth_least: int) -> Marks:
-    """Return the bottom of each minimum, numbered from 1 as they come in the volume; 0 elsewhere.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HotSpots:
+    """Where uptake is hottest, and what hangs together with it."""
+
+    marks: Marks
+    """The bottom of each minimum, numbered from 1 as they come in the volume; 0 elsewhere."""
+    joined: Mask
+    """What is joined to a bottom by way of voxels above the floor, the bottom with it."""
+
+
+def hot_spots(depth: Depths, above: Mask, *, depth_least: int) -> HotSpots:
+    """Return the bottom of each minimum, and what is joined to one.
 
     What is not ``above`` the floor is a plain of the greatest depth value. A minimum whose pass to
     a deeper one, or to the plain, is at most ``depth_least`` above it is none. The bottom is all
@@ -31,10 +41,11 @@ def hot_spots(depth: Depths, above: Mask, *, depth_least: int) -> Marks:
     """
     top = int(depth.max())
     if int(depth.min()) + depth_least >= top:
-        return np.ones(depth.shape, np.uint32)
+        return HotSpots(marks=np.ones(depth.shape, np.uint32), joined=np.ones_like(above))
     voxels = _Voxels.of(depth, above)
     pools = voxels.pools()
-    least, owners, counts = _merged(pools.least, voxels.passes(pools), depth_least)
+    passes = voxels.passes(pools)
+    least, owners, counts = _merged(pools.least, passes.lowest_first(), depth_least)
     counts &= least + depth_least < top
     owner = owners[pools.of_voxel]
     deep = counts[owner] & (voxels.depth <= least[owner] + depth_least)
@@ -42,7 +53,9 @@ def hot_spots(depth: Depths, above: Mask, *, depth_least: int) -> Marks:
     numbers = np.zeros(voxels.count, np.uint32)
     numbers[deep] = _in_order(owner[deep])
     marks[above] = numbers
-    return marks
+    joined: Mask = np.zeros_like(above)
+    joined[above] = passes.joined(counts[owners])[pools.of_voxel]
+    return HotSpots(marks=marks, joined=joined)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,11 +104,8 @@ class _Voxels:
         rests = end == np.arange(self.count)
         return _Pools(of_voxel=(np.cumsum(rests) - 1)[end], least=self.depth[rests])
 
-    def passes(self, pools: _Pools) -> list[_Edge]:
-        """Return the lowest passes that join the pools, lowest first: depth, one pool, the other.
-
-        Ways round by higher passes are left out.
-        """
+    def passes(self, pools: _Pools) -> "_Passes":
+        """Return the lowest passes that join the pools."""
         pool = np.append(pools.of_voxel, -1)
         found = []
         for neighbours in self.after:
@@ -105,23 +115,41 @@ class _Voxels:
             height = np.maximum(self.depth[here], self.depth[there])
             found.append(np.stack([height, one[here], other[here]]))
         height, one, other = np.concatenate(found, axis=1)
-        return _lowest(height, np.minimum(one, other), np.maximum(one, other), len(pools.least))
+        return _Passes.of(height, np.minimum(one, other), np.maximum(one, other), len(pools.least))
 
 
-def _lowest(height: _Integers, one: _Integers, other: _Integers, count: int) -> list[_Edge]:
-    """Return the edges of least height that join what can be joined, in ascending order."""
-    if not len(height):
-        return []
-    low, span = int(height.min()), int(np.ptp(height)) + 1
-    pair, lift = np.divmod(np.sort((one * count + other) * span + (height - low)), span)
-    lowest = np.append(True, pair[1:] != pair[:-1])
-    joined = np.divmod(pair[lowest], count)
-    # A sparse matrix takes 0 for no edge.
-    ways = coo_array((lift[lowest] + 1.0, joined), (count, count))
-    tree = minimum_spanning_tree(ways.tocsr()).tocoo()
-    order = np.argsort(tree.data, kind="stable")
-    rows, columns = (axis[order].tolist() for axis in tree.coords)
-    return list(zip((tree.data[order] + (low - 1)).tolist(), rows, columns, strict=True))
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Passes:
+    """The lowest ways from pool to pool; ways round by higher passes are left out."""
+
+    tree: csr_array
+    """For each two pools that a pass joins, how far it is above ``below``: 0 would be no pass."""
+    below: int
+
+    @classmethod
+    def of(cls, height: _Integers, one: _Integers, other: _Integers, count: int) -> "_Passes":
+        if not len(height):
+            return cls(tree=csr_array((count, count)), below=0)
+        low, span = int(height.min()), int(np.ptp(height)) + 1
+        pair, lift = np.divmod(np.sort((one * count + other) * span + (height - low)), span)
+        lowest = np.append(True, pair[1:] != pair[:-1])
+        ways = coo_array((lift[lowest] + 1.0, np.divmod(pair[lowest], count)), (count, count))
+        return cls(tree=minimum_spanning_tree(ways.tocsr()), below=low - 1)
+
+    def lowest_first(self) -> list[_Edge]:
+        """Return the passes: depth, one pool, the other."""
+        tree = self.tree.tocoo()
+        order = np.argsort(tree.data, kind="stable")
+        rows, columns = (axis[order].tolist() for axis in tree.coords)
+        return list(zip((tree.data[order] + self.below).tolist(), rows, columns, strict=True))
+
+    def joined(self, some: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return the pools that passes join to some of them, these with them."""
+        count, group = connected_components(self.tree, directed=False)
+        reached = np.zeros(count, np.bool_)
+        reached[group[some]] = True
+        with_them: NDArray[np.bool_] = reached[group]
+        return with_them
 
 
 def _merged(

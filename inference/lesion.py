@@ -1,9 +1,11 @@
 """Finds the primary tumour and further avid foci in the chest of one PET/CT."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from inference.beside import beside
 from inference.findings import Lesion
 from inference.foci import Focus, Place, find_foci
 from inference.measure import centroid, diameters, laterality, measure, share_within
@@ -155,13 +157,15 @@ def _origin(given: GivenRegion) -> str:
 def _lesion(
     petct: PetCt, choice: _Choice, *, label: str, rules: LesionRules, thorax: Thorax
 ) -> Lesion:
-    found = measure(choice.region, petct.pet, threshold_fraction=rules.threshold_fraction)
-    axial_mm, longest_mm = diameters(choice.drawn)
+    with beside(partial(region_onto, choice.drawn, petct.ct.grid)) as carried:
+        found = measure(choice.region, petct.pet, threshold_fraction=rules.threshold_fraction)
+        axial_mm, longest_mm = diameters(choice.drawn)
+        side = laterality(choice.drawn, thorax.left_lung, thorax.right_lung)
     return Lesion(
         label=label,
         source=str(choice.source),
         on_pet=choice.region,
-        on_ct=region_onto(choice.drawn, petct.ct.grid),
+        on_ct=carried(),
         suv_max=found.suv_max,
         suv_mean=found.suv_mean,
         suv_peak=found.suv_peak,
@@ -172,7 +176,7 @@ def _lesion(
         longest_diameter_mm=longest_mm,
         centroid_lps_mm=centroid(choice.drawn),
         suv_max_lps_mm=found.suv_max_lps_mm,
-        laterality=laterality(choice.drawn, thorax.left_lung, thorax.right_lung),
+        laterality=side,
         place=None if choice.place is None else str(choice.place),
         explanation=choice.explanation,
     )

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inference.beside import beside
 from inference.card import Channel, Inputs
 from inference.geometry import Grid, Vector
 from inference.petct import PetCt
 from inference.resample import volume_onto
-from inference.volume import Voxels
+from inference.volume import Volume, Voxels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,9 +36,9 @@ def cube_grid(centre: Vector, inputs: Inputs, frame_of_reference_uid: str) -> Gr
 def cubes(petct: PetCt, centre: Vector, inputs: Inputs) -> Cubes:
     """Resample PET and CT to one cube around ``centre``, whatever way the images were taken."""
     grid = cube_grid(centre, inputs, petct.pet.grid.frame_of_reference_uid)
-    pet = volume_onto(petct.pet, grid, fill=inputs.pet.fill).voxels
-    ct = volume_onto(petct.ct, grid, fill=inputs.ct.fill).voxels
-    return Cubes(pet=_clip(pet, inputs.pet), ct=_clip(ct, inputs.ct))
+    with beside(lambda: _cube(petct.pet, grid, inputs.pet)) as pet:
+        ct = _cube(petct.ct, grid, inputs.ct)
+    return Cubes(pet=pet(), ct=ct)
 
 
 def crop_start(inputs: Inputs) -> int:
@@ -68,6 +69,10 @@ def network_inputs(petct: PetCt, centre: Vector, inputs: Inputs) -> tuple[Voxels
     pet = normalise(planes(cut.pet, inputs), inputs.pet)
     ct = normalise(planes(cut.ct, inputs), inputs.ct)
     return pet[np.newaxis], ct[np.newaxis]
+
+
+def _cube(volume: Volume, grid: Grid, channel: Channel) -> Voxels:
+    return _clip(volume_onto(volume, grid, fill=channel.fill).voxels, channel)
 
 
 def _clip(values: Voxels, channel: Channel) -> Voxels:

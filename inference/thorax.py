@@ -258,12 +258,15 @@ def _small_parts(mask: Mask, *, most_ml: float, grid: Grid) -> Mask:
 
 
 def _largest(mask: Mask) -> Mask:
-    labels, count = ndimage.label(mask)
-    if count == 0:
+    """Return the largest connected part; nothing of nothing."""
+    box = bounding_box(mask)
+    if box is None:
         return mask
+    labels, _ = ndimage.label(mask[box])
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    part: Mask = labels == int(sizes.argmax())
+    part: Mask = np.zeros_like(mask)
+    part[box] = labels == int(sizes.argmax())
     return part
 
 
@@ -275,8 +278,8 @@ def _midline(body: Mask, lungs: Mask) -> float:
     middles = []
     with_lung = np.flatnonzero(lungs.any(axis=(1, 2)))
     for index in with_lung:
-        trunk = _largest(body[index])
-        columns = np.flatnonzero(trunk.any(axis=0))
+        trunk = _largest(body[index : index + 1])
+        columns = np.flatnonzero(trunk.any(axis=(0, 1)))
         middles.append((columns[0] + columns[-1]) / 2)
     return float(np.median(middles))
 
@@ -310,12 +313,28 @@ def _hull(lungs: Mask) -> Mask:
             planes = ConvexHull(points).equations
         except QhullError:  # all in one line
             continue
-        least, most = points.min(axis=0), points.max(axis=0) + 1
-        pixels = np.moveaxis(np.indices(most - least), 0, -1) + least
-        inside = np.all(pixels @ planes[:, :2].T + planes[:, 2] <= 1e-6, axis=-1)
-        hull[number, least[0] : most[0], least[1] : most[1]] |= inside
+        hull[number] |= _between(planes, part.shape)
     closed: Mask = ndimage.binary_closing(hull, np.ones((5, 1, 1), np.bool_)) | hull
     return closed
+
+
+def _between(lines: NDArray[np.float64], shape: tuple[int, ...]) -> Mask:
+    """Return the pixels on the inner side of all lines; those on a line are.
+
+    A line is what ``a * row + b * column + c`` is 0 on, its inner side what that is less on. Lines
+    through pixels' centres pass by all other centres at a distance that rounding does not bridge.
+    """
+    rows, columns = (np.arange(count) for count in shape)
+    a, b, c = lines.T
+    left = 1e-6 - c - np.outer(rows, a)
+    along = np.abs(b) < 1e-9
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = left / b
+    first = np.max(ends, axis=1, where=~along & (b < 0), initial=-np.inf)
+    last = np.min(ends, axis=1, where=~along & (b > 0), initial=np.inf)
+    last[np.any(along & (left < 0), axis=1)] = -np.inf
+    inside: Mask = (columns >= first[:, None]) & (columns <= last[:, None])
+    return inside
 
 
 def _reaching(mask: Mask, middle: float, *, columns: float) -> Mask:

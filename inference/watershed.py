@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference import itk
-from inference.hot_spots import hot_spots
+from inference.hot_spots import Depths, HotSpots, hot_spots
 from inference.morphology import dilated
 from inference.resample import bounding_box
 from inference.volume import Mask, Voxels
@@ -24,27 +24,56 @@ def watershed(suv: Voxels, *, floor: float, saddle: float, reach: int) -> Labels
     What lies below the floor is one wide plain, flooded last of all. By way of it uptake that is
     too faint for a hot spot of its own gets the number of what is nearest, if that is up to
     ``reach`` steps along the axes away; farther away it may be 0. No more of the plain is flooded
-    than that takes: in a chest, a quarter.
+    than lies on such ways: in a chest, a fiftieth.
     """
     labels: Labels = np.zeros(suv.shape, np.uint32)
-    near = dilated(suv >= floor, reach)
-    box = bounding_box(near, margin=1)  # with some of the plain, if there is any
-    if box is not None:
-        labels[box] = _flooded(suv[box], ~near[box], floor=floor, saddle=saddle)
-    return labels
-
-
-def _flooded(suv: Voxels, beyond: Mask, *, floor: float, saddle: float) -> Labels:
-    """Flood all but what is ``beyond``."""
-    depth = (-1000 * np.log(np.maximum(suv, floor))).astype(np.int16)
     above = suv >= floor
-    markers = hot_spots(depth, above, depth_least=round(-1000 * float(np.log(saddle))))
-    plain = int(markers.max()) + 1
-    markers[beyond] = plain  # taken for flooded ...
-    depth[beyond] += 1  # ... and higher than the rest, so that it floods nothing before
-    flooded = itk.MorphologicalWatershedFromMarkers(
-        itk.GetImageFromArray(depth), itk.GetImageFromArray(markers), markWatershedLine=False
-    )
-    labels: Labels = itk.GetArrayFromImage(flooded)
-    labels[~above | (labels == plain)] = 0
+    box = bounding_box(above, margin=1)  # with some of the plain, if there is any
+    if box is None:
+        return labels
+    above = above[box]
+    depth = _depth(suv[box], above, floor)
+    found = hot_spots(depth, above, depth_least=round(-1000 * float(np.log(saddle))))
+    labels[box] = np.where(above, _flooded(depth, found, _ways(found.joined, above, reach)), 0)
     return labels
+
+
+def _depth(suv: Voxels, above: Mask, floor: float) -> Depths:
+    """Return how far below nothing each voxel lies in thousandths, the plain as its brink."""
+    log = np.log(np.append(suv[above], np.float32(floor)))
+    thousandths = (-1000 * log).astype(np.int16)
+    depth: Depths = np.full(suv.shape, thousandths[-1])
+    depth[above] = thousandths[:-1]
+    return depth
+
+
+def _ways(joined: Mask, above: Mask, reach: int) -> Mask:
+    """Return what may lie on a way of up to so many steps from what is joined to what is not."""
+    ways: Mask = np.zeros_like(above)
+    near = dilated(joined, reach)
+    faint = above & near & ~joined
+    box = bounding_box(faint, margin=reach)
+    if box is not None:
+        ways[box] = dilated(faint[box], reach) & near[box]
+    return ways
+
+
+def _flooded(depth: Depths, found: HotSpots, ways: Mask) -> Labels:
+    """Flood what is joined to hot spots, and then the ways."""
+    flooded: Labels = np.zeros(depth.shape, np.uint32)
+    beyond = ~(found.joined | ways)
+    box = bounding_box(~beyond, margin=1)
+    if box is None:
+        return flooded
+    none = int(found.marks.max()) + 1
+    # All else is taken for flooded, and higher than the plain, so that it floods nothing before.
+    marks = np.where(beyond[box], np.uint32(none), found.marks[box])
+    raised = np.where(beyond[box], depth.max() + np.int16(1), depth[box])
+    labels: Labels = itk.GetArrayFromImage(
+        itk.MorphologicalWatershedFromMarkers(
+            itk.GetImageFromArray(raised), itk.GetImageFromArray(marks), markWatershedLine=False
+        )
+    )
+    labels[labels == none] = 0
+    flooded[box] = labels
+    return flooded

@@ -19,6 +19,8 @@ from node.instance import ResultObject
 
 logger = logging.getLogger(__name__)
 
+Made = Callable[[Sequence[ResultObject]], None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -74,15 +76,22 @@ class StudyOnDisk:
 
 
 def conclude(
-    study: StudyOnDisk, recipe: Recipe, *, when: datetime, clock: Callable[[], float]
+    study: StudyOnDisk,
+    recipe: Recipe,
+    *,
+    when: datetime,
+    clock: Callable[[], float],
+    made: Made = lambda _: None,
 ) -> Conclusion:
     """Analyse one study; a study that cannot be used comes back refused, with its coded reason.
 
-    ``when`` (aware) dates the result objects, ``clock`` gives seconds for the timings.
+    ``when`` (aware) dates the result objects, ``clock`` gives seconds for the timings. ``made``
+    hears of the objects of an analysis before the last look at them, after which it is known
+    whether the conclusion holds them.
     """
     with recorded(clock) as recording:
         try:
-            return _analyzed(study, recipe, when=when, recording=recording)
+            return _analyzed(study, recipe, when=when, recording=recording, made=made)
         except UnusableStudy as unusable:
             logger.warning(
                 "refused a study: %s",
@@ -94,7 +103,7 @@ def conclude(
 
 
 def _analyzed(
-    study: StudyOnDisk, recipe: Recipe, *, when: datetime, recording: Recording
+    study: StudyOnDisk, recipe: Recipe, *, when: datetime, recording: Recording, made: Made
 ) -> Conclusion:
     with stage("read"):
         with stage("choose"):
@@ -116,6 +125,7 @@ def _analyzed(
             when=when,
             options=replace(recipe.options, predecessors=study.predecessors),
         )
+    made(objects)
     with stage("check"):
         faults = _faults(objects, lint.Source.of(choice, petct))
     if faults:

@@ -1,15 +1,18 @@
 """A job, taken and brought to its one outcome: result objects stored and owed, or a reason."""
 
+import gc
 import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import MappingProxyType
+from typing import Final
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 STORED_AT_ONCE = 4
 """So many objects are hashed and synced side by side: a disk takes them together."""
+_PLACES: Final[Mapping[str, int]] = MappingProxyType({ResultKind.REPORT: 0, ResultKind.SALIENCY: 2})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,7 @@ class Worker:
                 attempts.begin(connection, job, now=self.clock.now())
         if job is None:
             return None
-        with recorded(self.clock.seconds) as recording:
+        with recorded(self.clock.seconds) as recording, _without_collector():
             self._bring_to_its_outcome(job, recording)
         return job
 
@@ -120,16 +124,26 @@ class Worker:
                 for one in replaced
             ),
         )
-        # Dated by the job, not by the run: a job that runs again makes the same bytes.
-        conclusion = conclude(study, self.recipe, when=job.created_at, clock=self.clock.seconds)
-        with stage("store"), ThreadPoolExecutor(STORED_AT_ONCE) as pool:
-            stored = list(pool.map(partial(self._stored, job), conclusion.objects))
+        with ThreadPoolExecutor(STORED_AT_ONCE) as pool:
+            keeping = _Keeping(store=partial(self._stored, job), pool=pool)
+            # Dated by the job, not by the run: a job that runs again makes the same bytes.
+            conclusion = conclude(
+                study,
+                self.recipe,
+                when=job.created_at,
+                clock=self.clock.seconds,
+                made=keeping.begin,
+            )
+            with stage("store"):
+                stored = keeping.end(conclusion.objects)
+                self._take_away(keeping.left())
         return Outcome(
             state=JobState.REFUSED if conclusion.refused else JobState.DONE,
             findings=conclusion.document,
             reasons=[{"code": r.code, "meaning": r.meaning} for r in conclusion.reasons],
-            # Sent in this order: the report does not wait for maps, a hundred times as large.
-            results=sorted(stored, key=lambda one: one.kind == ResultKind.SALIENCY),
+            # Sent in this order: the report does not wait for what it cites, maps last of all, a
+            # hundred times as large.
+            results=sorted(stored, key=lambda one: _PLACES.get(one.kind, 1)),
             destinations=self.destinations,
         )
 
@@ -152,6 +166,13 @@ class Worker:
             sha256=stored.sha256,
             size=stored.size,
         )
+
+    def _take_away(self, stored: Sequence[Result]) -> None:
+        """Take away what was stored before it was refused; what is registered stays."""
+        with reading(self.database) as connection:
+            registered = [results.find(connection, one.sop_instance_uid) for one in stored]
+        pairs = zip(stored, registered, strict=True)
+        self.store.remove([one.path for one, known in pairs if known is None])
 
     def _failed(self, job: Job, error: Exception, recording: Recording) -> None:
         """Try again later, or end the job as failed when its attempts are used up."""
@@ -188,6 +209,41 @@ class Worker:
         finally:
             ended.set()
             thread.join()
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Look for cycles when the block is over: the objects of one study are few, and soon freed."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Keeping:
+    """Objects that are being stored while they are looked at for the last time."""
+
+    store: Callable[[ResultObject], Result]
+    pool: Executor
+    _begun: dict[str, Future[Result]] = field(default_factory=dict)
+
+    def begin(self, objects: Sequence[ResultObject]) -> None:
+        """Begin to store objects; wait for none."""
+        for one in objects:
+            self._begun[one.sop_instance_uid] = self.pool.submit(self.store, one)
+
+    def end(self, objects: Sequence[ResultObject]) -> list[Result]:
+        """Return the objects as they are stored; those that were not begun are stored now."""
+        self.begin([one for one in objects if one.sop_instance_uid not in self._begun])
+        return [self._begun.pop(one.sop_instance_uid).result() for one in objects]
+
+    def left(self) -> list[Result]:
+        """Return what was begun and is not to be kept."""
+        return [one.result() for one in self._begun.values()]
 
 
 def _stages(recording: Recording) -> attempts.Stages:

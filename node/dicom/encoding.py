@@ -52,21 +52,33 @@ _ITEM: Final = struct.Struct("<HHL")
 _SHORT: Final = struct.Struct("<HH2sH")
 _LONG: Final = struct.Struct("<HH2s2xL")
 _PREAMBLE: Final = 132
-_LONG_VRS: Final = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_32)
+LONG_VRS: Final = frozenset(map(str, EXPLICIT_VR_LENGTH_32))
+"""What has a length of four bytes (PS3.5 Table 7.1-1)."""
+SHORT_MOST: Final = 0xFFFF
+"""The greatest length of all else."""
+
+
+def element(tag: int, vr: str, content: bytes) -> bytes:
+    """Return one element, whose content has to be of an even length and to fit (PS3.5 7.1.2)."""
+    head = _LONG if vr in LONG_VRS else _SHORT
+    return head.pack(tag >> 16, tag & 0xFFFF, vr.encode(), len(content)) + content
+
+
+def sequence_element(tag: int, items: Sequence[bytes]) -> bytes:
+    """Return a sequence, all of whose lengths are stated (PS3.5 7.5.1)."""
+    return element(tag, "SQ", b"".join([_ITEM.pack(0xFFFE, 0xE000, len(i)) + i for i in items]))
 
 
 def value(keyword: str, content: bytes) -> dict[int, bytes]:
-    """Return one element with a length of two bytes, padded to an even one (PS3.5 7.1.2, 6.2)."""
+    """Return one element, padded to an even length (PS3.5 6.2)."""
     tag, vr = _known(keyword)
-    padded = content + (b"\0" if vr == b"UI" else b" ") * (len(content) % 2)
-    return {tag: _SHORT.pack(tag >> 16, tag & 0xFFFF, vr, len(padded)) + padded}
+    return {tag: element(tag, vr, content + (b"\0" if vr == "UI" else b" ") * (len(content) % 2))}
 
 
 def sequence(keyword: str, items: Sequence[bytes]) -> dict[int, bytes]:
     """Return a sequence, all of whose lengths are stated (PS3.5 7.5.1)."""
-    tag, vr = _known(keyword)
-    content = b"".join(_ITEM.pack(0xFFFE, 0xE000, len(item)) + item for item in items)
-    return {tag: _LONG.pack(tag >> 16, tag & 0xFFFF, vr, len(content)) + content}
+    tag, _ = _known(keyword)
+    return {tag: sequence_element(tag, items)}
 
 
 def joined(elements: Elements) -> bytes:
@@ -76,7 +88,17 @@ def joined(elements: Elements) -> bytes:
 
 def as_pydicom(item: Dataset) -> dict[int, bytes]:
     """Return the elements of an item as pydicom encodes them."""
-    return {int(element.tag): _encoded(element.tag, item) for element in item}
+    return {int(one.tag): as_pydicom_does(one.tag, item) for one in item}
+
+
+def as_pydicom_does(tag: int, item: Dataset) -> bytes:
+    """Return one element of an item as pydicom encodes it."""
+    alone = Dataset()
+    alone.add(item[tag])
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_dataset(buffer, alone, "ISO_IR 192")
+    return buffer.getvalue()
 
 
 def reference(sop_class_uid: str, sop_instance_uid: str) -> dict[int, bytes]:
@@ -111,7 +133,7 @@ def put_among(part10: memoryview, elements: Elements) -> Iterator[bytes | memory
             written = position
             continue
         start = position + _SHORT.size
-        if vr in _LONG_VRS:
+        if vr.decode() in LONG_VRS:
             *_, length = _LONG.unpack_from(part10, position)
             start = position + _LONG.size
         position = start + length
@@ -139,17 +161,8 @@ def in_one(parts: Sequence[Part]) -> bytes | memoryview:
     return whole.toreadonly()
 
 
-def _encoded(tag: int, item: Dataset) -> bytes:
-    alone = Dataset()
-    alone.add(item[tag])
-    buffer = DicomBytesIO()
-    buffer.is_little_endian, buffer.is_implicit_VR = True, False
-    write_dataset(buffer, alone, "ISO_IR 192")
-    return buffer.getvalue()
-
-
 @cache
-def _known(keyword: str) -> tuple[int, bytes]:
+def _known(keyword: str) -> tuple[int, str]:
     tag = tag_for_keyword(keyword)
     assert tag is not None  # keywords of ours
-    return tag, dictionary_VR(tag).encode()
+    return tag, str(dictionary_VR(tag))

@@ -17,6 +17,7 @@ from pydicom.valuerep import DT
 
 from inference.findings import Findings
 from node.dicom.encoding import Elements, Part, in_one, put_among
+from node.dicom.sequences import certain
 from node.implementation import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -157,6 +158,9 @@ def finish(
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     dataset.file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    sequences = certain(dataset)
+    for tag in sequences:
+        del dataset[tag]
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return ResultObject(
@@ -166,7 +170,7 @@ def finish(
         series_instance_uid=str(dataset.SeriesInstanceUID),
         study_instance_uid=str(dataset.StudyInstanceUID),
         transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
-        part10=in_one((*put_among(buffer.getbuffer(), among), *tail)),
+        part10=in_one((*put_among(buffer.getbuffer(), {**sequences, **among}), *tail)),
     )
 
 

@@ -1,9 +1,11 @@
 """The chosen PET and CT as calibrated arrays on their grids."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
+from inference.beside import beside
 from inference.geometry import Grid
 from inference.petct import CtFacts, PetCt
 from inference.stages import stage
@@ -30,12 +32,13 @@ def load(choice: Choice, *, contour_names: Sequence[str], contour_codes: Sequenc
     with stage("pet"):
         pet_stack = read_stack(choice.pet)
     rule = pet.suv_rule(pet_stack.headers, philips.count_factors(pet_stack.dataset))
-    suv_sum = _scale(pet_stack.voxels, rule.factors)
     header = pet_stack.headers[0]
     patient = pet.patient_facts(header)
-    _refuse_more_than_injected(suv_sum, pet_stack.grid, patient.weight_kg)
-    with stage("ct"):
-        ct_stack = read_stack(choice.ct)
+    # What is wrong with the PET is told, whatever is wrong with the CT.
+    with stage("ct"), beside(partial(read_stack, choice.ct)) as reading:
+        suv_sum = _scale(pet_stack.voxels, rule.factors)
+        _refuse_more_than_injected(suv_sum, pet_stack.grid, patient.weight_kg)
+        ct_stack = reading()
     _refuse_impossible_hu(ct_stack.low, ct_stack.high)
     wanted = contours.Wanted(names=tuple(contour_names), codes=tuple(contour_codes))
     with stage("contours"):

@@ -35,6 +35,7 @@ from pynetdicom import AE
 
 from inference import bundle as bundles
 from inference.bundle import Bundle
+from tests.bench.plain_images import key_image, parametric_map
 
 THRESHOLD = 0.41
 _opened: list[tuple[Bundle, list[onnxruntime.InferenceSession]]] = []
@@ -68,9 +69,13 @@ def open_networks() -> None:
 
 
 def run(
-    paths: Sequence[Path], hottest: tuple[float, float, float], port: int
+    paths: Sequence[Path], hottest: tuple[float, float, float], port: int, *, everything: bool
 ) -> tuple[Mapping[str, float], float]:
-    """From the files of a study to report and Segmentation in the PACS; seconds, and CPU ms."""
+    """From the files of a study to report and Segmentation in the PACS; seconds, and CPU ms.
+
+    ``everything``: a key image and the maps of all tasks are made as well. They are sent when the
+    time is taken, as ours are after the report.
+    """
     timing, spent = Timing(), time.process_time()
     with timing.step("read files"):
         series = _read(paths)
@@ -83,13 +88,27 @@ def run(
     with timing.step("measure"):
         mask, found = _measured(pet_on_ct, hottest)
     with timing.step("predict"):
-        probabilities = _predicted(evenly, found["centre"])
+        probabilities, looked = _predicted(evenly, found["centre"])
     with timing.step("write SEG of the whole volume, SR"):
         seg = _segmentation(series["CT"], mask)
-        report = _report(series["CT"], seg, found, probabilities)
+        report = _report(series["CT"], seg, found["measures"], probabilities)
+    more: list[Dataset] = []
+    if everything:
+        with timing.step("write key image"):
+            words = [
+                *(f"{name} {value:.4g}" for name, value in found["measures"].items()),
+                *(f"probability {chance:.1%}" for chance in probabilities),
+            ]
+            more.append(key_image(series["CT"], (ct, pet_on_ct), mask, hottest, words))
+        with timing.step("write maps"):
+            field = _field(found["centre"])
+            more += (parametric_map(series["PT"], pet, cells, field) for cells in looked)
     with timing.step("send"):
         _send((seg, report), port)
-    return timing.seconds, (time.process_time() - spent) * 1000
+    cpu_ms = (time.process_time() - spent) * 1000
+    if more:
+        _send(more, port)
+    return timing.seconds, cpu_ms
 
 
 def _read(paths: Sequence[Path]) -> dict[str, list[Dataset]]:
@@ -150,16 +169,19 @@ def _measured(
     region = sitk.ConnectedThreshold(pet_on_ct, [seed], lower=lower, upper=1e6)
     shape = sitk.LabelIntensityStatisticsImageFilter()
     shape.Execute(region, pet_on_ct)
-    found = {
-        "centre": shape.GetCentroid(1),
+    measures = {
         "suv_max": shape.GetMaximum(1),
         "suv_mean": shape.GetMean(1),
         "volume_mm3": shape.GetPhysicalSize(1),
     }
+    found = {"centre": shape.GetCentroid(1), "measures": measures}
     return sitk.GetArrayFromImage(region), found
 
 
-def _predicted(evenly: Sequence[sitk.Image], centre: tuple[float, float, float]) -> list[float]:
+def _predicted(
+    evenly: Sequence[sitk.Image], centre: tuple[float, float, float]
+) -> tuple[list[float], list[np.ndarray]]:
+    """The probability of each task, and where its network looked."""
     bundle, sessions = _opened[0]
     inputs = bundle.card.inputs
     reach, fed = np.arange(inputs.crop_side) - inputs.crop_side // 2, {}
@@ -176,8 +198,18 @@ def _predicted(evenly: Sequence[sitk.Image], centre: tuple[float, float, float])
             ]
         )
         fed[name] = ((planes.clip(*channel.clip) - channel.mean) / channel.sd)[None].astype("f4")
-    margins = [float(np.diff(session.run(["logits"], fed)[0][0])[0]) for session in sessions]
-    return [1 / (1 + np.exp(-margin)) for margin in margins]
+    told = [session.run(["logits", "saliency"], fed) for session in sessions]
+    margins = [float(np.diff(logits[0])[0]) for logits, _ in told]
+    return [1 / (1 + np.exp(-margin)) for margin in margins], [cells[0] for _, cells in told]
+
+
+def _field(centre: tuple[float, float, float]) -> sitk.Image:
+    """The cube that the networks see around a point."""
+    inputs = _opened[0][0].card.inputs
+    field = sitk.Image([inputs.crop_side] * 3, sitk.sitkFloat32)
+    field.SetSpacing([inputs.spacing_mm] * 3)
+    field.SetOrigin([at - inputs.crop_side // 2 * inputs.spacing_mm for at in centre])
+    return field
 
 
 def _segmentation(images: Sequence[Dataset], mask: np.ndarray) -> Dataset:

@@ -14,7 +14,7 @@ TOP, LEAST = 0, 10
 def found(*depths):
     """The marks of a row of voxels whose depths are given; 0 is the plain."""
     depth = np.asarray(depths, np.int16).reshape(1, 1, -1)
-    return hot_spots(depth, depth < TOP, depth_least=LEAST).ravel().tolist()
+    return hot_spots(depth, depth < TOP, depth_least=LEAST).marks.ravel().tolist()
 
 
 def of_itk(depth, depth_least):
@@ -70,6 +70,15 @@ def test_hot_spots_are_itks_whatever_the_noise_and_however_coarse_the_depth(
     depth = (-scale * np.maximum(uptake - floor, 0)).astype(np.int16)
     depth_least = max(round(0.16 * scale), 1)
 
-    marks = hot_spots(depth, uptake >= floor, depth_least=depth_least)
+    marks = hot_spots(depth, uptake >= floor, depth_least=depth_least).marks
 
     assert np.array_equal(marks, of_itk(depth, depth_least))
+
+
+def test_what_is_above_the_floor_as_far_as_a_hot_spot_is_joined_to_it():
+    """The pool of -8 is too shallow for a hot spot, and the plain lies between it and the other."""
+    depth = np.asarray([0, -5, -30, -5, 0, -8, 0], np.int16).reshape(1, 1, -1)
+
+    found = hot_spots(depth, depth < TOP, depth_least=LEAST)
+
+    assert found.joined.ravel().tolist() == [False, True, True, True, False, False, False]

@@ -17,7 +17,7 @@ from db.migrate import upgrade
 from inference.errors import DeviceLost
 from node import analysis, bootstrap, worker
 from node.config import Settings
-from node.dicom import headers
+from node.dicom import headers, lint
 from node.errors import PeerUnavailable, UnusableStudy
 from node.intake import Intake
 from node.setback import describe
@@ -140,7 +140,7 @@ def test_a_study_becomes_findings_and_objects_owed_to_the_destination(bench, pha
     assert {(one.destination, one.state) for one in owed} == {("pacs", "owed")}
     assert len(owed) == len(made)
     kinds = {one.sop_instance_uid: one.kind for one in made}
-    assert [kinds[one.sop_instance_uid] for one in owed] == ["SEG", "SR", "SC", "PM", "PM"]
+    assert [kinds[one.sop_instance_uid] for one in owed] == ["SR", "SEG", "SC", "PM", "PM"]
     names = [one["name"] for one in attempt.stages]
     assert [name for name in names if "." not in name] == [
         "read",
@@ -237,6 +237,27 @@ def test_a_second_try_that_succeeds_replaces_the_refusal_of_the_first(
     rejected = _cited(after["KOS"].CurrentRequestedProcedureEvidenceSequence)
     assert rejected == {refusal.sop_instance_uid}
     bench.engine.dispose()
+
+
+def test_what_is_stored_before_it_is_refused_is_taken_away(bench, phantom_files, monkeypatch):
+    """Objects are stored while they are looked at; then a fault is found in one of them."""
+    stored = []
+    put = bench.store.put_result
+    monkeypatch.setattr(
+        type(bench.store), "put_result", lambda _, made: stored.append(kept := put(made)) or kept
+    )
+    fault = lint.Fault(rule=lint.Rule.IDENTITY, detail="made up", sop_instance_uid="1.2")
+    monkeypatch.setattr(
+        analysis.lint, "check", lambda objects, _: (fault,) if len(objects) > 1 else ()
+    )
+    bench.take_in(phantom_files)
+
+    job = bench.worker.work()
+
+    (refusal,) = bench.made(job.id)
+    assert len(stored) == 6
+    left = [one.path for one in stored if bench.store.path(one.path).exists()]
+    assert left == [refusal.path]
 
 
 def _refuse(*_):

@@ -111,6 +111,8 @@ def _over(beneath: Colours, above: Colours, opacity: Image) -> Colours:
 
 
 def _known(colours: Colours, known: NDArray[np.bool_]) -> Colours:
+    if known.all():
+        return colours
     nothing = np.asarray(NO_DATA, dtype=np.float32) / 255
     shown: Colours = np.where(known[..., None], colours, nothing)
     return shown

@@ -19,6 +19,8 @@ _ALONG: Final = 0.38
 """The share of a direction from which on its letter is named: the sine of 22.5 degrees."""
 _TICK: Final = 5
 _BARS_MM: Final = (50.0, 20.0, 10.0)
+_REACH: Final = 4
+"""How many pixels from a lesion its line ends at the most."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,12 +47,15 @@ def frame(canvas: Image.Image, box: Box) -> None:
 
 def with_outline(image: Colours, outlined: Outlined) -> Colours:
     """Return the image with a line two pixels wide just outside the mask, the lesion left free."""
-    if not outlined.mask.any():
+    rows, columns = (np.flatnonzero(outlined.mask.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
         return image
-    away = ndimage.distance_transform_edt(~outlined.mask)
+    near = tuple(slice(max(at[0] - _REACH, 0), at[-1] + _REACH + 1) for at in (rows, columns))
+    away = ndimage.distance_transform_edt(~outlined.mask[near])
     share: Colours = np.clip(1.6 - np.abs(away - 1.9), 0, 1).astype(np.float32)[..., None]
     ink = np.asarray(outlined.ink, dtype=np.float32) / np.float32(255)
-    marked: Colours = (1 - share) * image + share * ink
+    marked = image.copy()
+    marked[near] = (1 - share) * image[near] + share * ink
     return marked
 
 

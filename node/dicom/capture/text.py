@@ -1,11 +1,13 @@
 """Words on a picture: set in one typeface, broken at blanks, never beyond their box."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Final, Literal, TypeAlias
+from functools import cache, lru_cache
+from io import BytesIO
+from typing import Any, Final, Literal, TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
+from typing_extensions import override
 
 from node.dicom.capture.colours import INK, PAPER, Ink
 
@@ -38,10 +40,30 @@ class Box:
         return self.y + self.height
 
 
+class _Kept(ImageFont.FreeTypeFont):
+    """A typeface that keeps words as it has set them: most stand on every picture."""
+
+    @override
+    def getmask2(self, *words: Any, **how: Any) -> tuple[Any, tuple[int, int]]:
+        return _set(super().getmask2, words, tuple(how.items()))
+
+
+@lru_cache(maxsize=1024)
+def _set(
+    setter: Callable[..., tuple[Any, tuple[int, int]]],
+    words: tuple[Any, ...],
+    how: tuple[tuple[str, Any], ...],
+) -> tuple[Any, tuple[int, int]]:
+    return setter(*words, **dict(how))
+
+
 @cache
 def font(size: int) -> Font:
     """Return the typeface that comes with Pillow, the same on every machine."""
-    return ImageFont.load_default(size)
+    typeface = ImageFont.load_default(size)
+    if not isinstance(typeface, ImageFont.FreeTypeFont):  # as Pillow is without FreeType
+        return typeface
+    return _Kept(BytesIO(typeface.font_bytes), size, layout_engine=typeface.layout_engine)
 
 
 def write(
