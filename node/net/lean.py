@@ -274,6 +274,7 @@ class LeanAssociation:
             if size <= self._policy.max_instance_bytes:
                 inbox.pour(fragment.length, sheet)
             else:
+                sheet.clear()
                 deque(inbox.pieces(fragment.length), maxlen=0)
             if fragment.control & IS_LAST:
                 return size
