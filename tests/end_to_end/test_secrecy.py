@@ -27,6 +27,7 @@ from node.errors import PeerUnavailable
 from node.net import scu
 from node.net.scp import Listener
 from tests import confined
+from tests.arriving import kept
 
 pytestmark = [pytest.mark.associations, pytest.mark.slow]
 
@@ -209,7 +210,7 @@ def test_nothing_of_the_patient_is_in_logs_audit_answers_or_names(files, tmp_pat
     node = Node(tmp_path / "node", free_ports(), pacs.port)
     peer = Peer(ae_title="PETCTNODE", host="127.0.0.1", port=node.port)
     results = []
-    with Listener(pacs, receive=results.append, closed=lambda _: None), node.serving():
+    with Listener(pacs, receive=kept(results), closed=lambda _: None), node.serving():
         eventually(lambda: answers(peer), 60)
         said = send(
             peer, [*good, *bad, as_conflict(good[0], tmp_path), as_garbage(good[1], tmp_path)]
