@@ -54,7 +54,7 @@ class Backlog:
         self._claimed: set[str] = set()
         self._queued: set[str] = set()
         self._bytes = self._taken = 0
-        self._flushing = 0
+        self._due = self._flushing = 0
         self._bringing: set[str] = set()
         self._brought: set[str] = set()
         self._failing = False
@@ -170,15 +170,22 @@ class Backlog:
                 self._settle(group)
 
     def _next(self) -> list[_Waiting] | None:
-        """Return what is to be filed now, after a pause to gather it; None at the end."""
+        """Return what is to be filed now; None at the end.
+
+        After a pause all that has gathered is filed, group by group.
+        """
         with self._changed:
-            if not self._changed.wait_for(lambda: self._queue or self._closing, self._idle_s):
-                self._wipe()
-                self._changed.wait_for(lambda: self._queue or self._closing)
-            self._gather()
+            if self._due <= 0:
+                if not self._changed.wait_for(lambda: self._queue or self._closing, self._idle_s):
+                    self._wipe()
+                    self._changed.wait_for(lambda: self._queue or self._closing)
+                self._gather()
+                self._due = len(self._queue)
             if self._closing and (self._failing or not self._queue):
                 return None
-            return self._group()
+            group = self._group()
+            self._due -= len(group)
+            return group
 
     def _gather(self) -> None:
         """Let more come, as long as that serves."""
@@ -222,6 +229,8 @@ class Backlog:
             filed = [False] * len(group)
         with self._changed:
             self._failing = not all(filed)
+            if self._failing:
+                self._due = 0
             for one, is_filed in zip(group, filed, strict=True):
                 if is_filed:
                     self._remove(one)
