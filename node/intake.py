@@ -128,6 +128,9 @@ class Intake:
         with adopt(path) as journal:
             if journal is None:
                 return 0
+            if journal.is_of_another_version:
+                logger.error("%s is left to the version of the node that wrote it", path)
+                return 0
             left = (one for one in map(jotting_of, journal.records()) if self._is_unheard_of(one))
             while group := list(islice(left, GROUP_MOST)):
                 if not all(self._file(group)):

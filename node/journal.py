@@ -196,18 +196,19 @@ class Abandoned:
         self.path = path
         self._descriptor = descriptor
 
-    def records(self) -> Iterator[Record]:
-        """Yield the records that are whole, those that became safe elsewhere among them.
+    @property
+    def is_of_another_version(self) -> bool:
+        """Whether only another version of the node can read it."""
+        opening = os.pread(self._descriptor, len(MAGIC), 0)
+        return opening.startswith(KIND) and opening != MAGIC
 
-        Raises OSError where they are written in another way than ours.
-        """
+    def records(self) -> Iterator[Record]:
+        """Yield the records that are whole, those that became safe elsewhere among them."""
         size = os.fstat(self._descriptor).st_size
         if size < BLOCK:
             return
         view = memoryview(mmap.mmap(self._descriptor, size, access=mmap.ACCESS_READ))
         magic, mark = OPENED.unpack_from(view)
-        if magic != MAGIC and magic.startswith(KIND):
-            raise OSError(f"{self.path} is a journal of another version of the node")
         at = BLOCK
         while magic == MAGIC and at + HEAD.size <= size:
             record = _whole(view[at:], mark)

@@ -22,6 +22,7 @@ from node.config import Listener as Policy
 from node.config import Peer, settings_from
 from node.dicom import acquire
 from node.dicom.headers import identify
+from node.errors import OutOfResources
 from node.instance import Arrival, Outgoing, ResultKind, ResultObject
 from node.intake import Intake
 from node.journal import Journal
@@ -247,3 +248,14 @@ def stranger(authority) -> Authority:
     made = Authority(authority.folder, "stranger")
     made.issue("intruder")
     return made
+
+
+@pytest.fixture
+def unwritable(store, monkeypatch):
+    """Has the disk refuse every file, but not the journal."""
+
+    def refuse(*_arguments, **_more):
+        raise OutOfResources("the disk is full")
+
+    monkeypatch.setattr(store, "put_promised", refuse)
+    return monkeypatch.undo

@@ -53,17 +53,6 @@ def held(store, monkeypatch):
     go.set()
 
 
-@pytest.fixture
-def unwritable(store, monkeypatch):
-    """Has the disk refuse every file, but not the journal."""
-
-    def refuse(*_arguments, **_more):
-        raise OutOfResources("the disk is full")
-
-    monkeypatch.setattr(store, "put_promised", refuse)
-    return monkeypatch.undo
-
-
 def test_what_was_answered_for_gets_its_file_and_row(journaling, engine, store, arrival):
     intake = journaling()
     sent = [arrival(f"1.{n}") for n in range(30)]
@@ -131,6 +120,23 @@ def test_after_a_crash_everything_answered_for_is_filed(
     with reading(engine) as connection:
         known = connection.execute(select(associations_table.c.node)).scalars().all()
     assert known == ["run"]
+
+
+def test_a_journal_of_another_version_stays_and_keeps_no_other_from_being_filed(
+    journaling, engine, arrival, unwritable, tmp_path, caplog
+):
+    intake = journaling()
+    intake.receive(arrival("1.1"))
+    intake.close()
+    unwritable()
+    older = tmp_path / "journal" / "0.journal"  # the first by its name
+    older.write_bytes(b"petct-node journal 1".ljust(8192, b"\0"))
+
+    assert journaling().recover(tmp_path / "journal") == 1
+
+    assert set(rows(engine)) == {"1.1"}
+    assert older.exists()
+    assert f"{older} is left to the version of the node that wrote it" in caplog.text
 
 
 def test_what_was_filed_before_a_crash_is_not_filed_again(

@@ -79,7 +79,7 @@ def shown(told: object) -> str:
     """All of a value with all that it holds, or why it cannot be shown."""
     try:
         lines = str(told).splitlines()
-    except (NotImplementedError, *UNREADABLE) as error:
+    except (NotImplementedError, *UNREADABLE) as error:  # what pydicom raises of odd real files
         return f"{type(error).__name__} {error}"
     return "\n".join(line for line in lines if not line.startswith(("Dataset.", "(0002,", "-----")))
 
