@@ -10,7 +10,7 @@ from threading import Condition, Thread
 from time import monotonic
 
 from node.jotting import Jotting, jotting_of, record_of
-from node.journal import READ_BYTES, Journal
+from node.journal import READ_BYTES, Journal, Record
 from node.ring import Slot
 from node.turns import GROUP_MOST, Turns
 
@@ -59,7 +59,7 @@ class Backlog:
         self._brought: set[str] = set()
         self._failing = False
         self._closing = False
-        self._turns = Turns[Jotting, bool](self._write)
+        self._turns = Turns[tuple[Jotting, Record], bool](self._write)
         self._thread = Thread(target=self._run, name="filing", daemon=True)
         self._thread.start()
 
@@ -95,7 +95,7 @@ class Backlog:
 
     def write(self, jotting: Jotting) -> bool:
         """Return True when the instance is safe, and filed soon; False where it is not taken."""
-        return self._turns.do(jotting)
+        return self._turns.do((jotting, record_of(jotting)))
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
         """File what waits now, at once; False where that takes too long."""
@@ -141,15 +141,15 @@ class Backlog:
         self._flushing -= 1
         return holds
 
-    def _write(self, group: Sequence[Jotting]) -> list[bool]:
+    def _write(self, group: Sequence[tuple[Jotting, Record]]) -> list[bool]:
         try:
-            slots = self._journal.append([record_of(one) for one in group])
+            slots = self._journal.append([record for _, record in group])
         except OSError as error:
             logger.error("the journal cannot be written: %s", error.strerror)  # noqa: TRY400  the line says all
             return [False] * len(group)
         with self._changed:
             is_idle = not self._queue
-            for jotting, slot in zip(group, slots, strict=True):
+            for (jotting, _), slot in zip(group, slots, strict=True):
                 if slot is not None:
                     uid = jotting.instance.sop_instance_uid
                     self._queue.append(_Waiting(uid, jotting.size, slot, monotonic()))

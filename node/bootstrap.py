@@ -299,6 +299,7 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
                 settings.listener,
                 receive=reception.receive,
                 closed=reception.closed,
+                announced=reception.announced,
                 commitment=exchange.commitment,
                 record=record,
             )
@@ -307,10 +308,7 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
 
 
 def leave_alone_what_is_loaded() -> None:
-    """Keep the collector of cycles from looking through tables and code with every some images.
-
-    They stay as long as the process does, and were a quarter of what receiving took.
-    """
+    """Keep the collector of cycles off tables and code, which stay: a quarter of receiving."""
     gc.collect()
     gc.freeze()
 

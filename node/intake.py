@@ -7,6 +7,7 @@ the instance has a file and a row of its own.
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -30,6 +31,7 @@ from node.journal import Journal, adopt, journals
 from node.sheet import Sheet
 from node.store import Store, Stored
 from node.turns import GROUP_MOST, Turns
+from node.unheard import Unheard
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ class Intake:
         self._identify = identify
         self._clock = clock
         self._node = node
+        self._unheard = Unheard(lambda uid: self._standing(uid) is None)
         self._turns = Turns[_New, Refused | None](self._register_each)
         self._backlog = None if journal is None else Backlog(journal, self._file)
 
@@ -86,6 +89,12 @@ class Intake:
         """Wait for all rows, and take nothing into the journal any more."""
         if self._backlog is not None:
             self._backlog.close()
+
+    def announced(self, sop_instance_uid: str) -> None:
+        """Hear of an instance whose bytes are on their way."""
+        if self._backlog is not None:
+            with suppress(SQLAlchemyError):  # it is looked up again, and then the sender hears why
+                self._unheard.look_up(sop_instance_uid)
 
     def receive(self, arrival: Arrival) -> str:
         """Return its study when a power cut cannot take the instance away; else raise Refused.
@@ -156,19 +165,16 @@ class Intake:
         self, backlog: Backlog, instance: ReceivedInstance, peer: str, sheet: Sheet | None
     ) -> bool:
         """Make an instance safe in the journal; False where that is not its place."""
-        if self._store.holds(self._store.place(instance)):
-            return False
-        if self._standing(instance.sop_instance_uid) is not None:
+        self._store.place(instance)
+        uid = instance.sop_instance_uid
+        if not self._unheard.holds(uid) and self._standing(uid) is not None:
             return False
         self._store.make_room(len(instance.part10), ahead=backlog.bytes_waiting)
-        digest = hashlib.sha256(instance.part10).hexdigest()
-        jotting = Jotting(instance, peer=peer, node=self._node, sha256=digest, sheet=sheet)
-        return backlog.write(jotting)
+        return backlog.write(Jotting(instance, peer=peer, node=self._node, sheet=sheet))
 
     def _file(self, group: Sequence[Jotting]) -> list[bool]:
         """Give instances of a journal their files and rows; say of each whether it has them."""
-        promised = [(one.instance, one.sha256) for one in group]
-        put = self._store.put_promised(promised)
+        put = self._store.put_promised([one.instance for one in group])
         new = {
             at: _New(row=_row(group[at].instance, stored), sender=_sender(group[at]))
             for at, stored in enumerate(put)
@@ -211,7 +217,7 @@ class Intake:
 
     def _keep(self, instance: ReceivedInstance, *, peer: str) -> None:
         row = _row(instance, self._store.put(instance))
-        jotting = Jotting(instance, peer=peer, node=self._node, sha256=row.sha256)
+        jotting = Jotting(instance, peer=peer, node=self._node)
         refusal = self._turns.do(_New(row=row, sender=_sender(jotting)))
         if refusal is not None:
             raise refusal
@@ -245,7 +251,7 @@ class Intake:
         order = sorted(range(len(group)), key=lambda at: group[at].row.sop_instance_uid)
         refusals: list[Refused | None] = [None] * len(group)
         self._store.settle(one.row.path for one in group)
-        with self._kept.writing() as connection:
+        with self._unheard.changing(), self._kept.writing() as connection:
             new: list[_New] = []
             for at in order:
                 if self._is_new(connection, group[at].row):

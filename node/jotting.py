@@ -6,7 +6,7 @@ from json import JSONEncoder, loads
 from operator import attrgetter
 
 from node.instance import ReceivedInstance
-from node.journal import Record
+from node.journal import Record, check_of
 from node.sheet import Sheet
 
 _WORDS = (
@@ -33,7 +33,6 @@ class Jotting:
     """Address of the peer: ``host:port``."""
     node: str | None
     """The run of a node that took it."""
-    sha256: str
     sheet: Sheet | None = None
     """Where its bytes lie, if the journal can write them from there."""
 
@@ -51,7 +50,7 @@ def record_of(jotting: Jotting) -> Record:
     return Record(
         notes=_ENCODE(notes).encode(),
         content=instance.part10,
-        sha256=jotting.sha256,
+        check=check_of(instance.part10),
         sheet=jotting.sheet,
     )
 
@@ -64,4 +63,4 @@ def jotting_of(record: Record) -> Jotting:
         received_at=datetime.fromisoformat(received_at),
         part10=record.content,
     )
-    return Jotting(instance, peer=peer, node=node, sha256=record.sha256)
+    return Jotting(instance, peer=peer, node=node)

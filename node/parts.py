@@ -1,5 +1,6 @@
 """Files while they are written: under names of nobody until all their bytes are on disk."""
 
+import hashlib
 import math
 import os
 import shutil
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
+from typing import NamedTuple
 
 from node.disk import begin_to_write, unlink
 
@@ -17,6 +19,13 @@ _NOTHING = bytes(16384)
 
 Write = Callable[[int, memoryview], None]
 """Writes all of some bytes to the empty file of a descriptor."""
+
+
+class Part(NamedTuple):
+    """Where a file lies before it has its name, and the SHA-256 of its bytes, in hexadecimal."""
+
+    path: str
+    sha256: str
 
 
 def write_all(descriptor: int, content: memoryview) -> None:
@@ -41,11 +50,12 @@ def write_sparse(descriptor: int, content: memoryview) -> None:
 @contextmanager
 def written(
     folder: str, contents: Sequence[bytes | memoryview], *, write: Write = write_all
-) -> Iterator[list[str]]:
-    """Write files there, all bytes on disk, and lend their paths; they are gone after the block.
+) -> Iterator[list[Part]]:
+    """Write files there, all bytes on disk, and lend them; these names are gone after the block.
 
     They are written before the first is synced, and the disk begins with all of them at once: the
-    file system then commits what it notes of them together. Raises OSError where the disk fails.
+    file system then commits what it notes of them together, and meanwhile their digests are taken.
+    Raises OSError where the disk fails.
     """
     paths: list[str] = []
     descriptors: list[int] = []
@@ -54,14 +64,14 @@ def written(
             paths.append(f"{folder}/{token_hex(16)}.part")
             descriptors.append(os.open(paths[-1], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
             write(descriptors[-1], memoryview(content))
-        if len(descriptors) > 1:
-            for descriptor in descriptors:
-                begin_to_write(descriptor)
+        for descriptor in descriptors:
+            begin_to_write(descriptor)
+        digests = [hashlib.sha256(content).hexdigest() for content in contents]
         for descriptor in descriptors:
             os.fsync(descriptor)
         while descriptors:
             os.close(descriptors.pop())
-        yield paths
+        yield list(map(Part, paths, digests))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
@@ -77,7 +87,7 @@ def sweep(folder: str) -> int:
     disk itself.
     """
     with written(folder, [b""]) as [newest]:
-        oldest = Path(newest).stat().st_mtime - PART_AGE_S
+        oldest = Path(newest.path).stat().st_mtime - PART_AGE_S
         left = [one for one in Path(folder).glob("*.part") if _changed_at(one) < oldest]
     return sum(_take_away(one) for one in left)
 

@@ -34,6 +34,10 @@ class Reception:
         self._brought = Receptions(record)
         self._ended = Event()
 
+    def announced(self, sop_instance_uid: str) -> None:
+        """Hear of an instance whose bytes are on their way."""
+        self._intake.announced(sop_instance_uid)
+
     def receive(self, arrival: Arrival) -> None:
         """Return when the instance is safe; else raise Refused."""
         study_instance_uid = self._intake.receive(arrival)

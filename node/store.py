@@ -21,7 +21,8 @@ from threading import Lock
 from node.disk import sync_folder, unlink
 from node.errors import Conflicting, NotUnderstood, OutOfResources
 from node.instance import ReceivedInstance, ResultObject
-from node.parts import Write, sweep, write_all, write_sparse, written
+from node.parts import Part, Write, sweep, write_all, write_sparse, written
+from node.room import Room
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class Store:
     def __init__(self, root: Path, free_bytes_min: int, *, quota: Quota | None = None) -> None:
         self._root = root.resolve()
         self._base = str(self._root)
-        self._free_bytes_min = free_bytes_min
+        self._room = Room(self._free, free_bytes_min)
         self._quota = quota
         self._folders = _Folders(self._root)
 
@@ -106,29 +107,20 @@ class Store:
         """
         self.place(instance)
         self.make_room(len(instance.part10))
-        digest = hashlib.sha256(instance.part10).hexdigest()
-        [stored] = self.put_promised([(instance, digest)])
+        [stored] = self.put_promised([instance])
         if isinstance(stored, Conflicting):
             raise stored
         return stored
 
-    def put_promised(
-        self, promised: Sequence[tuple[ReceivedInstance, str]]
-    ) -> list[Stored | Conflicting]:
+    def put_promised(self, promised: Sequence[ReceivedInstance]) -> list[Stored | Conflicting]:
         """Write received instances as ``put`` does, for which room was made before.
 
-        Each comes with its SHA-256. Raises OutOfResources where one cannot be written.
+        Raises OutOfResources where one cannot be written.
         """
-        stored = [
-            Stored(path=self.place(one), sha256=digest, size=len(one.part10))
-            for one, digest in promised
-        ]
-        kept = self._keep(
-            [(one.path, put.part10) for one, (put, _) in zip(stored, promised, strict=True)]
-        )
+        kept = self._keep([(self.place(one), one.part10) for one in promised])
         return [
             one if is_kept else Conflicting(f"other bytes lie at {one.path}")
-            for one, is_kept in zip(stored, kept, strict=True)
+            for one, is_kept in kept
         ]
 
     def place(self, instance: ReceivedInstance) -> str:
@@ -143,11 +135,9 @@ class Store:
         """
         try:
             self._folders.make(self._base)
-            free = self._free()
+            self._room.take(size, ahead=ahead)
         except OSError as error:
             raise OutOfResources(f"{self._base} cannot be used: {error.strerror}") from error
-        if free - ahead - size < self._free_bytes_min:
-            raise OutOfResources(f"fewer than {self._free_bytes_min} bytes would stay free")
         if self._quota is not None:
             self._quota.take(size)
 
@@ -177,21 +167,18 @@ class Store:
         try:
             self._folders.make(str(target.parent))
             with self._parts([made.part10], write=write_sparse) as [part]:
-                Path(part).replace(target)
+                Path(part.path).replace(target)
             sync_folder(target.parent)
         except OSError as error:
             raise OutOfResources(f"cannot store {name}: {error.strerror}") from error
-        digest = hashlib.sha256(made.part10).hexdigest()
-        return Stored(path=name, sha256=digest, size=len(made.part10))
+        return Stored(path=name, sha256=part.sha256, size=len(made.part10))
 
     def quarantine(self, part10: bytes | memoryview) -> Stored:
         """Keep bytes aside that conflict with what is stored, named by their own digest."""
         digest = hashlib.sha256(part10).hexdigest()
-        stored = Stored(
-            path=f"quarantine/{digest[:2]}/{digest}.dcm", sha256=digest, size=len(part10)
-        )
         self.make_room(len(part10))
-        if self._keep([(stored.path, part10)]) != [True]:
+        [(stored, is_kept)] = self._keep([(f"quarantine/{digest[:2]}/{digest}.dcm", part10)])
+        if not is_kept:
             raise Conflicting(f"other bytes lie at {stored.path}")
         self.settle([stored.path])
         return stored
@@ -219,7 +206,7 @@ class Store:
         """Return the present time by the clock of the disk, in seconds since the epoch."""
         try:
             with self._parts([b""]) as [part]:
-                return Path(part).stat().st_mtime
+                return Path(part.path).stat().st_mtime
         except OSError as error:
             raise OutOfResources(f"{self._root} cannot be written: {error.strerror}") from error
 
@@ -266,14 +253,19 @@ class Store:
         disk = os.statvfs(self._root)
         return disk.f_bavail * disk.f_frsize
 
-    def _keep(self, contents: Sequence[tuple[str, bytes | memoryview]]) -> list[bool]:
+    def _keep(
+        self, contents: Sequence[tuple[str, bytes | memoryview]]
+    ) -> list[tuple[Stored, bool]]:
         """Write files whose bytes survive a power cut; say of each whether its name has them."""
         try:
             for folder in {path.rpartition("/")[0] for path, _ in contents}:
                 self._folders.make(f"{self._base}/{folder}")
             with self._parts([content for _, content in contents]) as parts:
                 return [
-                    self._name(part, path) or self.read(path) == content
+                    (
+                        Stored(path=path, sha256=part.sha256, size=len(content)),
+                        self._name(part.path, path) or self.read(path) == content,
+                    )
                     for part, (path, content) in zip(parts, contents, strict=True)
                 ]
         except OSError as error:
@@ -291,7 +283,7 @@ class Store:
 
     def _parts(
         self, contents: Sequence[bytes | memoryview], *, write: Write = write_all
-    ) -> AbstractContextManager[list[str]]:
+    ) -> AbstractContextManager[list[Part]]:
         return written(self._made_parts(), contents, write=write)
 
     def _made_parts(self) -> str:

@@ -10,6 +10,10 @@ from time import monotonic
 from node.sheet import Sheet
 
 PIECE_BYTES = 256 * 1024
+HEADS_BYTES = 512
+"""A command and the heads round it are received with little of what follows: that has its place,
+and would have to be copied there.
+"""
 FOLLOWING_BYTES = 12
 """A whole fragment is followed by the head of the next PDU and that of its first fragment."""
 SILENT = "was silent, or did not end its PDU in time"
@@ -51,8 +55,9 @@ class Inbox:
 
     def exactly(self, count: int) -> bytes:
         """Return the next so many bytes, at most as many as the inbox is large."""
+        most = max(count, HEADS_BYTES) if self._scatters else PIECE_BYTES
         while self._end - self._start < count:
-            self._fill(count)
+            self._fill(count, most)
         return bytes(self._take(count))
 
     def pieces(self, count: int) -> Iterator[memoryview]:
@@ -85,15 +90,15 @@ class Inbox:
         self._start += count
         return self._view[start : start + count]
 
-    def _fill(self, wanted: int) -> None:
-        """Wait for more; where ``wanted`` would not fit behind what is here, that moves ahead."""
+    def _fill(self, wanted: int, most: int = PIECE_BYTES) -> None:
+        """Wait for more, so much at most; what is here moves where ``wanted`` has no room else."""
         if self._start == self._end:
             self._start = self._end = 0
         elif self._start + wanted > len(self._view):
             rest = bytes(self._view[self._start : self._end])
             self._view[: len(rest)] = rest
             self._start, self._end = 0, len(rest)
-        self._end += self._receive([self._view[self._end :]])
+        self._end += self._receive([self._view[self._end : self._end + most]])
 
     def _receive(self, into: list[memoryview]) -> int:
         """Wait for bytes, fill one after the other with them, and return how many came."""

@@ -68,6 +68,9 @@ class Desk(Protocol):
     def established(self, session: Session, caller: Caller) -> None:
         """Hear that the association was accepted."""
 
+    def announced(self, sop_instance_uid: str) -> None:
+        """Hear of an instance before its bytes come; raises nothing."""
+
     def store(self, session: Session, delivery: Delivery) -> tuple[int, str]:
         """Return status and comment; Success once the instance is safe."""
 
@@ -215,6 +218,7 @@ class LeanAssociation:
             self._message_until = None
             status, comment = SUCCESS, ""
         else:
+            self._desk.announced(request.sop_instance_uid)
             delivery = self._delivery(inbox, sheet, context_id, request)
             self._message_until = None
             status, comment = self._desk.store(session, delivery)

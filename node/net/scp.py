@@ -45,6 +45,8 @@ Receive = Callable[[Arrival], None]
 """Makes an instance safe; raises Refused where it cannot."""
 Closed = Callable[[str], None]
 """Hears that an association brings nothing more: released, aborted or broken."""
+Announced = Callable[[str], None]
+"""Hears of a SOP Instance UID whose bytes are on their way; raises nothing."""
 
 
 class Listener:
@@ -61,8 +63,9 @@ class Listener:
         closed: Closed,
         commitment: Commitment | None = None,
         record: Record = ignore,
+        announced: Announced = lambda _uid: None,
     ) -> None:
-        sessions = _Sessions(policy, receive, closed, commitment, record)
+        sessions = _Sessions(policy, receive, closed, commitment, record, announced)
         self._sessions = sessions
         ae = AE(ae_title=policy.ae_title)
         supported = [
@@ -138,8 +141,10 @@ class _Sessions(Desk):
         closed: Closed,
         commitment: Commitment | None,
         record: Record,
+        announced: Announced,
     ) -> None:
         self._policy = policy
+        self._announced = announced
         self._commitment = commitment
         self._receive = receive
         self._closed = closed
@@ -226,6 +231,10 @@ class _Sessions(Desk):
         session = self._open.get(event.assoc)
         if session is not None:
             session.message_went()
+
+    @override
+    def announced(self, sop_instance_uid: str) -> None:
+        self._announced(sop_instance_uid)
 
     @override
     def store(self, session: Session | None, delivery: Delivery) -> tuple[int, str]:

@@ -28,7 +28,9 @@ def main(port: int, folder: Path, *more: str) -> None:
     store = bootstrap.open_store(settings)
     intake = build_intake(settings, engine, store, clock=bootstrap.now)
     bootstrap.leave_alone_what_is_loaded()
-    with Listener(settings.listener, receive=intake.receive, closed=intake.closed):
+    with Listener(
+        settings.listener, receive=intake.receive, closed=intake.closed, announced=intake.announced
+    ):
         stop.wait()
     intake.close()
     engine.dispose()

@@ -1,6 +1,5 @@
 """Instances that are answered for before they have a file and a row."""
 
-import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -314,7 +313,7 @@ def test_a_journal_that_is_full_leaves_the_rest_to_be_filed_at_once(
 def test_room_that_is_promised_is_not_given_twice(journaling, store, arrival, held, monkeypatch):
     intake = journaling()
     free = 10 * len(arrival("1.1").part10)
-    monkeypatch.setattr(store, "_free", lambda: free)
+    monkeypatch.setattr(store._room, "_free", lambda: free)
     for n in range(10):
         intake.receive(arrival(f"1.{n}"))
 
@@ -390,7 +389,6 @@ def test_a_wipe_that_fails_ends_nothing(tmp_path, monkeypatch):
         association="a",
         received_at=datetime(2026, 3, 1, tzinfo=UTC),
     )
-    digest = hashlib.sha256(b"").hexdigest()
-    assert backlog.write(Jotting(instance, peer="10.0.0.5:104", node=None, sha256=digest))
+    assert backlog.write(Jotting(instance, peer="10.0.0.5:104", node=None))
     assert filed.wait(20)
     backlog.close()
