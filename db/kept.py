@@ -15,7 +15,7 @@ from sqlalchemy import Engine, PoolProxiedConnection, event
 from db.engine import reading, writing
 from db.prepared import Transaction, raised
 
-IDLE_MOST: Final = 16
+IDLE_MOST: Final = 8
 """So many wait for the next block; a thread that finds none opens another."""
 
 
