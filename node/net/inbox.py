@@ -7,6 +7,7 @@ from contextlib import suppress
 from ssl import SSLSocket
 from time import monotonic
 
+from node.net.baton import Baton
 from node.sheet import Sheet
 
 PIECE_BYTES = 256 * 1024
@@ -39,12 +40,14 @@ class Inbox:
     """
 
     def __init__(
-        self, connection: socket.socket, timeout_s: float, memory: bytearray | None = None
+        self, connection: socket.socket, timeout_s: float, memory: bytearray, baton: Baton
     ) -> None:
+        """``baton`` is carried by whoever reads, and laid down while nothing is here."""
         self._connection = connection
         self._scatters = not isinstance(connection, SSLSocket)
-        self._view = memoryview(bytearray(PIECE_BYTES) if memory is None else memory)
+        self._view = memoryview(memory)
         self._timeout_s = timeout_s
+        self._baton = baton
         self._until = monotonic() + timeout_s
         self._start = self._end = 0
         wait_at_most(connection, timeout_s)
@@ -103,10 +106,10 @@ class Inbox:
     def _receive(self, into: list[memoryview]) -> int:
         """Wait for bytes, fill one after the other with them, and return how many came."""
         try:
-            if self._scatters:
-                count = self._connection.recvmsg_into(into)[0]
-            else:
-                count = self._connection.recv_into(into[0])
+            count = self._what_is_here(into) if self._scatters else None
+            if count is None:
+                with self._baton.laid_down():
+                    count = self._what_comes(into)
         except (TimeoutError, BlockingIOError):
             raise Late(SILENT) from None
         except OSError as error:
@@ -117,6 +120,18 @@ class Inbox:
         if monotonic() > self._until:
             raise Late(SILENT)
         return count
+
+    def _what_is_here(self, into: list[memoryview]) -> int | None:
+        """Take what has come; None where that is nothing."""
+        try:
+            return self._connection.recvmsg_into(into, 0, socket.MSG_DONTWAIT)[0]
+        except BlockingIOError:
+            return None
+
+    def _what_comes(self, into: list[memoryview]) -> int:
+        if self._scatters:
+            return self._connection.recvmsg_into(into)[0]
+        return self._connection.recv_into(into[0])
 
     def _acknowledge(self) -> None:
         """Acknowledge at once: a sender without TCP_NODELAY waits for it before its next bytes."""

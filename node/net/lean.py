@@ -20,6 +20,7 @@ from pynetdicom.presentation import PresentationContext
 
 from node.config import Listener as Policy
 from node.net import command, tls
+from node.net.baton import Baton
 from node.net.command import C_ECHO_RQ, Malformed, Request
 from node.net.deadline import ABORT_S, HEADER_BYTES
 from node.net.inbox import PIECE_BYTES, Gone, Inbox, Late
@@ -112,6 +113,7 @@ class Lean:
         self._openings = Openings(supported, policy.max_pdu_bytes)
         self._desk = desk
         self._idle: list[_Memory] = []
+        self._baton = Baton()
 
     def association(self, connection: socket.socket, request: bytes) -> "LeanAssociation | None":
         """Return what serves this A-ASSOCIATE-RQ, or None where pynetdicom shall."""
@@ -119,7 +121,12 @@ class Lean:
         if opening is None:
             return None
         return LeanAssociation(
-            connection, opening, policy=self._policy, desk=self._desk, memory=self._memory
+            connection,
+            opening,
+            policy=self._policy,
+            desk=self._desk,
+            memory=self._memory,
+            baton=self._baton,
         )
 
     @contextmanager
@@ -146,10 +153,12 @@ class LeanAssociation:
         policy: Policy,
         desk: Desk,
         memory: Callable[[], AbstractContextManager["_Memory"]],
+        baton: Baton,
     ) -> None:
         self._connection = connection
         self._memory = memory
         self._opening = opening
+        self._baton = baton
         self._policy = policy
         self._desk = desk
         self._stopping = Event()
@@ -198,10 +207,11 @@ class LeanAssociation:
 
     def _converse(self, session: Session, memory: "_Memory") -> str:
         """Answer one message after the other; return how it ended."""
-        inbox = Inbox(self._connection, self._policy.idle_timeout_s, memory.inbox)
+        inbox = Inbox(self._connection, self._policy.idle_timeout_s, memory.inbox, self._baton)
         try:
-            while True:
-                self._message(inbox, session, memory.sheet)
+            with self._baton.carried():
+                while True:
+                    self._message(inbox, session, memory.sheet)
         except _Released:
             return "released"
         except _Aborted:
@@ -221,7 +231,8 @@ class LeanAssociation:
             self._desk.announced(request.sop_instance_uid)
             delivery = self._delivery(inbox, sheet, context_id, request)
             self._message_until = None
-            status, comment = self._desk.store(session, delivery)
+            with self._baton.laid_down():
+                status, comment = self._desk.store(session, delivery)
             sheet.clear()
         self._answer(request, context_id, status, comment)
 

@@ -93,10 +93,12 @@ def test_records_are_read_back_while_the_journal_is_open(journal):
     journal.close()
 
 
-def test_a_record_that_the_disk_has_lost_is_not_read_as_another(journal):
+@pytest.mark.parametrize("at", [0, 1024])
+def test_a_record_that_the_disk_has_lost_is_not_read_as_another(journal, at):
+    """A byte of its mark, or of its content."""
     (slot,) = journal.append([record(b"first")])
     with journal.path.open("r+b") as file:
-        file.seek(slot.start)
+        file.seek(slot.start + at)
         file.write(b"\0")
 
     with pytest.raises(OSError, match="does not hold"):
