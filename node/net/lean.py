@@ -28,6 +28,7 @@ from node.net.opening import Opening, Openings
 from node.net.part10 import file_head
 from node.net.peers import Caller, Refusal
 from node.net.session import COMMAND_BYTES, Session
+from node.net.wire import sent_at_once
 from node.sheet import Sheet
 
 logger = logging.getLogger(__name__)
@@ -340,11 +341,21 @@ class LeanAssociation:
             control = IS_COMMAND | (IS_LAST if at + size >= len(told) else 0)
             item = FRAGMENT.pack(len(piece) + 2, context_id, control) + piece
             pdus.append(PDU.pack(P_DATA_TF, len(item)) + item)
-        self._send(b"".join(pdus))
+        said = b"".join(pdus)
+        gone = self._sent_at_once(said)
+        if gone < len(said):
+            with self._baton.laid_down():
+                self._send(said[gone:])
 
     def _send(self, pdu: bytes) -> None:
         try:
             self._connection.sendall(pdu)
+        except OSError as error:
+            raise Gone from error
+
+    def _sent_at_once(self, pdu: bytes) -> int:
+        try:
+            return sent_at_once(self._connection, pdu)
         except OSError as error:
             raise Gone from error
 

@@ -1,10 +1,11 @@
-"""Sets the options of the sockets below associations.
+"""Sets the options of the sockets below associations, and sends without waiting.
 
 Nagle's algorithm on one side and delayed acknowledgements on the other cost 40 ms an instance.
 """
 
 import contextlib
 import socket
+from ssl import SSLSocket
 
 from pynetdicom import evt
 
@@ -22,6 +23,19 @@ def acknowledge_at_once(event: evt.Event) -> None:
     """
     if hasattr(socket, "TCP_QUICKACK"):
         _set(event, socket.TCP_QUICKACK)
+
+
+def sent_at_once(connection: socket.socket, content: bytes) -> int:
+    """Send what has room without waiting for the peer, and return how many bytes that is.
+
+    Raises OSError where the connection is gone.
+    """
+    if isinstance(connection, SSLSocket):
+        return 0
+    try:
+        return connection.send(content, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return 0
 
 
 def _set(event: evt.Event, option: int) -> None:

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 import tracemalloc
+from contextlib import suppress
 
 import pytest
 
@@ -174,6 +175,22 @@ def test_who_does_not_read_our_answers_is_given_up(listening, intake, associated
         time.sleep(0.02)  # the node answers meanwhile: it is not flooded, only unread
 
     assert ended.wait(10)
+    others_are_served(peer)
+
+
+def test_who_does_not_read_our_answers_keeps_nobody_waiting(listening, intake, associated):
+    """Until it is given up, which takes a minute here, others are served as ever."""
+    peer = listening(intake.receive, idle_timeout_s=60)
+    connection = associated(peer.port, receive_buffer=4096)
+    connection.settimeout(0.5)
+    asked = pdv(0x03, C_ECHO_RQ, context=1) * 200
+    until = time.monotonic() + 20
+    with suppress(OSError):  # until we are not read any more, or given up for other reasons
+        while time.monotonic() < until:
+            connection.sendall(asked)
+            time.sleep(0.01)
+
+    others_are_served(peer)
     others_are_served(peer)
 
 
