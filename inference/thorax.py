@@ -7,11 +7,10 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError
 
 from inference.beside import each
 from inference.geometry import Grid
-from inference.morphology import dilated, eroded, opened, within
+from inference.morphology import Parts, convex, dilated, eroded, largest, opened, within
 from inference.resample import bounding_box, crop
 from inference.volume import Mask, Quantity, Region, Volume, Voxels
 
@@ -26,6 +25,7 @@ LUNG_LEAST_RADIUS_MM = 12.0
 """Lung is somewhere this deep at least; air between the back and the table is not."""
 CAVITY_MARGIN_MM = 15.0
 IN_SLICE = (1, 2)
+ALONG = (0,)
 MEDIASTINAL_CORE_MM = 14.0
 """Soft tissue that holds a ball of this radius is organ, not vessel or node."""
 
@@ -91,7 +91,8 @@ def _seen(hu: Voxels, body: Mask, lungs: Mask, grid: Grid) -> Thorax:
     part, hu, body, lungs = crop(grid, box), hu[box], body[box], lungs[box]
     middle -= box[2].start
     left, right = _sides(lungs, middle, part)
-    hull = _hull(lungs)
+    hull = convex(lungs)
+    hull |= eroded(dilated(hull, 2, axes=ALONG), 2, axes=ALONG)
     heart = _heart(hu, hull & ~lungs, lungs, middle, part)
     reach = within(hull, CAVITY_MARGIN_MM, grid.spacing)
     return Thorax(
@@ -213,15 +214,13 @@ def _body(hu: Voxels) -> Mask:
     averaging has thinned the chest wall away, is inside.
     """
     air = hu < AIR_BELOW_HU
-    labels, count = ndimage.label(eroded(air, 2, border=True))
-    edge = np.zeros(count + 1, np.bool_)
-    for side in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
-        edge[np.unique(side)] = True
-    edge[0] = False
-    room: Mask = edge[labels]
+    parts = Parts.of(eroded(air, 2, border=True))
+    _, rows, columns = hu.shape
+    at_side = (parts.first == 0) | (parts.stop == columns)
+    room = parts.drawn(parts.where(at_side | (parts.rows == 0) | (parts.rows == rows - 1)))
     for _ in range(2):
         room = dilated(room, 1) & air
-    return _largest(opened(~room))
+    return largest(opened(~room))
 
 
 def _lungs(hu: Voxels, body: Mask, grid: Grid) -> Mask:
@@ -230,44 +229,26 @@ def _lungs(hu: Voxels, body: Mask, grid: Grid) -> Mask:
     gas = air & (hu < GAS_BELOW_HU)
     airways = _small_parts(opened(gas), most_ml=60.0, grid=grid)
     air &= ~dilated(airways, 2)
-    labels, count = ndimage.label(air)
+    parts = Parts.of(air)
     nothing: Mask = np.zeros_like(air)
-    if count == 0:
+    if parts.count == 0:
         return nothing
-    index = np.arange(1, count + 1)
-    volumes = ndimage.sum_labels(air, labels, index) * grid.voxel_volume_ml
-    means = ndimage.mean(hu, labels, index)
+    number = parts.of_voxels
+    volumes = parts.sizes * grid.voxel_volume_ml
+    means = np.bincount(number, weights=hu[air]) / parts.sizes
     steps = max(1, round(LUNG_LEAST_RADIUS_MM / max(grid.spacing[1:])))
-    thick = ndimage.maximum(eroded(air, steps, axes=IN_SLICE), labels, index)
-    lung = (means > GAS_BELOW_HU) & (np.asarray(thick) > 0)
+    thick = np.bincount(number, weights=eroded(air, steps, axes=IN_SLICE)[air]) > 0
+    lung = (means > GAS_BELOW_HU) & thick
     lung &= volumes > 0.1 * volumes[lung].max(initial=0.0)
     if volumes[lung].sum() < LUNG_LEAST_ML:
         return nothing
-    kept: Mask = np.isin(labels, index[lung])
-    return kept
+    return parts.drawn(lung)
 
 
 def _small_parts(mask: Mask, *, most_ml: float, grid: Grid) -> Mask:
     """Return the connected parts of at most ``most_ml``."""
-    labels, count = ndimage.label(mask)
-    volumes = np.bincount(labels.ravel(), minlength=count + 1) * grid.voxel_volume_ml
-    small = volumes <= most_ml
-    small[0] = False
-    parts: Mask = small[labels]
-    return parts
-
-
-def _largest(mask: Mask) -> Mask:
-    """Return the largest connected part; nothing of nothing."""
-    box = bounding_box(mask)
-    if box is None:
-        return mask
-    labels, _ = ndimage.label(mask[box])
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    part: Mask = np.zeros_like(mask)
-    part[box] = labels == int(sizes.argmax())
-    return part
+    parts = Parts.of(mask)
+    return parts.drawn(parts.sizes * grid.voxel_volume_ml <= most_ml)
 
 
 def _midline(body: Mask, lungs: Mask) -> float:
@@ -275,12 +256,15 @@ def _midline(body: Mask, lungs: Mask) -> float:
 
     Arms that lie beside the body, both or one, are parts of a slice of their own.
     """
+    parts = Parts.of(body, axes=IN_SLICE)
+    sizes = parts.sizes
     middles = []
-    with_lung = np.flatnonzero(lungs.any(axis=(1, 2)))
-    for index in with_lung:
-        trunk = _largest(body[index : index + 1])
-        columns = np.flatnonzero(trunk.any(axis=(0, 1)))
-        middles.append((columns[0] + columns[-1]) / 2)
+    for index in np.flatnonzero(lungs.any(axis=(1, 2))):
+        within_slice = slice(*np.searchsorted(parts.slices, (index, index + 1)))
+        part = parts.part[within_slice]
+        trunk = part == part[sizes[part].argmax()]
+        first, stop = parts.first[within_slice][trunk], parts.stop[within_slice][trunk]
+        middles.append((first.min() + stop.max() - 1) / 2)
     return float(np.median(middles))
 
 
@@ -301,51 +285,12 @@ def _sides(lungs: Mask, middle: float, grid: Grid) -> tuple[Mask, Mask]:
     return left, lungs & ~left
 
 
-def _hull(lungs: Mask) -> Mask:
-    """Return what lies in or between the lungs: in each slice, their convex hull."""
-    hull = lungs.copy()
-    surface = lungs & ~eroded(lungs, 1, axes=IN_SLICE)
-    for number, part in enumerate(surface):
-        points = np.argwhere(part)
-        if len(points) < 3:
-            continue
-        try:
-            planes = ConvexHull(points).equations
-        except QhullError:  # all in one line
-            continue
-        hull[number] |= _between(planes, part.shape)
-    closed: Mask = ndimage.binary_closing(hull, np.ones((5, 1, 1), np.bool_)) | hull
-    return closed
-
-
-def _between(lines: NDArray[np.float64], shape: tuple[int, ...]) -> Mask:
-    """Return the pixels on the inner side of all lines; those on a line are.
-
-    A line is what ``a * row + b * column + c`` is 0 on, its inner side what that is less on. Lines
-    through pixels' centres pass by all other centres at a distance that rounding does not bridge.
-    """
-    rows, columns = (np.arange(count) for count in shape)
-    a, b, c = lines.T
-    left = 1e-6 - c - np.outer(rows, a)
-    along = np.abs(b) < 1e-9
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ends = left / b
-    first = np.max(ends, axis=1, where=~along & (b < 0), initial=-np.inf)
-    last = np.min(ends, axis=1, where=~along & (b > 0), initial=np.inf)
-    last[np.any(along & (left < 0), axis=1)] = -np.inf
-    inside: Mask = (columns >= first[:, None]) & (columns <= last[:, None])
-    return inside
-
-
 def _reaching(mask: Mask, middle: float, *, columns: float) -> Mask:
     """Return the connected parts that come nearer to the midline than so many columns."""
-    labels, count = ndimage.label(mask)
+    parts = Parts.of(mask)
     central = np.abs(np.arange(mask.shape[2]) - middle) < columns
-    kept = np.zeros(count + 1, np.bool_)
-    kept[np.unique(labels[:, :, central])] = True
-    kept[0] = False
-    parts: Mask = kept[labels]
-    return parts
+    before = np.append(0, np.cumsum(central))  # how many central columns there are before each
+    return parts.drawn(parts.where(before[parts.stop] > before[parts.first]))
 
 
 def _heart(hu: Voxels, between: Mask, lungs: Mask, middle: float, grid: Grid) -> Mask:
