@@ -9,6 +9,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
 from inference.geometry import Grid, Points, Vector
+from inference.morphology import eroded
 from inference.resample import bounding_box, crop, voxels_of
 from inference.volume import Mask, Quantity, Region, Volume
 
@@ -136,10 +137,7 @@ def diameters(region: Region) -> tuple[float, float]:
     mask = region.mask[box]
     spacing = np.asarray(region.grid.spacing)
     in_space = _longest(_face_centres(mask) * spacing)
-    within = max(
-        (_longest(_face_centres(part) * spacing[1:]) for part in mask if part.any()), default=0.0
-    )
-    return within, in_space
+    return _longest_within(mask, spacing[1:]), in_space
 
 
 def centroid(region: Region) -> Vector:
@@ -194,8 +192,33 @@ def _longest(points: Points) -> float:
     return float(pdist(points[ConvexHull(points).vertices]).max())
 
 
+def _longest_within(mask: Mask, spacing: _Numbers) -> float:
+    """Return the greatest distance within one slice; slices that can hold none are passed over."""
+    extents = np.stack([_extents(mask, axis=axis) for axis in (2, 1)], axis=1) * spacing
+    most_mm = np.hypot(*extents.T) * (1 + 1e-9)  # of rounding
+    longest = 0.0
+    for index in np.argsort(-most_mm):
+        if most_mm[index] <= longest:
+            break
+        longest = max(longest, _longest(_face_centres(mask[index]) * spacing))
+    return longest
+
+
+def _extents(mask: Mask, *, axis: int) -> _Offsets:
+    """Return for each slice how far it reaches across ``axis``, first to last voxel."""
+    held: NDArray[np.bool_] = np.logical_or.reduce(mask, axis=axis)
+    extents: _Offsets = held.shape[1] - held.argmax(axis=1) - held[:, ::-1].argmax(axis=1)
+    return np.where(held.any(axis=1), extents, 0)
+
+
 def _distance_mm(region: Region, point: _Numbers) -> float:
-    positions = region.grid.to_patient(np.argwhere(region.mask))
+    """Return how far the nearest voxel is: one of the surface, or one that the point lies in."""
+    mask = region.mask
+    shown = mask & ~eroded(mask, 1)
+    index = np.rint(region.grid.to_indices(point)).astype(int)
+    around = tuple(slice(max(i - 1, 0), max(i + 2, 0)) for i in index.tolist())
+    shown[around] |= mask[around]
+    positions = region.grid.to_patient(np.argwhere(shown))
     return float(np.sqrt(((positions - point) ** 2).sum(axis=1).min()))
 
 

@@ -174,6 +174,17 @@ def largest(mask: Mask) -> Mask:
     return parts.drawn(np.arange(parts.count) == parts.sizes.argmax())
 
 
+def filled(mask: Mask) -> Mask:
+    """Return ``mask`` with its holes, as ``ndimage.binary_fill_holes``."""
+    parts = Parts.of(~mask)
+    slices, rows, columns = mask.shape
+    outside = (parts.slices == 0) | (parts.slices == slices - 1)
+    outside |= (parts.rows == 0) | (parts.rows == rows - 1)
+    outside |= (parts.first == 0) | (parts.stop == columns)
+    holes = ~parts.where(outside)
+    return mask | parts.drawn(holes) if holes.any() else mask.copy()
+
+
 def convex(mask: Mask) -> Mask:
     """Return the convex hull of what ``mask`` holds of each slice; what is in one line has none.
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 
-from inference.morphology import Parts, convex, dilated, eroded, largest, opened, within
+from inference.morphology import Parts, convex, dilated, eroded, filled, largest, opened, within
 
 SPACINGS = (1.2862, 1.5, 2.0, 3.5, 3.90625, 4.0728, 5.0)
 
@@ -122,6 +122,11 @@ def test_parts_of_slices_are_scipys_in_each_slice(mask):
     labels, _ = ndimage.label(mask, within_slices)
 
     assert np.array_equal(Parts.of(mask, axes=(1, 2)).of_voxels, labels[mask] - 1)
+
+
+@given(masks())
+def test_holes_are_those_that_scipy_fills(mask):
+    assert np.array_equal(filled(mask), ndimage.binary_fill_holes(mask))
 
 
 def test_a_row_of_voxels_has_no_hull_and_a_third_corner_gives_it_one():
