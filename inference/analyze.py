@@ -32,7 +32,7 @@ def analyze(petct: PetCt, *, model: Model, rules: LesionRules) -> Findings:
     """
     with stage("locate"):
         with stage("thorax"):
-            thorax = find_thorax(petct.ct)
+            thorax = find_thorax(petct.ct, petct.ct_means)
         with stage("lesions"):
             lesions = locate(petct, rules, thorax)
     with stage("infer"):

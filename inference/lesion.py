@@ -59,7 +59,7 @@ def locate(petct: PetCt, rules: LesionRules, thorax: Thorax | None = None) -> tu
     place; its uptake is measured where it lies on the PET. The metabolic volume of either holds
     its voxels at or above the fraction of SUVmax. ``thorax`` is found in the CT if not given.
     """
-    thorax = thorax or find_thorax(petct.ct)
+    thorax = thorax or find_thorax(petct.ct, petct.ct_means)
     foci = find_foci(
         petct.pet, thorax, suv_min=rules.suv_min, threshold_fraction=rules.threshold_fraction
     )

@@ -1,18 +1,18 @@
 """Finds the lungs, and what lies around and between them, on a CT."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from inference.beside import each
 from inference.geometry import Grid
 from inference.morphology import Parts, convex, dilated, eroded, largest, opened, within
-from inference.resample import bounding_box, crop
-from inference.volume import Mask, Quantity, Region, Volume, Voxels
+from inference.resample import Box, block_means, bounding_box, crop
+from inference.volume import BlockMeans, Mask, Quantity, Region, Volume, Voxels
 
 COARSE_MM = 4.0
 """The CT is averaged to voxels of about this size: fine enough for organs, and fast."""
@@ -35,28 +35,40 @@ class Thorax:
     """The chest as far as a CT shows it; every region is empty where there is no lung to see.
 
     The regions lie on one coarse grid that ends with the lungs. Its slices run to the head, rows
-    to the back and columns to the left, as nearly as the axes of the CT allow.
+    to the back and columns to the left, as nearly as the axes of the CT allow. Sides and heart are
+    told when they are first asked for: the search of the PET, which needs the cavity, has begun.
     """
 
     body: Region
     """The patient without table, air within included, as far as the grid reaches."""
-    left_lung: Region
-    right_lung: Region
+    lungs: Region
     cavity: Region
     """The lungs, what lies between them, and a margin that holds pleura and inner chest wall.
 
     Domes of liver and spleen reach into it from below: between the lungs' bases CT alone does not
     tell them from what stands on the diaphragm.
     """
-    heart: Region
-    """An estimate: the bulk of soft tissue low in the cavity, from the midline to front left."""
-    midline_x_mm: float | None
-    """Where the middle of the body lies at the height of the lungs."""
+    _seen: "_Seen | None" = None
 
-    @property
-    def lungs(self) -> Region:
-        """Both lungs."""
-        return Region(mask=self.left_lung.mask | self.right_lung.mask, grid=self.left_lung.grid)
+    @cached_property
+    def midline_x_mm(self) -> float | None:
+        """Where the middle of the body lies at the height of the lungs."""
+        return None if self._seen is None else self._seen.midline_x_mm
+
+    @cached_property
+    def left_lung(self) -> Region:
+        """The lung on the patient's left."""
+        return self.lungs if self._seen is None else self._seen.left_lung(self.lungs)
+
+    @cached_property
+    def right_lung(self) -> Region:
+        """The lung on the patient's right."""
+        return replace(self.lungs, mask=self.lungs.mask & ~self.left_lung.mask)
+
+    @cached_property
+    def heart(self) -> Region:
+        """An estimate: the bulk of soft tissue low in the cavity, from the midline to the left."""
+        return self.lungs if self._seen is None else self._seen.heart(self.lungs)
 
     @property
     def lung_volume_ml(self) -> float:
@@ -64,66 +76,79 @@ class Thorax:
         return self.left_lung.volume_ml + self.right_lung.volume_ml
 
 
-def find_thorax(ct: Volume) -> Thorax:
+def find_thorax(ct: Volume, means: BlockMeans | None = None) -> Thorax:
     """Find body, lungs, cavity and heart in HU of any orientation and spacing.
 
     A CT that shows no lungs (a crop, a limb, a head, nothing but air) gives empty regions. Lung
-    that reaches the edge of the slices is not told from the air of the room.
+    that reaches the edge of the slices is not told from the air of the room. ``means`` spare
+    averaging the CT if they are of its own voxels.
     """
     if ct.quantity is not Quantity.HU:
         raise ValueError(f"a thorax is found in {Quantity.HU}, got {ct.quantity}")
-    hu, grid = _coarse(ct)
+    hu, grid = _coarse(ct, means)
     body = _body(hu)
     lungs: Mask = np.zeros_like(body)
     box = bounding_box(body)
     if box is not None:
         lungs[box] = _lungs(hu[box], body[box], crop(grid, box))
     if not lungs.any():
-        return _unseen(body, grid)
-    return _seen(hu, body, lungs, grid)
-
-
-def _seen(hu: Voxels, body: Mask, lungs: Mask, grid: Grid) -> Thorax:
-    middle = _midline(body, lungs)
-    x, _, _ = grid.to_patient((lungs.shape[0] / 2, lungs.shape[1] / 2, middle))
+        nothing = Region(mask=lungs, grid=grid)
+        return Thorax(body=Region(mask=body, grid=grid), lungs=nothing, cavity=nothing)
     box = bounding_box(lungs, margin=int(np.ceil(CAVITY_MARGIN_MM / min(grid.spacing))) + 1)
     assert box is not None  # there are lungs
-    part, hu, body, lungs = crop(grid, box), hu[box], body[box], lungs[box]
-    middle -= box[2].start
-    left, right = _sides(lungs, middle, part)
-    hull = convex(lungs)
+    part = crop(grid, box)
+    hull = convex(lungs[box])
     hull |= eroded(dilated(hull, 2, axes=ALONG), 2, axes=ALONG)
-    heart = _heart(hu, hull & ~lungs, lungs, middle, part)
-    reach = within(hull, CAVITY_MARGIN_MM, grid.spacing)
+    cavity = within(hull, CAVITY_MARGIN_MM, grid.spacing) & body[box]
     return Thorax(
-        body=Region(mask=body, grid=part),
-        left_lung=Region(mask=left, grid=part),
-        right_lung=Region(mask=right, grid=part),
-        cavity=Region(mask=reach & body, grid=part),
-        heart=Region(mask=heart, grid=part),
-        midline_x_mm=float(x),
+        body=Region(mask=body[box], grid=part),
+        lungs=Region(mask=lungs[box], grid=part),
+        cavity=Region(mask=cavity, grid=part),
+        _seen=_Seen(hu=hu[box], hull=hull, body=body, lungs=lungs, grid=grid, box=box),
     )
 
 
-def _unseen(body: Mask, grid: Grid) -> Thorax:
-    nothing = Region(mask=np.zeros_like(body), grid=grid)
-    return Thorax(
-        body=Region(mask=body, grid=grid),
-        left_lung=nothing,
-        right_lung=nothing,
-        cavity=nothing,
-        heart=nothing,
-        midline_x_mm=None,
-    )
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Seen:
+    """What the organs of a thorax are told from when somebody asks for them."""
+
+    hu: Voxels
+    hull: Mask
+    body: Mask
+    """This one and the lungs on the whole of the grid."""
+    lungs: Mask
+    grid: Grid
+    box: Box
+
+    @cached_property
+    def _column(self) -> float:
+        return _midline(self.body, self.lungs)
+
+    @property
+    def _middle(self) -> float:
+        return self._column - float(self.box[2].start)
+
+    @property
+    def midline_x_mm(self) -> float:
+        slices, rows, _ = self.lungs.shape
+        x, _, _ = self.grid.to_patient((slices / 2, rows / 2, self._column))
+        return float(x)
+
+    def left_lung(self, lungs: Region) -> Region:
+        return replace(lungs, mask=_left(lungs.mask, self._middle, lungs.grid))
+
+    def heart(self, lungs: Region) -> Region:
+        between = self.hull & ~lungs.mask
+        return replace(lungs, mask=_heart(self.hu, between, lungs.mask, self._middle, lungs.grid))
 
 
-def _coarse(ct: Volume) -> tuple[Voxels, Grid]:
+def _coarse(ct: Volume, told: BlockMeans | None) -> tuple[Voxels, Grid]:
     """Average blocks of voxels, and turn the axes to head, back and left."""
-    factors = [
-        min(max(1, round(COARSE_MM / step)), size)
-        for step, size in zip(ct.grid.spacing, ct.grid.shape, strict=True)
-    ]
-    mean = block_means(ct.voxels, factors)
+    factors = coarse_factors(ct.grid.shape, ct.grid.spacing)
+    if told is not None and told.of is ct.voxels and told.factors == factors:
+        mean = told.means
+    else:
+        mean = block_means(ct.voxels, factors)
     origin = ct.grid.to_patient((np.asarray(factors) - 1) / 2)
     return _upright(
         mean,
@@ -134,40 +159,13 @@ def _coarse(ct: Volume) -> tuple[Voxels, Grid]:
     )
 
 
-def block_means(voxels: Voxels, factors: Sequence[int]) -> Voxels:
-    """Average blocks of ``factors`` voxels along slices, rows and columns; what is left over goes.
-
-    A slice is summed while it is in cache, along its rows first: many times as fast as two means of
-    the whole volume, and the same float32 to the last bit. Two threads have half of them each.
-    """
-    deep, high, wide = factors
-    slices, rows, columns = (size // f for size, f in zip(voxels.shape, factors, strict=True))
-    means: Voxels = np.zeros((slices, rows, columns), np.float32)
-
-    def add(some: range) -> None:
-        for index in some:
-            plane = voxels[index, : rows * high, : columns * wide]
-            along_rows = _mean_along_rows(plane.reshape(rows * high, columns, wide))
-            for row in range(high):
-                means[index // deep] += along_rows[row::high]
-
-    middle = slices // 2 * deep
-    each(add, (range(middle), range(middle, slices * deep)))
-    means /= np.float32(deep * high)
-    return means
-
-
-def _mean_along_rows(parts: Voxels) -> Voxels:
-    """Return what ``mean`` of the last axis does, which takes long where it has few numbers."""
-    count = parts.shape[-1]
-    if count >= 8:  # from here on NumPy sums in another order than one by one
-        means: Voxels = parts.mean(axis=-1, dtype=np.float32)
-        return means
-    total: Voxels = parts[..., 0] + np.float32(0)
-    for n in range(1, count):
-        total += parts[..., n]
-    total /= np.float32(count)
-    return total
+def coarse_factors(shape: Sequence[int], spacing: Sequence[float]) -> tuple[int, int, int]:
+    """Return how many voxels along each axis a block has that a thorax is found in."""
+    deep, high, wide = (
+        min(max(1, round(COARSE_MM / step)), size)
+        for step, size in zip(spacing, shape, strict=True)
+    )
+    return deep, high, wide
 
 
 def _upright(
@@ -268,8 +266,8 @@ def _midline(body: Mask, lungs: Mask) -> float:
     return float(np.median(middles))
 
 
-def _sides(lungs: Mask, middle: float, grid: Grid) -> tuple[Mask, Mask]:
-    """Part the lungs: whole parts by where they lie, parts that reach across by the midline."""
+def _left(lungs: Mask, middle: float, grid: Grid) -> Mask:
+    """Return the left lung: whole parts by where they lie, what reaches across by the midline."""
     near = 20.0 / grid.spacing[2]
     columns = np.arange(lungs.shape[2])
     left: Mask = np.zeros_like(lungs)
@@ -282,7 +280,7 @@ def _sides(lungs: Mask, middle: float, grid: Grid) -> tuple[Mask, Mask]:
             left[box] |= part & (where > middle)
         elif float((part.sum(axis=(0, 1)) * where).sum() / part.sum()) > middle:
             left[box] |= part
-    return left, lungs & ~left
+    return left
 
 
 def _reaching(mask: Mask, middle: float, *, columns: float) -> Mask:

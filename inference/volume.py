@@ -37,6 +37,17 @@ class Volume:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class BlockMeans:
+    """The means of blocks of voxels; what is left over at the ends is in none."""
+
+    of: Voxels
+    """The very voxels that were averaged: for a copy that was changed these are no means."""
+    factors: tuple[int, int, int]
+    """How many voxels a block has along slices, rows and columns."""
+    means: Voxels
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Region:
     """A set of voxels, ``mask[slice, row, column]`` on ``grid``."""
 
