@@ -10,9 +10,9 @@ import numpy as np
 from inference.beside import beside
 from inference.geometry import Grid
 from inference.morphology import Parts, filled, within
-from inference.resample import Box, bounding_box, crop, region_onto
+from inference.resample import crop, region_onto
 from inference.thorax import Thorax
-from inference.volume import Mask, Region, Volume, Voxels
+from inference.volume import Box, Mask, Region, Volume, Voxels, bounding_box, shifted
 from inference.watershed import Index, Spot, hottest, watershed
 
 REACH_MM = 40.0
@@ -136,17 +136,16 @@ def find_foci(
     followed, those in the place of a lesion first and the hottest of them first; the rest is not
     returned. Without lungs: none.
     """
-    cavity = region_onto(thorax.cavity, pet.grid).mask
-    inner = bounding_box(cavity)
-    if inner is None:
+    cavity = region_onto(thorax.cavity, pet.grid)
+    if cavity.box is None:
         return ()
-    origin = _widened(inner, REACH_MM, pet.grid)
+    origin = _widened(cavity.box, REACH_MM, pet.grid)
     suv, grid = pet.voxels[origin], crop(pet.grid, origin)
     cut = partial(
         watershed, suv, floor=threshold_fraction * suv_min, saddle=SADDLE, reach=_reach(grid)
     )
     with beside(cut) as labelled:
-        scene = _scene(suv, grid, cavity[origin], thorax)
+        scene = _scene(suv, grid, cavity.mask[origin], thorax)
         spots = hottest(labelled(), suv, most=BASINS_MOST)
     basins = _basins(scene, spots)
     free = _drawn(suv.shape, [basin.spot for basin in basins if basin.joinable])
@@ -167,7 +166,7 @@ def find_foci(
         place, contact = _judged(scene, basin, part, limit)
         foci.append(
             Focus(
-                region=_on(pet.grid, part, origin),
+                region=Region.placed(pet.grid, shifted(part.box, origin), part.mask),
                 suv_max=float(scene.suv[part.box][part.mask].max()),
                 place=place,
                 lung_contact=contact,
@@ -336,16 +335,8 @@ def _joined(part: _Part, position: Index) -> _Part:
     joined = parts.drawn(np.arange(parts.count) == parts.at((z, y, x)))
     inner = bounding_box(joined)
     assert inner is not None
-    outer = _placed(box, part.box)
-    return _Part(mask=joined[inner], box=_placed(inner, outer))
-
-
-def _placed(inner: Box, outer: Box) -> Box:
-    """Return where a box lies of which ``inner`` counts from the beginning of ``outer``."""
-    a, b, c = (
-        slice(o.start + i.start, o.start + i.stop) for o, i in zip(outer, inner, strict=True)
-    )
-    return a, b, c
+    outer = shifted(box, part.box)
+    return _Part(mask=joined[inner], box=shifted(inner, outer))
 
 
 def _within(outer: Box, box: Box) -> Box:
@@ -367,10 +358,3 @@ def _widened(box: Box, margin_mm: float, grid: Grid) -> Box:
         for b, n, size in zip(box, steps, grid.shape, strict=True)
     )
     return first, second, third
-
-
-def _on(grid: Grid, part: _Part, origin: Box) -> Region:
-    """Place a part of the scene on the whole PET."""
-    mask: Mask = np.zeros(grid.shape, np.bool_)
-    mask[_placed(part.box, origin)] = part.mask
-    return Region(mask=mask, grid=grid)

@@ -10,7 +10,7 @@ from scipy.spatial.distance import pdist
 
 from inference.geometry import Grid, Points, Vector
 from inference.morphology import eroded
-from inference.resample import bounding_box, crop, voxels_of
+from inference.resample import crop
 from inference.volume import Mask, Quantity, Region, Volume
 
 PEAK_VOLUME_ML = 1.0
@@ -49,7 +49,7 @@ def measure(region_on_pet: Region, pet: Volume, *, threshold_fraction: float) ->
     SUVmax. An empty region, another grid and another quantity than SUVbw are refused.
     """
     _check(region_on_pet, pet, threshold_fraction)
-    box = bounding_box(region_on_pet.mask)
+    box = region_on_pet.box
     if box is None:
         raise ValueError("an empty region cannot be measured")
     inside = region_on_pet.mask[box]
@@ -58,9 +58,7 @@ def measure(region_on_pet: Region, pet: Volume, *, threshold_fraction: float) ->
     hottest = np.asarray(local) + [b.start for b in box]
     suv_max = float(suv[local])
     metabolic_box = inside & (suv >= threshold_fraction * suv_max)
-    mask: Mask = np.zeros(pet.grid.shape, np.bool_)
-    mask[box] = metabolic_box
-    metabolic = Region(mask=mask, grid=pet.grid)
+    metabolic = Region.placed(pet.grid, box, metabolic_box)
     mtv_ml = int(np.count_nonzero(metabolic_box)) * pet.grid.voxel_volume_ml
     suv_mean = float(suv[metabolic_box].mean(dtype=np.float64))
     return Measures(
@@ -83,7 +81,7 @@ def suv_peak(region: Region, pet: Volume, *, hottest: tuple[int, ...]) -> float 
     when the one round the hottest voxel does not: the peak may then lie where nothing was measured.
     """
     offsets, weights = sphere_weights(pet.grid)
-    centres = voxels_of(region.mask)
+    centres = region.voxels
     reach = offsets.max(axis=0)
     fits = np.all((centres >= reach) & (centres + reach < pet.grid.shape), axis=1)
     at_hottest = np.asarray(hottest)
@@ -131,7 +129,7 @@ def diameters(region: Region) -> tuple[float, float]:
     centres, as in the mesh of IBSI's maximum 3D diameter (L0JK): a row of n voxels is n spacings
     long, and a sphere of voxels is as long as the sphere. An empty region has (0, 0).
     """
-    box = bounding_box(region.mask)
+    box = region.box
     if box is None:
         return 0.0, 0.0
     mask = region.mask[box]
@@ -142,7 +140,7 @@ def diameters(region: Region) -> tuple[float, float]:
 
 def centroid(region: Region) -> Vector:
     """Return the mean position of the region's voxel centres in LPS mm; an empty one is refused."""
-    box = bounding_box(region.mask)
+    box = region.box
     if box is None:
         raise ValueError("an empty region has no centroid")
     index = np.argwhere(region.mask[box]).mean(axis=0)
@@ -229,7 +227,7 @@ def _vector(point: Points) -> Vector:
 
 def share_within(region: Region, other: Region) -> float:
     """Return the share of a region's voxel centres that lie in another region, on any grid."""
-    centres = region.grid.to_patient(voxels_of(region.mask))
+    centres = region.grid.to_patient(region.voxels)
     if not len(centres):
         return 0.0
     indices = np.rint(other.grid.to_indices(centres)).astype(int)

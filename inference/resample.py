@@ -7,20 +7,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from threading import Lock
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference import itk
 from inference.beside import each
 from inference.geometry import Grid, Points
-from inference.volume import BlockMeans, Mask, Region, Volume, Voxels
+from inference.volume import BlockMeans, Box, Mask, Region, Volume, Voxels
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
-
-Box: TypeAlias = tuple[slice, slice, slice]
 
 
 def volume_onto(volume: Volume, grid: Grid, *, fill: float) -> Volume:
@@ -54,23 +51,23 @@ def region_onto(region: Region, grid: Grid) -> Region:
     """
     if grid.is_close(region.grid):
         return Region(mask=region.mask.copy(), grid=_in_frame(grid, region.grid))
-    mask: Mask = np.zeros(grid.shape, np.bool_)
-    carried = Region(mask=mask, grid=_in_frame(grid, region.grid))
-    box = bounding_box(region.mask)
+    box = region.box
     if box is None:
-        return carried
+        return empty_region(_in_frame(grid, region.grid))
     part = crop(region.grid, box)
     padded = np.pad(region.mask[box].astype(np.float32), 1)
     source_grid = part.crop((-1, -1, -1), [n + 1 for n in part.shape])
     target = _covered(grid, source_grid)
     if target is None:
-        return carried
+        return empty_region(_in_frame(grid, region.grid))
     values = _resample(_image(padded, source_grid), _nudged(crop(grid, target)), 0.0)
     in_view = bool(np.all(grid.contains(_corners(part))))
     wanted = region.volume_ml / grid.voxel_volume_ml
-    mask[target] = values >= (_level(values, wanted) if in_view else 0.5)
-    if not mask[target].any():
-        _keep_centroid(mask, grid, part.to_patient(np.argwhere(region.mask[box]).mean(axis=0)))
+    inside: Mask = values >= (_level(values, wanted) if in_view else 0.5)
+    carried = Region.placed(_in_frame(grid, region.grid), target, inside)
+    if carried.is_empty:
+        centroid = part.to_patient(np.argwhere(region.mask[box]).mean(axis=0))
+        return _centroid_alone(carried.grid, centroid)
     return carried
 
 
@@ -85,10 +82,13 @@ def _level(values: Voxels, wanted: float) -> float:
     return low if count > between.size else float(np.partition(between, -count)[-count])
 
 
-def _keep_centroid(mask: Mask, grid: Grid, centroid: Points) -> None:
+def _centroid_alone(grid: Grid, centroid: Points) -> Region:
+    """Return the voxel that holds a point; outside ``grid`` there is none."""
+    alone = empty_region(grid)
     if grid.contains(centroid):
         nearest = np.rint(grid.to_indices(centroid)).astype(int)
-        mask[tuple(np.clip(nearest, 0, np.asarray(grid.shape) - 1))] = True
+        alone.mask[tuple(np.clip(nearest, 0, np.asarray(grid.shape) - 1))] = True
+    return alone
 
 
 class BlockSums:
@@ -187,34 +187,6 @@ def _mean_along_rows(parts: Voxels) -> Voxels:
         total += parts[..., n]
     total /= np.float32(count)
     return total
-
-
-def bounding_box(mask: Mask, *, margin: int = 0) -> Box | None:
-    """Return the smallest box of indices that holds all true voxels, widened by ``margin``.
-
-    None where the mask is empty; the margin stops at the edge of the array.
-    """
-    in_slices = mask.any(axis=(1, 2))
-    if not in_slices.any():
-        return None
-    slices = np.flatnonzero(in_slices)
-    held = mask[slices[0] : slices[-1] + 1]  # most of a volume holds nothing
-    flat: NDArray[np.bool_] = np.logical_or.reduce(held, axis=0)
-    hits = (slices, np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0)))
-    first, second, third = (
-        slice(max(int(found[0]) - margin, 0), min(int(found[-1]) + 1 + margin, size))
-        for found, size in zip(hits, mask.shape, strict=True)
-    )
-    return first, second, third
-
-
-def voxels_of(mask: Mask) -> NDArray[np.intp]:
-    """Return the ``(n, 3)`` indices of the true voxels, as ``np.argwhere`` does."""
-    box = bounding_box(mask)
-    if box is None:
-        return np.empty((0, 3), np.intp)
-    found: NDArray[np.intp] = np.argwhere(mask[box]) + [side.start for side in box]
-    return found
 
 
 def crop(grid: Grid, box: Box) -> Grid:

@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from inference.geometry import Grid
 from inference.morphology import Parts, convex, dilated, eroded, largest, opened, within
-from inference.resample import Box, block_means, bounding_box, crop
-from inference.volume import BlockMeans, Mask, Quantity, Region, Volume, Voxels
+from inference.resample import block_means, crop
+from inference.volume import BlockMeans, Box, Mask, Quantity, Region, Volume, Voxels, bounding_box
 
 COARSE_MM = 4.0
 """The CT is averaged to voxels of about this size: fine enough for organs, and fast."""

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from inference import itk
 from inference.hot_spots import Depths, HotSpots, hot_spots
 from inference.morphology import dilated
-from inference.resample import bounding_box
-from inference.volume import Mask, Voxels
+from inference.volume import Mask, Voxels, bounding_box
 
 Labels: TypeAlias = NDArray[np.integer]
 Index: TypeAlias = tuple[int, int, int]

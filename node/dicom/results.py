@@ -156,7 +156,7 @@ def _segmented(
     on_ct = (choice.ct, [lesion.on_ct for lesion in findings.lesions])
     on_pet = (choice.pet, [lesion.on_pet for lesion in findings.lesions])
     # A lesion that is too small to have a voxel on the CT has one on the PET.
-    use_ct = options.segmentation_grid == "CT" and all(region.mask.any() for region in on_ct[1])
+    use_ct = options.segmentation_grid == "CT" and not any(region.is_empty for region in on_ct[1])
     (series, regions), (other, others) = (on_ct, on_pet) if use_ct else (on_pet, on_ct)
     with stage("segmentation"):
         seg = segmentation(

@@ -14,13 +14,12 @@ from inference.geometry import Grid, axial_grid
 from inference.resample import (
     BlockSums,
     block_means,
-    bounding_box,
     crop,
     empty_region,
     region_onto,
     volume_onto,
 )
-from inference.volume import Quantity, Region, Volume
+from inference.volume import Quantity, Region, Volume, bounding_box
 
 
 def turned(grid: Grid, *, about_x_deg: float = 0.0, about_z_deg: float = 0.0) -> Grid:

@@ -95,9 +95,10 @@ def _saliency(canvas: Image.Image, box: Box, shown: sections.Scene, findings: Fi
     side = (box.width - gap) // _SHOWN_TASKS
     write(canvas, (box.x + box.width // 2, box.y + 10), words.WHERE_IT_LOOKED, anchor="mm")
     shown_tasks = findings.saliency[:_SHOWN_TASKS]
+    near = sections.close_up(shown, side)
     for number, one in enumerate(shown_tasks):
         tile = Box(x=box.x + number * (side + gap), y=box.y + 24, width=side, height=side)
-        sections.draw_saliency(canvas, tile, shown, one)
+        sections.draw_saliency(canvas, tile, near, one)
         name = Box(x=tile.x, y=tile.bottom + 4, width=side, height=_NAME)
         write_lines(canvas, name, [(task_label(one.task), INK)], size=SMALL)
     lines = max(len(broken(task_label(one.task), SMALL, side)) for one in shown_tasks)
