@@ -1,6 +1,6 @@
 """Finds the foci of raised uptake in a chest, each with its extent and with what lies around it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -121,7 +121,12 @@ class _Basin:
 
 
 def find_foci(
-    pet: Volume, thorax: Thorax, *, suv_min: float, threshold_fraction: float
+    pet: Volume,
+    thorax: Thorax,
+    *,
+    suv_min: float,
+    threshold_fraction: float,
+    meanwhile: Callable[[], None] | None = None,
 ) -> tuple[Focus, ...]:
     """Return the foci that peak at ``suv_min`` or more in the thoracic cavity, the hottest first.
 
@@ -134,7 +139,8 @@ def find_foci(
 
     Physiological foci are returned too; ``place`` tells them apart. At most ``FOCI_MOST`` foci are
     followed, those in the place of a lesion first and the hottest of them first; the rest is not
-    returned. Without lungs: none.
+    returned. Without lungs: none. ``meanwhile`` is done while another thread cuts, if it comes to
+    that.
     """
     cavity = region_onto(thorax.cavity, pet.grid)
     if cavity.box is None:
@@ -146,6 +152,8 @@ def find_foci(
     )
     with beside(cut) as labelled:
         scene = _scene(suv, grid, cavity.mask[origin], thorax)
+        if meanwhile is not None:
+            meanwhile()
         spots = hottest(labelled(), suv, most=BASINS_MOST)
     basins = _basins(scene, spots)
     free = _drawn(suv.shape, [basin.spot for basin in basins if basin.joinable])
