@@ -1,6 +1,6 @@
 """The whole of inference in one function: a calibrated PET/CT in, findings out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from inference.applicability import judge, unfamiliar
@@ -24,17 +24,21 @@ class Model:
     engines: Mapping[str, Engine]
 
 
-def analyze(petct: PetCt, *, model: Model, rules: LesionRules) -> Findings:
+def analyze(
+    petct: PetCt, *, model: Model, rules: LesionRules, meanwhile: Callable[[], None] | None = None
+) -> Findings:
     """Find and measure the lesions of one study and predict from the primary tumour.
+
+    ``meanwhile`` is done while the search has nothing for this thread to do.
 
     Predictions are withheld, and say so by their absence and by ``inapplicable``, where the
     bundle's card does not cover the study.
     """
     with stage("locate"):
         with stage("thorax"):
-            thorax = find_thorax(petct.ct)
+            thorax = find_thorax(petct.ct, petct.ct_means)
         with stage("lesions"):
-            lesions = locate(petct, rules, thorax)
+            lesions = locate(petct, rules, thorax, meanwhile=meanwhile)
     with stage("infer"):
         return _predicted(petct, lesions, thorax, model)
 

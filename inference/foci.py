@@ -1,22 +1,19 @@
 """Finds the foci of raised uptake in a chest, each with its extent and with what lies around it."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Any, TypeAlias
 
 import numpy as np
-from scipy import ndimage
 
 from inference.beside import beside
 from inference.geometry import Grid
-from inference.morphology import within
-from inference.resample import Box, bounding_box, crop, region_onto
+from inference.morphology import Parts, filled, within
+from inference.resample import crop, region_onto
 from inference.thorax import Thorax
-from inference.volume import Mask, Region, Volume, Voxels
-from inference.watershed import Labels, watershed
-
-Index: TypeAlias = tuple[int, int, int]
+from inference.volume import Box, Mask, Region, Volume, Voxels, bounding_box, shifted
+from inference.watershed import Index, Spot, hottest, watershed
 
 REACH_MM = 40.0
 """How far beyond the cavity a focus that begins in it is followed."""
@@ -105,14 +102,18 @@ class _Part:
     mask: Mask
     box: Box
 
+    def on(self, box: Box) -> Mask:
+        """Return the mask on a box that holds its own."""
+        mask: Mask = np.zeros([b.stop - b.start for b in box], np.bool_)
+        mask[_within(box, self.box)] = self.mask
+        return mask
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Basin:
-    """What drains to one hot spot."""
+    """What drains to one hot spot, and where that lies."""
 
-    number: int
-    peak: float
-    position: Index
+    spot: Spot
     place: Place
     lung_contact: float
     joinable: bool
@@ -120,7 +121,12 @@ class _Basin:
 
 
 def find_foci(
-    pet: Volume, thorax: Thorax, *, suv_min: float, threshold_fraction: float
+    pet: Volume,
+    thorax: Thorax,
+    *,
+    suv_min: float,
+    threshold_fraction: float,
+    meanwhile: Callable[[], None] | None = None,
 ) -> tuple[Focus, ...]:
     """Return the foci that peak at ``suv_min`` or more in the thoracic cavity, the hottest first.
 
@@ -133,41 +139,42 @@ def find_foci(
 
     Physiological foci are returned too; ``place`` tells them apart. At most ``FOCI_MOST`` foci are
     followed, those in the place of a lesion first and the hottest of them first; the rest is not
-    returned. Without lungs: none.
+    returned. Without lungs: none. ``meanwhile`` is done while another thread cuts, if it comes to
+    that.
     """
-    cavity = region_onto(thorax.cavity, pet.grid).mask
-    inner = bounding_box(cavity)
-    if inner is None:
+    cavity = region_onto(thorax.cavity, pet.grid)
+    if cavity.box is None:
         return ()
-    origin = _widened(inner, REACH_MM, pet.grid)
+    origin = _widened(cavity.box, REACH_MM, pet.grid)
     suv, grid = pet.voxels[origin], crop(pet.grid, origin)
     cut = partial(
         watershed, suv, floor=threshold_fraction * suv_min, saddle=SADDLE, reach=_reach(grid)
     )
     with beside(cut) as labelled:
-        scene = _scene(suv, grid, cavity[origin], thorax)
-        labels = _hottest_alone(suv, labelled())
-    basins = _basins(scene, labels)
-    free: Mask = np.isin(labels, [b.number for b in basins if b.joinable])
+        scene = _scene(suv, grid, cavity.mask[origin], thorax)
+        if meanwhile is not None:
+            meanwhile()
+        spots = hottest(labelled(), suv, most=BASINS_MOST)
+    basins = _basins(scene, spots)
+    free = _drawn(suv.shape, [basin.spot for basin in basins if basin.joinable])
     foci: list[Focus] = []
-    for basin in sorted(basins, key=lambda b: (not b.place.of_lesions, -b.peak)):
-        too_faint = basin.peak < suv_min or not scene.cavity[basin.position]
-        within_another = basin.joinable and not free[basin.position]
+    for basin in sorted(basins, key=lambda b: (not b.place.of_lesions, -b.spot.peak)):
+        position = basin.spot.position
+        too_faint = basin.spot.peak < suv_min or not scene.cavity[position]
+        within_another = basin.joinable and not free[position]
         if too_faint or within_another:
             continue
         if len(foci) == FOCI_MOST:
             break
-        domain = free if basin.place.of_lesions else labels == basin.number
-        part = _grow(scene, domain, basin.position, threshold_fraction)
-        place, contact = basin.place, basin.lung_contact
+        domain = free if basin.place.of_lesions else _drawn(suv.shape, [basin.spot])
+        limit = _followed(grid, position)
+        part = _grow(scene, domain[limit], limit, position, threshold_fraction)
         if basin.place.of_lesions:
             free[part.box] &= ~part.mask
-            place, contact = _place(scene, part)
-        if place in (Place.BORDER, Place.MEDIASTINUM) and not _stands_out(scene, part):
-            place = Place.DIFFUSE
+        place, contact = _judged(scene, basin, part, limit)
         foci.append(
             Focus(
-                region=_on(pet.grid, part, origin),
+                region=Region.placed(pet.grid, shifted(part.box, origin), part.mask),
                 suv_max=float(scene.suv[part.box][part.mask].max()),
                 place=place,
                 lung_contact=contact,
@@ -202,46 +209,51 @@ def _scene(suv: Voxels, grid: Grid, cavity: Mask, thorax: Thorax) -> _Scene:
     )
 
 
-def _hottest_alone(suv: Voxels, labels: Labels) -> Labels:
-    """Return the labels with all but the ``BASINS_MOST`` basins that peak highest as 0."""
-    inside = labels > 0  # little of a chest is above the floor, nothing of a cold one
-    peaks = np.zeros(int(labels.max()) + 1, suv.dtype)
-    np.maximum.at(peaks, labels[inside], suv[inside])
-    numbers = np.flatnonzero(peaks)
-    if len(numbers) <= BASINS_MOST:
-        return labels
-    kept = np.zeros(len(peaks), np.bool_)
-    kept[numbers[np.argsort(peaks[numbers], kind="stable")[-BASINS_MOST:]]] = True
-    return np.where(kept[labels], labels, 0)
-
-
-def _basins(scene: _Scene, labels: Labels) -> list[_Basin]:
+def _basins(scene: _Scene, spots: Sequence[Spot]) -> list[_Basin]:
     """Place each basin by the half of it that is hot."""
     basins = []
-    boxes: list[Any] = ndimage.find_objects(labels)
-    for number, box in enumerate(boxes, start=1):
-        if box is None:
-            continue  # all of it below the floor, or not among the hottest
-        own = labels[box] == number
-        uptake = np.where(own, scene.suv[box], 0)
-        at = np.unravel_index(int(uptake.argmax()), uptake.shape)
-        peak = float(uptake[at])
-        hot = _Part(mask=_joined(uptake >= 0.5 * peak, at), box=box)
+    for spot in spots:
+        hot = _hot_half(scene, spot)
         place, contact = _place(scene, hot)
-        slices, rows, columns = (int(i) + b.start for i, b in zip(at, box, strict=True))
         small = np.count_nonzero(hot.mask) * scene.grid.voxel_volume_ml <= MEDIASTINAL_MOST_ML
-        nearby = place is Place.OUTSIDE and small and scene.cavity[slices, rows, columns]
+        nearby = place is Place.OUTSIDE and small and scene.cavity[spot.position]
         basins.append(
             _Basin(
-                number=number,
-                peak=peak,
-                position=(slices, rows, columns),
+                spot=spot,
                 place=place,
                 lung_contact=contact,
                 joinable=place.of_lesions or bool(nearby),
             )
         )
     return basins
+
+
+def _hot_half(scene: _Scene, spot: Spot) -> _Part:
+    """Return what is joined to a hot spot's peak from half of it on."""
+    hot = np.stack(np.unravel_index(spot.voxels[spot.uptake >= 0.5 * spot.peak], scene.suv.shape))
+    low = hot.min(axis=1)
+    mask: Mask = np.zeros(hot.max(axis=1) + 1 - low, np.bool_)
+    mask[tuple(hot - low[:, None])] = True
+    a, b, c = (slice(i, i + n) for i, n in zip(low.tolist(), mask.shape, strict=True))
+    return _joined(_Part(mask=mask, box=(a, b, c)), spot.position)
+
+
+def _drawn(shape: tuple[int, ...], spots: Sequence[Spot]) -> Mask:
+    """Return the voxels of all that drains to some hot spots."""
+    mask: Mask = np.zeros(shape, np.bool_)
+    for spot in spots:
+        mask.reshape(-1)[spot.voxels] = True
+    return mask
+
+
+def _judged(scene: _Scene, basin: _Basin, part: _Part, limit: Box) -> tuple[Place, float]:
+    """Tell where a focus lies that grew from a basin, and how much of its surroundings is lung."""
+    place, contact = basin.place, basin.lung_contact
+    if place.of_lesions:
+        place, contact = _place(scene, part)
+    if place in (Place.BORDER, Place.MEDIASTINUM) and not _stands_out(scene, part, limit):
+        place = Place.DIFFUSE
+    return place, contact
 
 
 def _reach(grid: Grid) -> int:
@@ -251,17 +263,13 @@ def _reach(grid: Grid) -> int:
 
 def _place(scene: _Scene, part: _Part) -> tuple[Place, float]:
     """Tell where a set of voxels lies, and how much of its surroundings is lung."""
-    part = _tight(part)
     box = _widened(part.box, SHELL_MM, scene.grid)
-    mask = np.zeros([b.stop - b.start for b in box], np.bool_)
-    a, b, c = (
-        slice(i.start - o.start, i.stop - o.start) for i, o in zip(part.box, box, strict=True)
-    )
-    mask[a, b, c] = part.mask
+    mask = part.on(box)
     shell = within(mask, SHELL_MM, scene.grid.spacing) & ~mask
     contact = float(scene.lungs[box][shell].mean()) if shell.any() else 0.0
     in_heart, in_cavity, in_mediastinum = (
-        float(organ[box][mask].mean()) for organ in (scene.heart, scene.cavity, scene.mediastinum)
+        float(organ[part.box][part.mask].mean())
+        for organ in (scene.heart, scene.cavity, scene.mediastinum)
     )
     volume_ml = int(np.count_nonzero(mask)) * scene.grid.voxel_volume_ml
     place = Place.MEDIASTINUM
@@ -276,100 +284,85 @@ def _place(scene: _Scene, part: _Part) -> tuple[Place, float]:
     return place, contact
 
 
-def _tight(part: _Part) -> _Part:
-    """Return the same voxels on the smallest box that holds them."""
-    inner = bounding_box(part.mask)
-    assert inner is not None  # it holds the peak
-    a, b, c = (
-        slice(o.start + i.start, o.start + i.stop) for o, i in zip(part.box, inner, strict=True)
-    )
-    return _Part(mask=part.mask[inner], box=(a, b, c))
+def _grow(scene: _Scene, domain: Mask, limit: Box, position: Index, fraction: float) -> _Part:
+    """Return what is joined to ``position`` in ``domain`` above the threshold, gaps filled.
+
+    Nothing is looked at outside of ``limit``, in which ``domain`` lies.
+    """
+    suv = scene.suv[limit]
+    peak = float(scene.suv[position])
+    plain = _joined(_Part(mask=domain & (suv >= fraction * peak), box=limit), position)
+    around = _around(scene, plain, limit)
+    background = float(np.median(around)) if around.size else 0.0
+    # What is fainter than its surroundings is its peak and no more.
+    threshold = min(background + fraction * (peak - background), peak)
+    part = _joined(_Part(mask=domain & (suv >= threshold), box=limit), position)
+    allowed = domain[_within(limit, part.box)]
+    gaps = allowed & (scene.suv[part.box] >= GAP_FRACTION * threshold)
+    gaps &= _closed(part.mask, scene.grid)
+    return _Part(mask=filled(part.mask | gaps), box=part.box)
 
 
-def _grow(scene: _Scene, domain: Mask, position: Index, fraction: float) -> _Part:
-    """Return what is joined to ``position`` in ``domain`` above the threshold, gaps filled."""
-    z, y, x = (slice(i, i + 1) for i in position)
-    box = _widened((z, y, x), FOLLOWED_MM, scene.grid)
-    at = tuple(i - b.start for i, b in zip(position, box, strict=True))
-    suv, allowed = scene.suv[box], domain[box]
-    peak = float(suv[at])
-    plain = _joined(allowed & (suv >= fraction * peak), at)
-    around = _surroundings(plain, scene.grid)
-    background = float(np.median(suv[around])) if around.any() else 0.0
-    threshold = background + fraction * (peak - background)
-    part = _joined(allowed & (suv >= threshold), at)
-    gaps = _closed(part, scene.grid) & allowed & (suv >= GAP_FRACTION * threshold)
-    return _Part(mask=_filled(part | gaps), box=box)
-
-
-def _stands_out(scene: _Scene, part: _Part) -> bool:
+def _stands_out(scene: _Scene, part: _Part, limit: Box) -> bool:
     """Tell whether a focus is well above most of what surrounds it, as noise in liver is not."""
-    suv = scene.suv[part.box]
-    around = _surroundings(part.mask, scene.grid)
-    level = float(np.percentile(suv[around], 80)) if around.any() else 0.0
-    return float(suv[part.mask].max()) >= CONTRAST * level
+    around = _around(scene, part, limit)
+    level = float(np.percentile(around, 80)) if around.size else 0.0
+    return float(scene.suv[part.box][part.mask].max()) >= CONTRAST * level
 
 
-def _surroundings(part: Mask, grid: Grid) -> Mask:
-    """Return what is 9 to 18 mm away: beyond the blur of the lesion itself."""
-    inner = bounding_box(part)
-    assert inner is not None  # it holds the peak
-    box = _widened(inner, 2 * SHELL_MM, grid, shape=part.shape)
-    around: Mask = np.zeros_like(part)
-    near, far = (within(part[box], mm, grid.spacing) for mm in (SHELL_MM, 2 * SHELL_MM))
-    around[box] = far & ~near
-    return around
+def _around(scene: _Scene, part: _Part, limit: Box) -> Voxels:
+    """Return the uptake 9 to 18 mm away, within ``limit``: beyond the blur of the lesion itself."""
+    wide = _widened(part.box, 2 * SHELL_MM, scene.grid)
+    a, b, c = (
+        slice(max(w.start, most.start), min(w.stop, most.stop))
+        for w, most in zip(wide, limit, strict=True)
+    )
+    mask = part.on((a, b, c))
+    near, far = (within(mask, mm, scene.grid.spacing) for mm in (SHELL_MM, 2 * SHELL_MM))
+    uptake: Voxels = scene.suv[a, b, c][far & ~near]
+    return uptake
 
 
 def _closed(part: Mask, grid: Grid) -> Mask:
     """Close gaps of up to twice ``GAP_MM``; what is convex stays as it is."""
     steps = [int(np.ceil(GAP_MM / s)) + 1 for s in grid.spacing]
-    inner = bounding_box(part)
-    assert inner is not None  # it holds the peak
-    padded = np.pad(part[inner], [(n, n) for n in steps])
+    padded = np.pad(part, [(n, n) for n in steps])
     far = ~within(padded, GAP_MM, grid.spacing)
     open_to_outside = within(far, GAP_MM, grid.spacing)
-    closed: Mask = np.zeros_like(part)
     a, b, c = (slice(n, -n) for n in steps)
-    closed[inner] = ~open_to_outside[a, b, c]
+    closed: Mask = ~open_to_outside[a, b, c]
     return closed
 
 
-def _filled(part: Mask) -> Mask:
-    """Fill the holes of a part, within the box that holds it, where they all are."""
-    inner = bounding_box(part)
-    assert inner is not None  # it holds the peak
-    filled: Mask = part.copy()
-    filled[inner] = ndimage.binary_fill_holes(part[inner])
-    return filled
-
-
-def _joined(mask: Mask, at: tuple[Any, ...]) -> Mask:
-    """Return the part of ``mask`` that is connected to one voxel of it."""
-    box = bounding_box(mask)
+def _joined(part: _Part, position: Index) -> _Part:
+    """Return what is connected to one voxel of a part, on the smallest box that holds it."""
+    box = bounding_box(part.mask)
     assert box is not None  # it holds the voxel
-    labels, _ = ndimage.label(mask[box])
-    part: Mask = np.zeros_like(mask)
-    part[box] = labels == labels[tuple(i - b.start for i, b in zip(at, box, strict=True))]
-    return part
+    parts = Parts.of(part.mask[box])
+    z, y, x = (p - o.start - i.start for p, o, i in zip(position, part.box, box, strict=True))
+    joined = parts.drawn(np.arange(parts.count) == parts.at((z, y, x)))
+    inner = bounding_box(joined)
+    assert inner is not None
+    outer = shifted(box, part.box)
+    return _Part(mask=joined[inner], box=shifted(inner, outer))
 
 
-def _widened(
-    box: Box, margin_mm: float, grid: Grid, *, shape: tuple[int, ...] | None = None
-) -> Box:
+def _within(outer: Box, box: Box) -> Box:
+    """Return where a box lies, counted from the beginning of ``outer``."""
+    a, b, c = (slice(i.start - o.start, i.stop - o.start) for o, i in zip(outer, box, strict=True))
+    return a, b, c
+
+
+def _followed(grid: Grid, position: Index) -> Box:
+    """Return how far a focus is followed from its peak."""
+    z, y, x = (slice(i, i + 1) for i in position)
+    return _widened((z, y, x), FOLLOWED_MM, grid)
+
+
+def _widened(box: Box, margin_mm: float, grid: Grid) -> Box:
     steps = [int(np.ceil(margin_mm / s)) for s in grid.spacing]
     first, second, third = (
         slice(max(b.start - n, 0), min(b.stop + n, size))
-        for b, n, size in zip(box, steps, shape or grid.shape, strict=True)
+        for b, n, size in zip(box, steps, grid.shape, strict=True)
     )
     return first, second, third
-
-
-def _on(grid: Grid, part: _Part, origin: Box) -> Region:
-    """Place a part of the scene on the whole PET."""
-    mask: Mask = np.zeros(grid.shape, np.bool_)
-    a, b, c = (
-        slice(o.start + p.start, o.start + p.stop) for o, p in zip(origin, part.box, strict=True)
-    )
-    mask[a, b, c] = part.mask
-    return Region(mask=mask, grid=grid)

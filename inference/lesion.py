@@ -1,5 +1,6 @@
 """Finds the primary tumour and further avid foci in the chest of one PET/CT."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -44,7 +45,13 @@ class _Choice:
     place: Place | None = None
 
 
-def locate(petct: PetCt, rules: LesionRules, thorax: Thorax | None = None) -> tuple[Lesion, ...]:
+def locate(
+    petct: PetCt,
+    rules: LesionRules,
+    thorax: Thorax | None = None,
+    *,
+    meanwhile: Callable[[], None] | None = None,
+) -> tuple[Lesion, ...]:
     """Return the primary tumour first, then further avid foci of the chest, the hottest first.
 
     A region that came with the study is the primary whatever it takes up; the first of ``given``
@@ -57,11 +64,16 @@ def locate(petct: PetCt, rules: LesionRules, thorax: Thorax | None = None) -> tu
     to its SUVmax, holes filled; that is the 41 % isocontour where there is nothing around, and
     tighter where there is. A region that was drawn keeps its own grid for volume, diameters and
     place; its uptake is measured where it lies on the PET. The metabolic volume of either holds
-    its voxels at or above the fraction of SUVmax. ``thorax`` is found in the CT if not given.
+    its voxels at or above the fraction of SUVmax. ``thorax`` is found in the CT if not given,
+    ``meanwhile`` done while another thread cuts uptake into basins.
     """
-    thorax = thorax or find_thorax(petct.ct)
+    thorax = thorax or find_thorax(petct.ct, petct.ct_means)
     foci = find_foci(
-        petct.pet, thorax, suv_min=rules.suv_min, threshold_fraction=rules.threshold_fraction
+        petct.pet,
+        thorax,
+        suv_min=rules.suv_min,
+        threshold_fraction=rules.threshold_fraction,
+        meanwhile=meanwhile,
     )
     choices = _choose(_given(petct, foci), foci)
     return tuple(

@@ -9,7 +9,8 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
 from inference.geometry import Grid, Points, Vector
-from inference.resample import bounding_box, crop, voxels_of
+from inference.morphology import eroded
+from inference.resample import crop
 from inference.volume import Mask, Quantity, Region, Volume
 
 PEAK_VOLUME_ML = 1.0
@@ -48,7 +49,7 @@ def measure(region_on_pet: Region, pet: Volume, *, threshold_fraction: float) ->
     SUVmax. An empty region, another grid and another quantity than SUVbw are refused.
     """
     _check(region_on_pet, pet, threshold_fraction)
-    box = bounding_box(region_on_pet.mask)
+    box = region_on_pet.box
     if box is None:
         raise ValueError("an empty region cannot be measured")
     inside = region_on_pet.mask[box]
@@ -57,9 +58,7 @@ def measure(region_on_pet: Region, pet: Volume, *, threshold_fraction: float) ->
     hottest = np.asarray(local) + [b.start for b in box]
     suv_max = float(suv[local])
     metabolic_box = inside & (suv >= threshold_fraction * suv_max)
-    mask: Mask = np.zeros(pet.grid.shape, np.bool_)
-    mask[box] = metabolic_box
-    metabolic = Region(mask=mask, grid=pet.grid)
+    metabolic = Region.placed(pet.grid, box, metabolic_box)
     mtv_ml = int(np.count_nonzero(metabolic_box)) * pet.grid.voxel_volume_ml
     suv_mean = float(suv[metabolic_box].mean(dtype=np.float64))
     return Measures(
@@ -82,7 +81,7 @@ def suv_peak(region: Region, pet: Volume, *, hottest: tuple[int, ...]) -> float 
     when the one round the hottest voxel does not: the peak may then lie where nothing was measured.
     """
     offsets, weights = sphere_weights(pet.grid)
-    centres = voxels_of(region.mask)
+    centres = region.voxels
     reach = offsets.max(axis=0)
     fits = np.all((centres >= reach) & (centres + reach < pet.grid.shape), axis=1)
     at_hottest = np.asarray(hottest)
@@ -130,21 +129,18 @@ def diameters(region: Region) -> tuple[float, float]:
     centres, as in the mesh of IBSI's maximum 3D diameter (L0JK): a row of n voxels is n spacings
     long, and a sphere of voxels is as long as the sphere. An empty region has (0, 0).
     """
-    box = bounding_box(region.mask)
+    box = region.box
     if box is None:
         return 0.0, 0.0
     mask = region.mask[box]
     spacing = np.asarray(region.grid.spacing)
     in_space = _longest(_face_centres(mask) * spacing)
-    within = max(
-        (_longest(_face_centres(part) * spacing[1:]) for part in mask if part.any()), default=0.0
-    )
-    return within, in_space
+    return _longest_within(mask, spacing[1:]), in_space
 
 
 def centroid(region: Region) -> Vector:
     """Return the mean position of the region's voxel centres in LPS mm; an empty one is refused."""
-    box = bounding_box(region.mask)
+    box = region.box
     if box is None:
         raise ValueError("an empty region has no centroid")
     index = np.argwhere(region.mask[box]).mean(axis=0)
@@ -194,8 +190,33 @@ def _longest(points: Points) -> float:
     return float(pdist(points[ConvexHull(points).vertices]).max())
 
 
+def _longest_within(mask: Mask, spacing: _Numbers) -> float:
+    """Return the greatest distance within one slice; slices that can hold none are passed over."""
+    extents = np.stack([_extents(mask, axis=axis) for axis in (2, 1)], axis=1) * spacing
+    most_mm = np.hypot(*extents.T) * (1 + 1e-9)  # of rounding
+    longest = 0.0
+    for index in np.argsort(-most_mm):
+        if most_mm[index] <= longest:
+            break
+        longest = max(longest, _longest(_face_centres(mask[index]) * spacing))
+    return longest
+
+
+def _extents(mask: Mask, *, axis: int) -> _Offsets:
+    """Return for each slice how far it reaches across ``axis``, first to last voxel."""
+    held: NDArray[np.bool_] = np.logical_or.reduce(mask, axis=axis)
+    extents: _Offsets = held.shape[1] - held.argmax(axis=1) - held[:, ::-1].argmax(axis=1)
+    return np.where(held.any(axis=1), extents, 0)
+
+
 def _distance_mm(region: Region, point: _Numbers) -> float:
-    positions = region.grid.to_patient(np.argwhere(region.mask))
+    """Return how far the nearest voxel is: one of the surface, or one that the point lies in."""
+    mask = region.mask
+    shown = mask & ~eroded(mask, 1)
+    index = np.rint(region.grid.to_indices(point)).astype(int)
+    around = tuple(slice(max(i - 1, 0), max(i + 2, 0)) for i in index.tolist())
+    shown[around] |= mask[around]
+    positions = region.grid.to_patient(np.argwhere(shown))
     return float(np.sqrt(((positions - point) ** 2).sum(axis=1).min()))
 
 
@@ -206,7 +227,7 @@ def _vector(point: Points) -> Vector:
 
 def share_within(region: Region, other: Region) -> float:
     """Return the share of a region's voxel centres that lie in another region, on any grid."""
-    centres = region.grid.to_patient(voxels_of(region.mask))
+    centres = region.grid.to_patient(region.voxels)
     if not len(centres):
         return 0.0
     indices = np.rint(other.grid.to_indices(centres)).astype(int)

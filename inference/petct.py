@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from inference.findings import Reason
-from inference.volume import Quantity, Region, Volume
+from inference.volume import BlockMeans, Quantity, Region, Volume
 
 
 class RegionSource(StrEnum):
@@ -82,6 +82,8 @@ class PetCt:
     given: tuple[GivenRegion, ...] = ()
     """Regions to be taken for the primary tumour, the most trusted first."""
     warnings: tuple[Reason, ...] = ()
+    ct_means: BlockMeans | None = None
+    """Of the CT's voxels, if whoever read them averaged blocks on the way."""
 
     def __post_init__(self) -> None:
         if self.pet.quantity is not Quantity.SUVBW:

@@ -1,19 +1,18 @@
 """Finds the lungs, and what lies around and between them, on a CT."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError
 
-from inference.beside import each
 from inference.geometry import Grid
-from inference.morphology import dilated, eroded, opened, within
-from inference.resample import bounding_box, crop
-from inference.volume import Mask, Quantity, Region, Volume, Voxels
+from inference.morphology import Parts, convex, dilated, eroded, largest, opened, within
+from inference.resample import block_means, crop
+from inference.volume import BlockMeans, Box, Mask, Quantity, Region, Volume, Voxels, bounding_box
 
 COARSE_MM = 4.0
 """The CT is averaged to voxels of about this size: fine enough for organs, and fast."""
@@ -26,6 +25,7 @@ LUNG_LEAST_RADIUS_MM = 12.0
 """Lung is somewhere this deep at least; air between the back and the table is not."""
 CAVITY_MARGIN_MM = 15.0
 IN_SLICE = (1, 2)
+ALONG = (0,)
 MEDIASTINAL_CORE_MM = 14.0
 """Soft tissue that holds a ball of this radius is organ, not vessel or node."""
 
@@ -35,28 +35,40 @@ class Thorax:
     """The chest as far as a CT shows it; every region is empty where there is no lung to see.
 
     The regions lie on one coarse grid that ends with the lungs. Its slices run to the head, rows
-    to the back and columns to the left, as nearly as the axes of the CT allow.
+    to the back and columns to the left, as nearly as the axes of the CT allow. Sides and heart are
+    told when they are first asked for: the search of the PET, which needs the cavity, has begun.
     """
 
     body: Region
     """The patient without table, air within included, as far as the grid reaches."""
-    left_lung: Region
-    right_lung: Region
+    lungs: Region
     cavity: Region
     """The lungs, what lies between them, and a margin that holds pleura and inner chest wall.
 
     Domes of liver and spleen reach into it from below: between the lungs' bases CT alone does not
     tell them from what stands on the diaphragm.
     """
-    heart: Region
-    """An estimate: the bulk of soft tissue low in the cavity, from the midline to front left."""
-    midline_x_mm: float | None
-    """Where the middle of the body lies at the height of the lungs."""
+    _seen: "_Seen | None" = None
 
-    @property
-    def lungs(self) -> Region:
-        """Both lungs."""
-        return Region(mask=self.left_lung.mask | self.right_lung.mask, grid=self.left_lung.grid)
+    @cached_property
+    def midline_x_mm(self) -> float | None:
+        """Where the middle of the body lies at the height of the lungs."""
+        return None if self._seen is None else self._seen.midline_x_mm
+
+    @cached_property
+    def left_lung(self) -> Region:
+        """The lung on the patient's left."""
+        return self.lungs if self._seen is None else self._seen.left_lung(self.lungs)
+
+    @cached_property
+    def right_lung(self) -> Region:
+        """The lung on the patient's right."""
+        return replace(self.lungs, mask=self.lungs.mask & ~self.left_lung.mask)
+
+    @cached_property
+    def heart(self) -> Region:
+        """An estimate: the bulk of soft tissue low in the cavity, from the midline to the left."""
+        return self.lungs if self._seen is None else self._seen.heart(self.lungs)
 
     @property
     def lung_volume_ml(self) -> float:
@@ -64,65 +76,79 @@ class Thorax:
         return self.left_lung.volume_ml + self.right_lung.volume_ml
 
 
-def find_thorax(ct: Volume) -> Thorax:
+def find_thorax(ct: Volume, means: BlockMeans | None = None) -> Thorax:
     """Find body, lungs, cavity and heart in HU of any orientation and spacing.
 
     A CT that shows no lungs (a crop, a limb, a head, nothing but air) gives empty regions. Lung
-    that reaches the edge of the slices is not told from the air of the room.
+    that reaches the edge of the slices is not told from the air of the room. ``means`` spare
+    averaging the CT if they are of its own voxels.
     """
     if ct.quantity is not Quantity.HU:
         raise ValueError(f"a thorax is found in {Quantity.HU}, got {ct.quantity}")
-    hu, grid = _coarse(ct)
+    hu, grid = _coarse(ct, means)
     body = _body(hu)
     lungs: Mask = np.zeros_like(body)
     box = bounding_box(body)
     if box is not None:
         lungs[box] = _lungs(hu[box], body[box], crop(grid, box))
     if not lungs.any():
-        return _unseen(body, grid)
-    return _seen(hu, body, lungs, grid)
-
-
-def _seen(hu: Voxels, body: Mask, lungs: Mask, grid: Grid) -> Thorax:
-    middle = _midline(body, lungs)
-    x, _, _ = grid.to_patient((lungs.shape[0] / 2, lungs.shape[1] / 2, middle))
+        nothing = Region(mask=lungs, grid=grid)
+        return Thorax(body=Region(mask=body, grid=grid), lungs=nothing, cavity=nothing)
     box = bounding_box(lungs, margin=int(np.ceil(CAVITY_MARGIN_MM / min(grid.spacing))) + 1)
     assert box is not None  # there are lungs
-    part, hu, body, lungs = crop(grid, box), hu[box], body[box], lungs[box]
-    middle -= box[2].start
-    left, right = _sides(lungs, middle, part)
-    hull = _hull(lungs)
-    heart = _heart(hu, hull & ~lungs, lungs, middle, part)
-    reach = within(hull, CAVITY_MARGIN_MM, grid.spacing)
+    part = crop(grid, box)
+    hull = convex(lungs[box])
+    hull |= eroded(dilated(hull, 2, axes=ALONG), 2, axes=ALONG)
+    cavity = within(hull, CAVITY_MARGIN_MM, grid.spacing) & body[box]
     return Thorax(
-        body=Region(mask=body, grid=part),
-        left_lung=Region(mask=left, grid=part),
-        right_lung=Region(mask=right, grid=part),
-        cavity=Region(mask=reach & body, grid=part),
-        heart=Region(mask=heart, grid=part),
-        midline_x_mm=float(x),
+        body=Region(mask=body[box], grid=part),
+        lungs=Region(mask=lungs[box], grid=part),
+        cavity=Region(mask=cavity, grid=part),
+        _seen=_Seen(hu=hu[box], hull=hull, body=body, lungs=lungs, grid=grid, box=box),
     )
 
 
-def _unseen(body: Mask, grid: Grid) -> Thorax:
-    nothing = Region(mask=np.zeros_like(body), grid=grid)
-    return Thorax(
-        body=Region(mask=body, grid=grid),
-        left_lung=nothing,
-        right_lung=nothing,
-        cavity=nothing,
-        heart=nothing,
-        midline_x_mm=None,
-    )
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Seen:
+    """What the organs of a thorax are told from when somebody asks for them."""
+
+    hu: Voxels
+    hull: Mask
+    body: Mask
+    """This one and the lungs on the whole of the grid."""
+    lungs: Mask
+    grid: Grid
+    box: Box
+
+    @cached_property
+    def _column(self) -> float:
+        return _midline(self.body, self.lungs)
+
+    @property
+    def _middle(self) -> float:
+        return self._column - float(self.box[2].start)
+
+    @property
+    def midline_x_mm(self) -> float:
+        slices, rows, _ = self.lungs.shape
+        x, _, _ = self.grid.to_patient((slices / 2, rows / 2, self._column))
+        return float(x)
+
+    def left_lung(self, lungs: Region) -> Region:
+        return replace(lungs, mask=_left(lungs.mask, self._middle, lungs.grid))
+
+    def heart(self, lungs: Region) -> Region:
+        between = self.hull & ~lungs.mask
+        return replace(lungs, mask=_heart(self.hu, between, lungs.mask, self._middle, lungs.grid))
 
 
-def _coarse(ct: Volume) -> tuple[Voxels, Grid]:
+def _coarse(ct: Volume, told: BlockMeans | None) -> tuple[Voxels, Grid]:
     """Average blocks of voxels, and turn the axes to head, back and left."""
-    factors = [
-        min(max(1, round(COARSE_MM / step)), size)
-        for step, size in zip(ct.grid.spacing, ct.grid.shape, strict=True)
-    ]
-    mean = block_means(ct.voxels, factors)
+    factors = coarse_factors(ct.grid.shape, ct.grid.spacing)
+    if told is not None and told.of is ct.voxels and told.factors == factors:
+        mean = told.means
+    else:
+        mean = block_means(ct.voxels, factors)
     origin = ct.grid.to_patient((np.asarray(factors) - 1) / 2)
     return _upright(
         mean,
@@ -133,40 +159,13 @@ def _coarse(ct: Volume) -> tuple[Voxels, Grid]:
     )
 
 
-def block_means(voxels: Voxels, factors: Sequence[int]) -> Voxels:
-    """Average blocks of ``factors`` voxels along slices, rows and columns; what is left over goes.
-
-    A slice is summed while it is in cache, along its rows first: many times as fast as two means of
-    the whole volume, and the same float32 to the last bit. Two threads have half of them each.
-    """
-    deep, high, wide = factors
-    slices, rows, columns = (size // f for size, f in zip(voxels.shape, factors, strict=True))
-    means: Voxels = np.zeros((slices, rows, columns), np.float32)
-
-    def add(some: range) -> None:
-        for index in some:
-            plane = voxels[index, : rows * high, : columns * wide]
-            along_rows = _mean_along_rows(plane.reshape(rows * high, columns, wide))
-            for row in range(high):
-                means[index // deep] += along_rows[row::high]
-
-    middle = slices // 2 * deep
-    each(add, (range(middle), range(middle, slices * deep)))
-    means /= np.float32(deep * high)
-    return means
-
-
-def _mean_along_rows(parts: Voxels) -> Voxels:
-    """Return what ``mean`` of the last axis does, which takes long where it has few numbers."""
-    count = parts.shape[-1]
-    if count >= 8:  # from here on NumPy sums in another order than one by one
-        means: Voxels = parts.mean(axis=-1, dtype=np.float32)
-        return means
-    total: Voxels = parts[..., 0] + np.float32(0)
-    for n in range(1, count):
-        total += parts[..., n]
-    total /= np.float32(count)
-    return total
+def coarse_factors(shape: Sequence[int], spacing: Sequence[float]) -> tuple[int, int, int]:
+    """Return how many voxels along each axis a block has that a thorax is found in."""
+    deep, high, wide = (
+        min(max(1, round(COARSE_MM / step)), size)
+        for step, size in zip(spacing, shape, strict=True)
+    )
+    return deep, high, wide
 
 
 def _upright(
@@ -213,15 +212,13 @@ def _body(hu: Voxels) -> Mask:
     averaging has thinned the chest wall away, is inside.
     """
     air = hu < AIR_BELOW_HU
-    labels, count = ndimage.label(eroded(air, 2, border=True))
-    edge = np.zeros(count + 1, np.bool_)
-    for side in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
-        edge[np.unique(side)] = True
-    edge[0] = False
-    room: Mask = edge[labels]
+    parts = Parts.of(eroded(air, 2, border=True))
+    _, rows, columns = hu.shape
+    at_side = (parts.first == 0) | (parts.stop == columns)
+    room = parts.drawn(parts.where(at_side | (parts.rows == 0) | (parts.rows == rows - 1)))
     for _ in range(2):
         room = dilated(room, 1) & air
-    return _largest(opened(~room))
+    return largest(opened(~room))
 
 
 def _lungs(hu: Voxels, body: Mask, grid: Grid) -> Mask:
@@ -230,44 +227,26 @@ def _lungs(hu: Voxels, body: Mask, grid: Grid) -> Mask:
     gas = air & (hu < GAS_BELOW_HU)
     airways = _small_parts(opened(gas), most_ml=60.0, grid=grid)
     air &= ~dilated(airways, 2)
-    labels, count = ndimage.label(air)
+    parts = Parts.of(air)
     nothing: Mask = np.zeros_like(air)
-    if count == 0:
+    if parts.count == 0:
         return nothing
-    index = np.arange(1, count + 1)
-    volumes = ndimage.sum_labels(air, labels, index) * grid.voxel_volume_ml
-    means = ndimage.mean(hu, labels, index)
+    number = parts.of_voxels
+    volumes = parts.sizes * grid.voxel_volume_ml
+    means = np.bincount(number, weights=hu[air]) / parts.sizes
     steps = max(1, round(LUNG_LEAST_RADIUS_MM / max(grid.spacing[1:])))
-    thick = ndimage.maximum(eroded(air, steps, axes=IN_SLICE), labels, index)
-    lung = (means > GAS_BELOW_HU) & (np.asarray(thick) > 0)
+    thick = np.bincount(number, weights=eroded(air, steps, axes=IN_SLICE)[air]) > 0
+    lung = (means > GAS_BELOW_HU) & thick
     lung &= volumes > 0.1 * volumes[lung].max(initial=0.0)
     if volumes[lung].sum() < LUNG_LEAST_ML:
         return nothing
-    kept: Mask = np.isin(labels, index[lung])
-    return kept
+    return parts.drawn(lung)
 
 
 def _small_parts(mask: Mask, *, most_ml: float, grid: Grid) -> Mask:
     """Return the connected parts of at most ``most_ml``."""
-    labels, count = ndimage.label(mask)
-    volumes = np.bincount(labels.ravel(), minlength=count + 1) * grid.voxel_volume_ml
-    small = volumes <= most_ml
-    small[0] = False
-    parts: Mask = small[labels]
-    return parts
-
-
-def _largest(mask: Mask) -> Mask:
-    """Return the largest connected part; nothing of nothing."""
-    box = bounding_box(mask)
-    if box is None:
-        return mask
-    labels, _ = ndimage.label(mask[box])
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    part: Mask = np.zeros_like(mask)
-    part[box] = labels == int(sizes.argmax())
-    return part
+    parts = Parts.of(mask)
+    return parts.drawn(parts.sizes * grid.voxel_volume_ml <= most_ml)
 
 
 def _midline(body: Mask, lungs: Mask) -> float:
@@ -275,17 +254,20 @@ def _midline(body: Mask, lungs: Mask) -> float:
 
     Arms that lie beside the body, both or one, are parts of a slice of their own.
     """
+    parts = Parts.of(body, axes=IN_SLICE)
+    sizes = parts.sizes
     middles = []
-    with_lung = np.flatnonzero(lungs.any(axis=(1, 2)))
-    for index in with_lung:
-        trunk = _largest(body[index : index + 1])
-        columns = np.flatnonzero(trunk.any(axis=(0, 1)))
-        middles.append((columns[0] + columns[-1]) / 2)
+    for index in np.flatnonzero(lungs.any(axis=(1, 2))):
+        within_slice = slice(*np.searchsorted(parts.slices, (index, index + 1)))
+        part = parts.part[within_slice]
+        trunk = part == part[sizes[part].argmax()]
+        first, stop = parts.first[within_slice][trunk], parts.stop[within_slice][trunk]
+        middles.append((first.min() + stop.max() - 1) / 2)
     return float(np.median(middles))
 
 
-def _sides(lungs: Mask, middle: float, grid: Grid) -> tuple[Mask, Mask]:
-    """Part the lungs: whole parts by where they lie, parts that reach across by the midline."""
+def _left(lungs: Mask, middle: float, grid: Grid) -> Mask:
+    """Return the left lung: whole parts by where they lie, what reaches across by the midline."""
     near = 20.0 / grid.spacing[2]
     columns = np.arange(lungs.shape[2])
     left: Mask = np.zeros_like(lungs)
@@ -298,54 +280,15 @@ def _sides(lungs: Mask, middle: float, grid: Grid) -> tuple[Mask, Mask]:
             left[box] |= part & (where > middle)
         elif float((part.sum(axis=(0, 1)) * where).sum() / part.sum()) > middle:
             left[box] |= part
-    return left, lungs & ~left
-
-
-def _hull(lungs: Mask) -> Mask:
-    """Return what lies in or between the lungs: in each slice, their convex hull."""
-    hull = lungs.copy()
-    surface = lungs & ~eroded(lungs, 1, axes=IN_SLICE)
-    for number, part in enumerate(surface):
-        points = np.argwhere(part)
-        if len(points) < 3:
-            continue
-        try:
-            planes = ConvexHull(points).equations
-        except QhullError:  # all in one line
-            continue
-        hull[number] |= _between(planes, part.shape)
-    closed: Mask = ndimage.binary_closing(hull, np.ones((5, 1, 1), np.bool_)) | hull
-    return closed
-
-
-def _between(lines: NDArray[np.float64], shape: tuple[int, ...]) -> Mask:
-    """Return the pixels on the inner side of all lines; those on a line are.
-
-    A line is what ``a * row + b * column + c`` is 0 on, its inner side what that is less on. Lines
-    through pixels' centres pass by all other centres at a distance that rounding does not bridge.
-    """
-    rows, columns = (np.arange(count) for count in shape)
-    a, b, c = lines.T
-    left = 1e-6 - c - np.outer(rows, a)
-    along = np.abs(b) < 1e-9
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ends = left / b
-    first = np.max(ends, axis=1, where=~along & (b < 0), initial=-np.inf)
-    last = np.min(ends, axis=1, where=~along & (b > 0), initial=np.inf)
-    last[np.any(along & (left < 0), axis=1)] = -np.inf
-    inside: Mask = (columns >= first[:, None]) & (columns <= last[:, None])
-    return inside
+    return left
 
 
 def _reaching(mask: Mask, middle: float, *, columns: float) -> Mask:
     """Return the connected parts that come nearer to the midline than so many columns."""
-    labels, count = ndimage.label(mask)
+    parts = Parts.of(mask)
     central = np.abs(np.arange(mask.shape[2]) - middle) < columns
-    kept = np.zeros(count + 1, np.bool_)
-    kept[np.unique(labels[:, :, central])] = True
-    kept[0] = False
-    parts: Mask = kept[labels]
-    return parts
+    before = np.append(0, np.cumsum(central))  # how many central columns there are before each
+    return parts.drawn(parts.where(before[parts.stop] > before[parts.first]))
 
 
 def _heart(hu: Voxels, between: Mask, lungs: Mask, middle: float, grid: Grid) -> Mask:

@@ -13,6 +13,7 @@ from inference.lesion import LesionRules
 from inference.stages import Recording, recorded, stage
 from node.config import Selection
 from node.dicom import lint, results, series, volumes
+from node.dicom.groundwork import Groundwork
 from node.document import analyzed_document, refused_document
 from node.errors import UnusableStudy
 from node.instance import ResultObject
@@ -114,7 +115,16 @@ def _analyzed(
             contour_codes=recipe.selection.contour_codes,
         )
     petct = replace(petct, warnings=(*petct.warnings, *study.warnings))
-    findings = analyze(petct, model=recipe.model, rules=recipe.lesion)
+    ground = Groundwork(
+        choice=choice,
+        petct=petct,
+        equipment=recipe.equipment,
+        key=study.key,
+        when=when,
+        maps=recipe.options.saliency_map,
+        key_image=recipe.options.key_image,
+    )
+    findings = analyze(petct, model=recipe.model, rules=recipe.lesion, meanwhile=ground.lay)
     with stage("write"):
         objects = results.analyzed(
             choice,
@@ -124,10 +134,11 @@ def _analyzed(
             key=study.key,
             when=when,
             options=replace(recipe.options, predecessors=study.predecessors),
+            ground=ground,
         )
     made(objects)
     with stage("check"):
-        faults = _faults(objects, lint.Source.of(choice, petct))
+        faults = _faults(objects, ground.source)
     if faults:
         raise UnusableStudy(faults[0].code, faults[0].meaning)
     findings = replace(findings, timings_s=recording.seconds)

@@ -289,7 +289,7 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
             }
         )
         stack.callback(scheduler.shutdown)
-        stack.enter_context(schedule.heeding(crew.has_news, scheduler, "delivery"))
+        stack.enter_context(schedule.heeding(crew.has_news, scheduler, "delivery", crew.await_news))
         stack.enter_context(schedule.heeding(reception.has_news, scheduler, "assembly"))
         leave_alone_what_is_loaded()
         stack.callback(gc.unfreeze)

@@ -3,9 +3,11 @@
 import ctypes
 import logging
 import multiprocessing
+import multiprocessing.connection
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing.context import SpawnProcess
@@ -25,8 +27,8 @@ GRACE_S = 20
 """How long a worker may finish its study when the node stops."""
 KILL_S = 10
 """How long a killed process may take to be gone; one that waits for a broken disk takes longer."""
-LOOK_S = 0.01
-"""How often who rests looks whether it is called: a look at shared memory, which costs nothing."""
+LOOK_S = 0.25
+"""How often who rests looks whether it is called, should no bell have rung."""
 QUICK_DEATH_S = 60
 """Who ends sooner after it was started is replaced with a growing pause."""
 PAUSES = Backoff(first=timedelta(seconds=1), longest=timedelta(seconds=60))
@@ -40,10 +42,34 @@ class Limits:
     memory_bytes_max: int | None = None
 
 
+class Bell:
+    """Wakes who waits in another process: a pipe, of which nobody has to read what is in it.
+
+    A process that is killed leaves nothing locked, and a bell that nobody hears holds up nobody.
+    """
+
+    def __init__(self, context: multiprocessing.context.SpawnContext) -> None:
+        self._heard, self._rope = context.Pipe(duplex=False)
+
+    def ring(self) -> None:
+        """Wake who waits now, or else who waits next."""
+        os.set_blocking(self._rope.fileno(), False)  # a full pipe has been rung
+        with suppress(BlockingIOError):
+            os.write(self._rope.fileno(), b"\0")
+
+    @staticmethod
+    def wait(bells: Sequence["Bell"], at_most_s: float) -> None:
+        """Wait until one of several rings; no longer than that."""
+        for heard in multiprocessing.connection.wait([one._heard for one in bells], at_most_s):
+            assert isinstance(heard, multiprocessing.connection.Connection)
+            os.read(heard.fileno(), 1 << 16)
+
+
 class Duty:
     """What a crew and one of its workers tell each other, in memory that both see.
 
     Plain values, without a lock: a worker may be killed at any moment, also while it holds one.
+    Bells only spare who waits looking at them again and again.
     """
 
     def __init__(self, context: multiprocessing.context.SpawnContext, number: int) -> None:
@@ -54,6 +80,7 @@ class Duty:
         self._calls = context.RawValue(ctypes.c_ulong, 0)  # only the crew counts them up
         self._outcomes = context.RawValue(ctypes.c_ulong, 0)  # only the worker
         self._calls_seen = self._outcomes_seen = 0
+        self._called, self.news = Bell(context), Bell(context)
 
     def begin(self) -> None:
         """Say that something begins that may take too long; a new worker has begun."""
@@ -70,15 +97,17 @@ class Duty:
         while time.monotonic() < end and not self.is_over():
             if self._calls.value != self._calls_seen:
                 return
-            time.sleep(min(LOOK_S, at_most_s))
+            Bell.wait([self._called], min(LOOK_S, max(end - time.monotonic(), 0.0)))
 
     def call(self) -> None:
         """Tell the worker that there is something to do."""
         self._calls.value += 1
+        self._called.ring()
 
     def tell(self) -> None:
         """Say that something came to its outcome."""
         self._outcomes.value += 1
+        self.news.ring()
 
     def has_news(self) -> bool:
         """Whether something came to its outcome since this was asked last."""
@@ -93,6 +122,7 @@ class Duty:
     def finish(self) -> None:
         """Tell the worker to take up nothing more."""
         self._over.value = True
+        self._called.ring()
 
     def is_over(self) -> bool:
         """Whether the worker takes up nothing more."""
@@ -162,6 +192,10 @@ class Crew:
     def has_news(self) -> bool:
         """Whether a worker brought something to its outcome since this was asked last."""
         return sum(duty.has_news() for duty in self._duties()) > 0  # each has to be asked
+
+    def await_news(self, at_most_s: float) -> None:
+        """Wait until a worker may have news; no longer than that."""
+        Bell.wait([duty.news for duty in self._duties()], at_most_s)
 
     def _duties(self) -> list[Duty]:
         return [post.duty for post in self._posts if post.duty is not None]

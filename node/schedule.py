@@ -34,16 +34,22 @@ def start(tasks: Mapping[str, Callable[[], object]]) -> BackgroundScheduler:
 
 @contextmanager
 def heeding(
-    has_news: Callable[[], bool], scheduler: BackgroundScheduler, name: str
+    has_news: Callable[[], bool],
+    scheduler: BackgroundScheduler,
+    name: str,
+    wait: Callable[[float], object] | None = None,
 ) -> Iterator[None]:
     """Run a task as soon as there is news, besides its interval, while the block lasts.
 
-    Where the task runs already, its next run comes by its interval.
+    ``wait`` comes back when there may be news, or after so many seconds. Without it news are asked
+    for every ``HEED_S``. Where the task runs already, its next run comes by its interval.
     """
     over = threading.Event()
 
     def heed() -> None:
-        while not over.wait(HEED_S):
+        while not over.wait(HEED_S if wait is None else 0):
+            if wait is not None:
+                wait(INTERVAL_S)
             if has_news():
                 scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 

@@ -99,7 +99,7 @@ def _lines(one: Segmented) -> tuple[int, Axes]:
     length, not measured anew on what the CT's voxels make of it.
     """
     for region in (one.region, one.also_region):
-        if not region.mask.any():
+        if region.is_empty:
             continue
         index = slice_of_longest_axis(region)
         found = axes(region, index)

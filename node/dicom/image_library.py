@@ -6,6 +6,7 @@ and those that the report draws on, each with its place; the evidence has every 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 from highdicom.sr import (
@@ -58,6 +59,38 @@ class SourceSeries:
     grid: Grid
     pet_facts: PetFacts | None = None
 
+    def prepare(self) -> None:
+        """Make what its group says if images are cited, whichever; else it is made when due."""
+        _ = self.acquired, self.placed, self.ends
+
+    @cached_property
+    def header(self) -> Attributes:
+        """What the first file says."""
+        return _header(self.series.planes[0])
+
+    @cached_property
+    def acquired(self) -> tuple[list[ContentItem], list[ContentItem]]:
+        """What is said of all images before, and behind, their lattice."""
+        modality = _modality(self.series.modality)
+        return (
+            [
+                *([] if modality is None else _code(codes.DCM.Modality, modality)),
+                *_study_moment(self.header),
+            ],
+            [] if self.pet_facts is None else _tracer(self.header, self.pet_facts),
+        )
+
+    @cached_property
+    def placed(self) -> list[ContentItem]:
+        """What is said of the lattice of all images."""
+        return [*_lattice(self.grid), *_slice_thickness(self.header)]
+
+    @cached_property
+    def ends(self) -> dict[int, ImageContentItem]:
+        """The entries of the first and the last image by their places."""
+        planes = self.series.planes
+        return {index: _entry(planes[index]) for index in (0, len(planes) - 1)}
+
 
 def image_library(sources: Sequence[SourceSeries], cited: Cited) -> ContainerContentItem:
     """Return the library with a group for each of the series.
@@ -104,28 +137,25 @@ def _cited(items: Iterable[Dataset]) -> Iterator[tuple[str, int | None]]:
 
 
 def _group(source: SourceSeries, cited: Cited) -> ContainerContentItem:
-    planes = source.series.planes
-    header = _header(planes[0])
-    modality = _modality(source.series.modality)
+    before, behind = source.acquired
     return _container(
         codes.DCM.ImageLibraryGroup,
         [
-            *([] if modality is None else _code(codes.DCM.Modality, modality)),
-            *_study_moment(header),
-            *([*_lattice(source.grid), *_slice_thickness(header)] if cited else []),
-            *([] if source.pet_facts is None else _tracer(header, source.pet_facts)),
-            *(_entries(planes, cited) if cited else [_reference(planes[0])]),
+            *before,
+            *(source.placed if cited else []),
+            *behind,
+            *(_entries(source, cited) if cited else [_reference(source.series.planes[0])]),
         ],
     )
 
 
-def _entries(planes: Sequence[Plane], cited: Cited) -> list[ImageContentItem]:
+def _entries(source: SourceSeries, cited: Cited) -> list[ImageContentItem]:
     """Return the first, the last and the cited of the planes."""
-    ends = (planes[0], planes[-1])
+    ends = source.ends
     return [
-        _entry(plane)
-        for plane in planes
-        if plane in ends or (plane.sop_instance_uid, plane.frame) in cited
+        ends[index] if index in ends else _entry(plane)
+        for index, plane in enumerate(source.series.planes)
+        if index in ends or (plane.sop_instance_uid, plane.frame) in cited
     ]
 
 

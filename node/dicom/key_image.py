@@ -10,7 +10,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from inference.findings import Findings, Lesion
 from inference.geometry import Vector
 from inference.petct import PetCt
-from node.dicom.capture import render, seen_box
+from node.dicom.capture import Body, render, seen_box
 from node.dicom.provenance import Provenance, finish
 from node.dicom.secondary_capture import new_capture, set_picture, sources
 from node.dicom.series import Choice, Plane
@@ -24,9 +24,18 @@ _PROJECTIONS: Final = "Axial, coronal and sagittal maximum projections of the PE
 
 
 def key_image(
-    choice: Choice, petct: PetCt, findings: Findings, *, subject: Dataset, provenance: Provenance
+    choice: Choice,
+    petct: PetCt,
+    findings: Findings,
+    *,
+    subject: Dataset,
+    provenance: Provenance,
+    body: Body | None = None,
 ) -> ResultObject:
-    """Return the rendered findings as one colour image, in a series of its own."""
+    """Return the rendered findings as one colour image, in a series of its own.
+
+    ``body`` is the part of the PET that is projected, if somebody has looked for it.
+    """
     dataset = new_capture(
         SecondaryCaptureImageStorage,
         choice,
@@ -36,7 +45,7 @@ def key_image(
         role="SC",
         series_description="PET/CT analysis key image (research)",
     )
-    set_picture(dataset, render(petct, findings))
+    set_picture(dataset, render(petct, findings, body))
     lesion = findings.primary or next(iter(findings.lesions), None)
     shown = [*choice.pet.planes] if lesion is None else [*_cut(choice, petct, lesion)]
     dataset.DerivationDescription = _derivation(findings)

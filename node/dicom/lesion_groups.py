@@ -86,7 +86,7 @@ def groups(segmented: Segmented, provenance: Provenance) -> list[ContainerConten
 def _elsewhere(segmented: Segmented) -> Region | None:
     """Return the lesion on the other series, if only as the voxel that holds its middle."""
     region = segmented.also_region
-    if region.mask.any():
+    if not region.is_empty:
         return region
     centre = np.asarray(segmented.lesion.centroid_lps_mm)
     if not region.grid.contains(centre):
@@ -141,7 +141,8 @@ def _planar(
     lesion: Lesion, region: Region, series: ImageSeries, tracking: TrackingIdentifier
 ) -> ContainerContentItem:
     """Return TID 1410: the outline in the plane where the region is largest."""
-    index = key_slice(region.mask)
+    assert region.box is not None  # a lesion has a voxel on either series
+    index = region.box[0].start + key_slice(region.mask[region.box])
     plane = series.planes[index]
     return _container(
         PlanarROIMeasurementsAndQualitativeEvaluations(

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from inference.resample import bounding_box
-from inference.volume import Mask
+from inference.volume import Mask, bounding_box
 
 Corner: TypeAlias = tuple[int, int]
 
@@ -35,9 +34,10 @@ def outline(plane: Mask) -> NDArray[np.float64]:
     pixel. The first point is repeated at the end; there are more than five points, because
     viewers take four or five for a rectangle tool. Holes are filled. Refuses an empty plane.
     """
-    labels, count = ndimage.label(plane)
-    if count == 0:
+    rows, columns = (np.flatnonzero(plane.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
         raise ValueError("a plane without a region has no outline")
+    labels, _ = ndimage.label(plane[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
     sizes = np.bincount(labels.ravel())[1:]
     part = ndimage.binary_fill_holes(labels == int(np.argmax(sizes)) + 1)
     path = _walk(_edges(np.asarray(part, dtype=bool)))
@@ -47,6 +47,7 @@ def outline(plane: Mask) -> NDArray[np.float64]:
     ]
     points = corners if len(corners) >= _LEAST_POINTS - 1 else _with_midpoints(corners)
     closed: NDArray[np.float64] = np.asarray([*points, points[0]], dtype=float)
+    closed += (columns[0], rows[0])
     return closed
 
 

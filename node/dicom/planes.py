@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from inference.geometry import Grid, Points, Vector
-from inference.volume import Mask, Voxels
+from inference.volume import Mask, Region, Voxels
 
 Image: TypeAlias = NDArray[np.float32]
 Plane: TypeAlias = Literal["axial", "coronal", "sagittal"]
@@ -89,9 +89,7 @@ def sample(voxels: Voxels | Mask, grid: Grid, view: View) -> Image:
 
     NaN where there is no voxel. Only the plane itself is computed.
     """
-    steps = np.stack([view.down, view.right], axis=1) * view.step_mm
-    first = grid.to_indices(view.origin)
-    by_row, by_column = (grid.to_indices(view.origin + steps[:, i]) - first for i in range(2))
+    first, by_row, by_column = _steps(grid, view)
     # affine_transform wants as many axes out as in: the plane is the first of a stack of one.
     sampled = ndimage.affine_transform(
         _plain(voxels),
@@ -103,13 +101,53 @@ def sample(voxels: Voxels | Mask, grid: Grid, view: View) -> Image:
         mode="nearest",
         prefilter=False,
     )[0]
-    rows, columns = (np.arange(count)[:, None] for count in view.shape)
     inside = np.ones(view.shape, np.bool_)
-    for axis, count in enumerate(grid.shape):
-        index = first[axis] + rows * by_row[axis] + columns.T * by_column[axis]
+    for index, count in zip(_indices(grid, view), grid.shape, strict=True):
         inside &= (index > -0.5 - _EDGE) & (index < count - 0.5 + _EDGE)
     shown: Image = np.where(inside, sampled, np.float32(np.nan))
     return shown
+
+
+def covered(region: Region, view: View) -> Mask:
+    """Return the pixels of the view at which a region, ``sample``d as 1 in nothing, is over a half.
+
+    Only the pixels near the region are computed.
+    """
+    found: Mask = np.zeros(view.shape, np.bool_)
+    if region.box is None:
+        return found
+    indices = _indices(region.grid, view)
+    near = np.ones(view.shape, np.bool_)
+    for index, side, count in zip(indices, region.box, region.grid.shape, strict=True):
+        near &= (index >= side.start - 1) & (index <= side.stop)
+        near &= (index > -0.5 - _EDGE) & (index < count - 0.5 + _EDGE)
+    found[near] = (
+        ndimage.map_coordinates(
+            _plain(region.mask),
+            [index[near] for index in indices],
+            output=np.float32,
+            order=1,
+            mode="nearest",
+            prefilter=False,
+        )
+        > 0.5
+    )
+    return found
+
+
+def _steps(grid: Grid, view: View) -> tuple[Points, Points, Points]:
+    """Return the index of a view's first pixel, and the steps from row to row, column to column."""
+    steps = np.stack([view.down, view.right], axis=1) * view.step_mm
+    first = grid.to_indices(view.origin)
+    by_row, by_column = (grid.to_indices(view.origin + steps[:, i]) - first for i in range(2))
+    return first, by_row, by_column
+
+
+def _indices(grid: Grid, view: View) -> list[Points]:
+    """Return for each axis of the grid the index of every pixel, as SciPy computes it."""
+    first, by_row, by_column = _steps(grid, view)
+    rows, columns = (np.arange(count)[:, None] for count in view.shape)
+    return [first[a] + rows * by_row[a] + columns.T * by_column[a] for a in range(3)]
 
 
 def upright(voxels: Voxels, grid: Grid) -> tuple[Voxels, Grid]:

@@ -47,6 +47,11 @@ def rule(header: Attributes, modality: str) -> Rule:
     )
 
 
+def keeps_whole(rule: Rule) -> bool:
+    """Tell whether whole numbers of 16 bits stay whole, and what they become is exact."""
+    return rule.slope == 1 and rule.intercept.is_integer() and abs(rule.intercept) < 2**20
+
+
 def apply(
     rules: Sequence[Rule], stored: Stored, ends: Stored, *, out: Voxels
 ) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +14,8 @@ from inference.findings import Findings, Reason
 from inference.petct import PetCt
 from inference.stages import stage
 from node.dicom import source
+from node.dicom.groundwork import Groundwork
 from node.dicom.hydratable import editable_report
-from node.dicom.image_library import SourceSeries
 from node.dicom.key_image import key_image
 from node.dicom.lesion_groups import Segmented
 from node.dicom.provenance import Equipment, Provenance, of_findings
@@ -70,18 +71,23 @@ def analyzed(  # noqa: PLR0913 - key and time are the run's identity
     key: str,
     when: datetime,
     options: ResultOptions,
+    ground: Groundwork | None = None,
 ) -> tuple[ResultObject, ...]:
     """Return the report and, as there are lesions and as ``options`` say, the other objects.
 
     The same ``key``, findings and ``when`` make the same bytes; UIDs depend on ``key`` alone.
-    Segmentation and maps stand before the report that cites them.
+    Segmentation and maps stand before the report that cites them. ``ground`` was laid for the same
+    study, key and time; without it there is none yet.
     """
     provenance = of_findings(findings, equipment=equipment, key=key, when=when)
-    subject = source.subject_of((choice.ct, choice.pet))
+    ground = ground or Groundwork(
+        choice=choice, petct=petct, equipment=equipment, key=key, when=when
+    )
+    subject = ground.subject
     segmented = _segmented(choice, findings, options, subject, provenance)
     shown = [
         *([segmented[0].segmentation] if segmented else []),
-        *_maps(choice, petct, findings, options, subject, provenance),
+        *_maps(ground, findings, options, provenance),
     ]
     evidence = Evidence(
         subject=subject,
@@ -92,17 +98,14 @@ def analyzed(  # noqa: PLR0913 - key and time are the run's identity
             *(_cited(one) for one in shown),
         ],
         predecessors=_earlier(options, ResultKind.REPORT),
-        series=(
-            SourceSeries(series=choice.ct, grid=petct.ct.grid),
-            SourceSeries(series=choice.pet, grid=petct.pet.grid, pet_facts=petct.pet_facts),
-        ),
+        series=ground.series,
     )
     warnings = _distinct((*choice.warnings, *petct.warnings, *findings.warnings))
     with stage("report"):
         report = measurement_report(
             findings, segmented, warnings, petct=petct, evidence=evidence, provenance=provenance
         )
-    pictures = _pictures(choice, petct, findings, options, subject, provenance)
+    pictures = _pictures(ground, findings, options, provenance)
     editable = (
         [_editable(segmented, choice, options, subject, provenance)]
         if options.hydratable and segmented
@@ -156,7 +159,7 @@ def _segmented(
     on_ct = (choice.ct, [lesion.on_ct for lesion in findings.lesions])
     on_pet = (choice.pet, [lesion.on_pet for lesion in findings.lesions])
     # A lesion that is too small to have a voxel on the CT has one on the PET.
-    use_ct = options.segmentation_grid == "CT" and all(region.mask.any() for region in on_ct[1])
+    use_ct = options.segmentation_grid == "CT" and not any(region.is_empty for region in on_ct[1])
     (series, regions), (other, others) = (on_ct, on_pet) if use_ct else (on_pet, on_ct)
     with stage("segmentation"):
         seg = segmentation(
@@ -177,42 +180,40 @@ def _segmented(
 
 
 def _maps(
-    choice: Choice,
-    petct: PetCt,
-    findings: Findings,
-    options: ResultOptions,
-    subject: Dataset,
-    provenance: Provenance,
+    ground: Groundwork, findings: Findings, options: ResultOptions, provenance: Provenance
 ) -> list[ResultObject]:
     """Return where each network looked, as far as the networks tell and where it is asked for."""
-    if not options.saliency_map:
+    if not options.saliency_map or not findings.saliency:
         return []
     with stage("saliency"):
         return saliency_maps(
             findings.saliency,
-            series=choice.pet,
-            grid=petct.pet.grid,
-            subject=subject,
+            series=ground.choice.pet,
+            grid=ground.petct.pet.grid,
+            subject=ground.subject,
             provenance=provenance,
+            whole=ground.frames,
         )
 
 
 def _pictures(
-    choice: Choice,
-    petct: PetCt,
-    findings: Findings,
-    options: ResultOptions,
-    subject: Dataset,
-    provenance: Provenance,
+    ground: Groundwork, findings: Findings, options: ResultOptions, provenance: Provenance
 ) -> list[ResultObject]:
     drawn = []
     for name, draw, wanted in (
-        ("key_image", key_image, options.key_image),
+        ("key_image", partial(key_image, body=ground.body), options.key_image),
         ("rotating_mip", rotating_mip, options.rotating_mip),
     ):
         if wanted:
             with stage(name):
-                drawn.append(draw(choice, petct, findings, subject=subject, provenance=provenance))
+                made = draw(
+                    ground.choice,
+                    ground.petct,
+                    findings,
+                    subject=ground.subject,
+                    provenance=provenance,
+                )
+                drawn.append(made)
     return drawn
 
 

@@ -54,25 +54,27 @@ def saliency_maps(
     grid: Grid,
     subject: Dataset,
     provenance: Provenance,
+    whole: "Frames | None" = None,
 ) -> list[ResultObject]:
     """Return the map of each task, in a series of its own; one that is 0 everywhere has none.
 
     ``grid`` is that of ``series``, the PET. Frames have its rows and columns, and are 0 outside of
     the map's box. There is one for every plane of the PET, as cornerstone asks, or, where that
     would make a very large object, for every plane that the box touches. Refuses a map that does
-    not lie on voxels of ``grid``, and numbers outside 0 to 1.
+    not lie on voxels of ``grid``, and numbers outside 0 to 1. ``whole`` are the frames of maps of
+    every plane, if somebody has made them.
     """
     maps: list[ResultObject] = []
-    frames: dict[tuple[int, int], _Frames] = {}
+    frames: dict[tuple[int, int], Frames] = {}
+    if whole is not None:
+        frames[0, grid.shape[0]] = whole
     for number, saliency in enumerate(found, 1):
         if not saliency.on_pet.voxels.any():  # it may look nowhere, which no map can show
             continue
         first, voxels = _on_planes(saliency, grid)
         last = first + voxels.shape[0]
         if (first, last) not in frames:
-            planes = series.planes[first:last]
-            (image,) = as_single_frames(planes[:1], grid, series, subject)
-            frames[first, last] = _Frames.of(image, planes, provenance)
+            frames[first, last] = _frames(first, last, series, grid, subject, provenance)
         dataset = frames[first, last].with_head(saliency.task, number, provenance)
         made = finish(
             dataset,
@@ -86,8 +88,33 @@ def saliency_maps(
     return maps
 
 
+def whole_frames(
+    series: ImageSeries, grid: Grid, subject: Dataset, provenance: Provenance
+) -> "Frames | None":
+    """Return what maps of every plane have in common; None where maps have fewer planes.
+
+    Of ``provenance`` the equipment and the key count.
+    """
+    if not _covers_all(grid):
+        return None
+    return _frames(0, grid.shape[0], series, grid, subject, provenance)
+
+
+def _frames(
+    first: int, last: int, series: ImageSeries, grid: Grid, subject: Dataset, provenance: Provenance
+) -> "Frames":
+    planes = series.planes[first:last]
+    (image,) = as_single_frames(planes[:1], grid, series, subject)
+    return Frames.of(image, planes, provenance)
+
+
+def _covers_all(grid: Grid) -> bool:
+    """Whether maps have a frame for each plane of the PET."""
+    return int(np.prod(grid.shape)) * 4 <= WHOLE_BYTES_MAX
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Frames:
+class Frames:
     """What the maps of all tasks have in common: the planes, and what is said of each of them.
 
     To say it once is enough: it takes longer than all else of a map.
@@ -100,7 +127,7 @@ class _Frames:
     """The Per-frame Functional Groups Sequence."""
 
     @staticmethod
-    def of(image: Dataset, planes: Sequence[Plane], provenance: Provenance) -> "_Frames":
+    def of(image: Dataset, planes: Sequence[Plane], provenance: Provenance) -> "Frames":
         """Have highdicom say it of the first, ``image``: frames differ in their plane alone.
 
         Numbers and names are such that each map replaces them by its own.
@@ -147,7 +174,7 @@ class _Frames:
         # dcmqi and cornerstone lay frames on the planes in the order of the file, which is theirs.
         frames = per_frame(dataset.PerFrameFunctionalGroupsSequence[0], planes)
         del dataset.PerFrameFunctionalGroupsSequence, dataset.FloatPixelData
-        return _Frames(head=dataset, sources=sources, encoded=joined(frames))
+        return Frames(head=dataset, sources=sources, encoded=joined(frames))
 
     def with_head(self, task: str, number: int, provenance: Provenance) -> Dataset:
         """Return a map of one task, ``number`` (from 1) among the tasks, without its frames."""
@@ -203,8 +230,7 @@ def _on_planes(saliency: Saliency, grid: Grid) -> tuple[int, Boxed]:
         raise ValueError(f"the map of {saliency.task} does not lie on voxels of the PET")
     if not (np.isfinite(box.voxels) & (box.voxels >= 0) & (box.voxels <= 1)).all():
         raise ValueError(f"the map of {saliency.task} holds numbers outside 0 to 1")
-    whole = int(np.prod(grid.shape)) * 4 <= WHOLE_BYTES_MAX
-    first, last = (0, grid.shape[0]) if whole else (start[0], stop[0])
+    first, last = (0, grid.shape[0]) if _covers_all(grid) else (start[0], stop[0])
     return first, Boxed(
         shape=(last - first, *grid.shape[1:]),
         start=(start[0] - first, start[1], start[2]),

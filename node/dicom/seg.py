@@ -89,7 +89,7 @@ def segmentation(
     """
     if any(region.mask.shape[0] != len(series.planes) for region in regions):
         raise ValueError(f"regions do not fit the {len(series.planes)} planes of the series")
-    if not all(region.mask.any() for region in regions):
+    if any(region.is_empty for region in regions):
         raise ValueError("a lesion without voxels cannot be a segment")
     first, last = _extent(regions)
     planes = series.planes[first : last + 1]
@@ -130,9 +130,8 @@ def segmentation(
 
 
 def _extent(regions: Sequence[Region]) -> tuple[int, int]:
-    occupied = np.any([region.mask.any(axis=(1, 2)) for region in regions], axis=0)
-    indices = np.flatnonzero(occupied)
-    return int(indices[0]), int(indices[-1])
+    slices = [region.box[0] for region in regions if region.box is not None]
+    return min(one.start for one in slices), max(one.stop for one in slices) - 1
 
 
 def _description(lesion: Lesion, number: int, provenance: Provenance) -> SegmentDescription:

@@ -14,7 +14,9 @@ from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from inference.geometry import Grid
 from inference.quota import usable_cpus
-from inference.volume import Voxels
+from inference.resample import BlockSums
+from inference.thorax import coarse_factors
+from inference.volume import BlockMeans, Voxels
 from node.dicom import memory, rescale
 from node.dicom.attributes import UNREADABLE, Attributes, frame_headers, number, shared, text
 from node.dicom.geometry import PlaneGeometry, lattice, plane_geometry
@@ -23,6 +25,7 @@ from node.dicom.reading import read, stored_pixels
 from node.dicom.reasons import unusable
 from node.dicom.series import ImageSeries, Plane
 
+_Factors: TypeAlias = tuple[int, int, int] | None
 _LOSSY: Final = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless})
 _THREADS_MOST: Final = 4
 """More of them wait for memory."""
@@ -49,6 +52,8 @@ class Stack:
     low: float
     """The least of the rescaled values, before air was made the least."""
     high: float
+    means: BlockMeans | None = None
+    """Of blocks that a thorax is found in, where these were asked for and came by the way."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -58,6 +63,26 @@ class _File:
     index: int
     """Of its first plane in the volume."""
     native: NativePixels | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Volume:
+    """What is filled, plane by plane."""
+
+    voxels: Voxels
+    sums: BlockSums | None
+
+    @classmethod
+    def of(cls, shape: tuple[int, int, int], factors: _Factors) -> "_Volume":
+        voxels = memory.VOLUMES.empty(shape)
+        exact = factors is not None and BlockSums.can_be_of(factors)
+        return cls(voxels=voxels, sums=BlockSums(voxels, factors) if factors and exact else None)
+
+    def means(self, low: float, high: float) -> BlockMeans | None:
+        """Return the means of values from ``low`` to ``high``, or air."""
+        if self.sums is None:
+            return None
+        return self.sums.means(max(abs(low), abs(high), abs(rescale.AIR_HU)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -86,23 +111,31 @@ class _Part:
     high: float
 
 
-def read_stack(series: ImageSeries) -> Stack:
+def read_stack(series: ImageSeries, *, averaged: bool = False) -> Stack:
     """Read every file of a series; its pixels go straight into the volume, rescaled.
 
-    Raises UnusableStudy where pixels cannot be decoded or rescaled, or planes make no lattice.
+    If it is to be ``averaged``, blocks are summed while the planes are in cache, as far as that
+    changes no bit of the means. Raises UnusableStudy where pixels cannot be decoded or rescaled, or
+    planes make no lattice.
     """
     files = _files(series.planes)
-    voxels, parts = _filled(files, len(series.planes), series.modality)
+    factors = _factors(series.planes) if averaged else None
+    volume, parts = _filled(files, len(series.planes), series.modality, factors)
     places = [place for part in parts for place in part.places if place is not None]
     first = parts[0].dataset
+    low, high = (
+        float(np.min([part.low for part in parts])),
+        float(np.max([part.high for part in parts])),
+    )
     return Stack(
-        voxels=voxels,
+        voxels=volume.voxels,
         headers=tuple(header for part in parts for header in part.headers),
         dataset=_data_set(files[0]) if first is None else first,
         grid=lattice(places),
         lossy=any(part.lossy for part in parts),
-        low=float(np.min([part.low for part in parts])),
-        high=float(np.max([part.high for part in parts])),
+        low=low,
+        high=high,
+        means=volume.means(low, high),
     )
 
 
@@ -127,7 +160,21 @@ def _data_set(file: _File) -> Dataset:
     return Dataset() if file.native is None else file.native.header.data_set()
 
 
-def _filled(files: list[_File], count: int, modality: str) -> tuple[Voxels, list[_Part]]:
+def _factors(planes: Sequence[Plane]) -> tuple[int, int, int] | None:
+    """Return the blocks that a thorax is found in, by the first two planes; None without them.
+
+    Should the lattice come to others, nobody asks for these.
+    """
+    first, second = planes[0].geometry, planes[min(1, len(planes) - 1)].geometry
+    if first is None or second is None:
+        return None
+    apart_mm = float(np.linalg.norm(np.subtract(second.position, first.position)))
+    return coarse_factors((len(planes), *first.shape), (apart_mm or 1.0, *first.spacing))
+
+
+def _filled(
+    files: list[_File], count: int, modality: str, factors: _Factors
+) -> tuple[_Volume, list[_Part]]:
     """Return the volume of ``count`` planes; what is refused is what comes first in their order.
 
     Several threads read what is read in place, whose cost is that of moving bytes. What pydicom
@@ -136,23 +183,23 @@ def _filled(files: list[_File], count: int, modality: str) -> tuple[Voxels, list
     first, rest = files[0], files
     parts: list[_Part] = []
     if first.native is not None:
-        voxels = memory.VOLUMES.empty((count, *first.native.form.shape))
+        volume = _Volume.of((count, *first.native.form.shape), factors)
     else:
         decoded = _decoded(first.path, modality)
         rows, columns = decoded.frames.shape[1:]
-        voxels = memory.VOLUMES.empty((count, rows, columns))
-        parts.append(_fill_decoded(first, decoded, modality, voxels))
+        volume = _Volume.of((count, rows, columns), None)
+        parts.append(_fill_decoded(first, decoded, modality, volume.voxels))
         rest = files[1:]
     chunks = _chunks(_runs(rest))
     pool = ThreadPoolExecutor(threads())
     try:
-        fill = partial(_fill, modality=modality, voxels=voxels)
+        fill = partial(_fill, modality=modality, volume=volume)
         waiting = [pool.submit(fill, c) if c[0][0].native is not None else None for c in chunks]
         for chunk, filling in zip(chunks, waiting, strict=True):
             parts += fill(chunk) if filling is None else filling.result()
     finally:
         pool.shutdown(cancel_futures=True)
-    return voxels, parts
+    return volume, parts
 
 
 def _runs(files: list[_File]) -> list[_Run]:
@@ -192,20 +239,20 @@ def _decoded(path: Path, modality: str) -> _Decoded:
     return _Decoded(dataset=dataset, frames=frames)
 
 
-def _fill(chunk: list[_Run], modality: str, voxels: Voxels) -> list[_Part]:
+def _fill(chunk: list[_Run], modality: str, volume: _Volume) -> list[_Part]:
     form = _form(chunk[0][0])
     if form is None:
-        return [_fill_by_pydicom(file, modality, voxels) for run in chunk for file in run]
+        return [_fill_by_pydicom(file, modality, volume.voxels) for run in chunk for file in run]
     room = form.room(len(chunk[0]))
     parts: list[_Part] = []
     for run in chunk:
-        part = _fill_native(run, modality, voxels, room[: len(run)])
+        part = _fill_native(run, modality, volume, room[: len(run)])
         if part is not None:
             parts.append(part)
             continue
         for file in run:
-            part = _fill_native([file], modality, voxels, room[:1])
-            parts.append(_fill_by_pydicom(file, modality, voxels) if part is None else part)
+            part = _fill_native([file], modality, volume, room[:1])
+            parts.append(_fill_by_pydicom(file, modality, volume.voxels) if part is None else part)
     return parts
 
 
@@ -213,18 +260,21 @@ def _fill_by_pydicom(file: _File, modality: str, voxels: Voxels) -> _Part:
     return _fill_decoded(file, _decoded(file.path, modality), modality, voxels)
 
 
-def _fill_native(run: _Run, modality: str, voxels: Voxels, room: Stored) -> _Part | None:
+def _fill_native(run: _Run, modality: str, volume: _Volume, room: Stored) -> _Part | None:
     """Fill in what lies as it is in files; None where one of them has changed."""
     natives = [file.native for file in run if file.native is not None]
     form = natives[0].form
-    if form.shape != voxels.shape[1:]:
+    if form.shape != volume.voxels.shape[1:]:
         raise unusable("SLICES_DIFFER")
     if not all(native.read(plane) for native, plane in zip(natives, room, strict=True)):
         return None
     headers = tuple(native.header for native in natives)
     rules = [rescale.rule(header, modality) for header in headers]
-    out = voxels[run[0].index : run[0].index + len(run)]
+    first = run[0].index
+    out = volume.voxels[first : first + len(run)]
     low, high = rescale.apply(rules, room, form.ends(room), out=out)
+    if volume.sums is not None and all(map(rescale.keeps_whole, rules)):
+        volume.sums.add(first, len(run))
     return _Part(
         dataset=None,
         headers=headers,

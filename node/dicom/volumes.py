@@ -35,7 +35,7 @@ def load(choice: Choice, *, contour_names: Sequence[str], contour_codes: Sequenc
     header = pet_stack.headers[0]
     patient = pet.patient_facts(header)
     # What is wrong with the PET is told, whatever is wrong with the CT.
-    with stage("ct"), beside(partial(read_stack, choice.ct)) as reading:
+    with stage("ct"), beside(partial(read_stack, choice.ct, averaged=True)) as reading:
         suv_sum = _scale(pet_stack.voxels, rule.factors)
         _refuse_more_than_injected(suv_sum, pet_stack.grid, patient.weight_kg)
         ct_stack = reading()
@@ -55,6 +55,7 @@ def load(choice: Choice, *, contour_names: Sequence[str], contour_codes: Sequenc
         patient=patient,
         given=given,
         warnings=(*choice.warnings, *rule.warnings, *lossy, *told),
+        ct_means=ct_stack.means,
     )
 
 

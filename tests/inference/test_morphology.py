@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
+from scipy.spatial import ConvexHull, QhullError
 
-from inference.morphology import dilated, eroded, opened, within
+from inference.morphology import Parts, convex, dilated, eroded, filled, largest, opened, within
 
 SPACINGS = (1.2862, 1.5, 2.0, 3.5, 3.90625, 4.0728, 5.0)
 
@@ -79,3 +80,73 @@ def test_a_radius_is_that_of_the_euclidean_distance(mask, radius_mm, spacings):
     distance_mm = ndimage.distance_transform_edt(~mask, sampling=spacing)
 
     assert np.array_equal(within(mask, radius_mm, spacing), distance_mm <= radius_mm)
+
+
+def test_two_voxels_apart_are_two_parts_and_side_by_side_one():
+    mask = np.zeros((1, 1, 5), np.bool_)
+    mask[0, 0, [0, 2, 3]] = True
+
+    parts = Parts.of(mask)
+
+    assert parts.count == 2
+    assert parts.sizes.tolist() == [1, 2]
+    assert [parts.at((0, 0, x)) for x in (0, 2, 3)] == [0, 1, 1]
+    assert np.flatnonzero(largest(mask)).tolist() == [2, 3]
+
+
+def test_nothing_has_no_parts():
+    nothing = np.zeros((2, 3, 4), np.bool_)
+
+    assert Parts.of(nothing).count == 0
+    assert not largest(nothing).any()
+
+
+@given(masks(), st.integers(0, 2**32 - 1))
+def test_parts_are_scipys_in_their_order(mask, seed):
+    labels, count = ndimage.label(mask)
+    parts = Parts.of(mask)
+    some = np.random.default_rng(seed).random(count) < 0.5
+
+    assert parts.count == count
+    assert np.array_equal(parts.sizes, np.bincount(labels.ravel(), minlength=count + 1)[1:])
+    assert np.array_equal(parts.of_voxels, labels[mask] - 1)
+    assert np.array_equal(parts.drawn(some), np.append(False, some)[labels])
+    if count:
+        assert [parts.at(index) for index in np.argwhere(mask)] == (labels[mask] - 1).tolist()
+
+
+@given(masks())
+def test_parts_of_slices_are_scipys_in_each_slice(mask):
+    within_slices = np.zeros((3, 3, 3))
+    within_slices[1] = ndimage.generate_binary_structure(2, 1)
+    labels, _ = ndimage.label(mask, within_slices)
+
+    assert np.array_equal(Parts.of(mask, axes=(1, 2)).of_voxels, labels[mask] - 1)
+
+
+@given(masks())
+def test_holes_are_those_that_scipy_fills(mask):
+    assert np.array_equal(filled(mask), ndimage.binary_fill_holes(mask))
+
+
+def test_a_row_of_voxels_has_no_hull_and_a_third_corner_gives_it_one():
+    """Corners at (0, 0), (0, 4) and (4, 0): 1 + 2 + 3 + 4 + 5 centres in or on the triangle."""
+    mask = np.zeros((2, 5, 5), np.bool_)
+    mask[:, 0, [0, 4]] = True
+    mask[1, 4, 0] = True
+
+    assert [int(part.sum()) for part in convex(mask)] == [2, 15]
+
+
+@given(masks())
+def test_hulls_are_those_of_qhull(mask):
+    for part, hull in zip(mask, convex(mask), strict=True):
+        points, expected = np.argwhere(part), part.copy()
+        try:
+            lines = ConvexHull(points).equations if len(points) > 2 else None
+        except QhullError:  # all in one line
+            lines = None
+        if lines is not None:
+            centres = np.moveaxis(np.indices(part.shape), 0, -1)
+            expected |= (centres @ lines[:, :2].T + lines[:, 2] <= 1e-6).all(axis=-1)
+        assert np.array_equal(hull, expected)

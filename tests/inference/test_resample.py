@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,8 +11,15 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from inference.geometry import Grid, axial_grid
-from inference.resample import bounding_box, crop, empty_region, region_onto, volume_onto
-from inference.volume import Quantity, Region, Volume
+from inference.resample import (
+    BlockSums,
+    block_means,
+    crop,
+    empty_region,
+    region_onto,
+    volume_onto,
+)
+from inference.volume import Quantity, Region, Volume, bounding_box
 
 
 def turned(grid: Grid, *, about_x_deg: float = 0.0, about_z_deg: float = 0.0) -> Grid:
@@ -278,3 +286,52 @@ def test_the_level_of_a_region_is_that_of_all_values_sorted(diameter_mm, step_mm
     expected = values >= np.clip(np.sort(values, axis=None)[-count], 0.4, 0.6)
 
     assert np.array_equal(region_onto(region, target).mask, expected) or not expected.any()
+
+
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(2, 60)),
+    factors=st.tuples(st.integers(1, 5), st.integers(1, 11), st.integers(1, 20)),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_means_of_blocks_are_those_of_the_whole_volume_to_the_last_bit(shape, factors, seed):
+    factors = tuple(map(min, factors, (shape[0], shape[1], shape[2] // 2)))
+    drawn = np.random.default_rng(seed).normal(0, 1000, shape).astype(np.float32)
+    (a, b, c), (f, g, h) = (n // m for n, m in zip(shape, factors, strict=True)), factors
+    kept = drawn[: a * f, : b * g, : c * h]
+    along_rows = kept.reshape(a * f, b * g, c, h).mean(axis=3, dtype=np.float32)
+    whole = along_rows.reshape(a, f, b, g, c).mean(axis=(1, 3), dtype=np.float32)
+
+    assert block_means(drawn, factors).tobytes() == whole.tobytes()
+
+
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 20), st.integers(8, 40)),
+    factors=st.tuples(st.integers(1, 4), st.integers(1, 5), st.sampled_from((1, 2, 4, 8))),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_blocks_summed_in_any_order_have_the_same_means_to_the_last_bit(shape, factors, seed):
+    factors = tuple(map(min, factors, shape))
+    rng = np.random.default_rng(seed)
+    voxels = rng.integers(-1024, 3072, shape).astype(np.float32)
+    cuts = [0, *sorted(rng.integers(0, shape[0] + 1, 3).tolist()), shape[0]]
+    sums = BlockSums(voxels, factors)
+
+    for first, end in rng.permutation(list(pairwise(cuts))).tolist():
+        assert sums.means(3072) is None or first == end
+        sums.add(first, end - first)
+
+    means = sums.means(3072)
+    assert BlockSums.can_be_of(factors)
+    assert means.of is voxels
+    assert means.means.tobytes() == block_means(voxels, factors).tobytes()
+
+
+def test_means_that_would_not_be_exact_are_not_told():
+    """3 x 4 x 4 values of up to 2^24 / 48 have an exact sum; of three, a third is rounded."""
+    voxels = np.zeros((3, 4, 4), np.float32)
+    sums = BlockSums(voxels, (3, 4, 4))
+    sums.add(0, 3)
+
+    assert sums.means(2**24 / 48 - 1) is not None
+    assert sums.means(2**24 / 48) is None
+    assert not BlockSums.can_be_of((3, 4, 3))

@@ -4,13 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from inference.geometry import axial_grid
 from inference.phantom import SCANNERS, Tumour, draw, random_phantom
 from inference.resample import region_onto
-from inference.thorax import Thorax, block_means, find_thorax
+from inference.thorax import Thorax, find_thorax
 from inference.volume import Quantity, Region, Volume
 
 
@@ -158,19 +156,3 @@ def test_a_crop_inside_the_lung_shows_no_lungs():
 def test_uptake_is_not_searched_for_lungs(two_lungs):
     with pytest.raises(ValueError, match="HU"):
         find_thorax(replace(two_lungs, quantity=Quantity.SUVBW))
-
-
-@given(
-    shape=st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(2, 60)),
-    factors=st.tuples(st.integers(1, 5), st.integers(1, 11), st.integers(1, 20)),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_means_of_blocks_are_those_of_the_whole_volume_to_the_last_bit(shape, factors, seed):
-    factors = tuple(map(min, factors, (shape[0], shape[1], shape[2] // 2)))
-    drawn = np.random.default_rng(seed).normal(0, 1000, shape).astype(np.float32)
-    (a, b, c), (f, g, h) = (n // m for n, m in zip(shape, factors, strict=True)), factors
-    kept = drawn[: a * f, : b * g, : c * h]
-    along_rows = kept.reshape(a * f, b * g, c, h).mean(axis=3, dtype=np.float32)
-    whole = along_rows.reshape(a, f, b, g, c).mean(axis=(1, 3), dtype=np.float32)
-
-    assert block_means(drawn, factors).tobytes() == whole.tobytes()

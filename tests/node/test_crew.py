@@ -4,13 +4,15 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from node.crew import Crew, Duty, Limits
+from node import crew
+from node.crew import Bell, Crew, Duty, Limits
 
 
 def await_(condition, within_s=60):
@@ -259,3 +261,37 @@ def test_a_call_before_the_rest_is_not_missed():
     duty.rest(600)
 
     assert time.monotonic() - started < 60
+
+
+def test_who_rests_is_woken_by_a_call_not_by_looking(monkeypatch):
+    monkeypatch.setattr(crew, "LOOK_S", 600)
+    duty = Duty(multiprocessing.get_context("spawn"), number=0)
+    duty.begin()
+    resting = threading.Thread(target=duty.rest, args=(600,), daemon=True)
+    resting.start()
+
+    duty.call()
+
+    resting.join(60)
+    assert not resting.is_alive()
+
+
+def test_who_awaits_news_is_woken_by_them(tmp_path):
+    one = Watched(tmp_path, rest)
+    with one.crew:
+        await_(lambda: any(tmp_path.iterdir()))
+        started = time.monotonic()
+        one.crew.call(1)
+        one.crew.await_news(600)
+
+        assert one.crew.has_news()
+        assert time.monotonic() - started < 60
+
+
+def test_a_bell_that_nobody_hears_holds_up_nobody():
+    """A pipe holds 64 KiB; one more ring would wait for ever."""
+    bell = Bell(multiprocessing.get_context("spawn"))
+    for _ in range(2**16 + 1):
+        bell.ring()
+
+    Bell.wait([bell], 600)

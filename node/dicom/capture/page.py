@@ -29,29 +29,29 @@ _NAME: Final = 38
 _SHOWN_TASKS: Final = 2
 
 
-def render(petct: PetCt, findings: Findings) -> Pixels:
+def render(petct: PetCt, findings: Findings, body: projections.Body | None = None) -> Pixels:
     """Return the key image as ``(1024, 1024, 3)`` RGB; it holds nothing of the patient's identity.
 
     Nine sections through the hottest point of the primary (else of the first lesion), the coronal
     projection, where the networks looked, and the numbers. Without a lesion: three projections.
     """
+    body = body or projections.body(petct.pet)
     canvas = Image.new("RGB", (SIDE, SIDE), PAPER)
     lesion = findings.primary or next(iter(findings.lesions), None)
     write(canvas, (16, 9), words.title(petct, lesion), size=22)
     write(canvas, (SIDE - 16, 12), RESEARCH_USE, ink=WARN, size=NORMAL, anchor="rt")
     if lesion is None:
-        _overview(canvas, petct)
+        _overview(canvas, body)
     else:
         shown = sections.scene(petct, lesion, findings.lesions)
         sections.draw(canvas, _NINE, shown)
-        _sidebar(canvas, shown, findings)
+        _sidebar(canvas, shown, findings, body)
     _words(canvas, petct, findings, lesion)
     return np.asarray(canvas, dtype=np.uint8)
 
 
-def _overview(canvas: Image.Image, petct: PetCt) -> None:
+def _overview(canvas: Image.Image, body: projections.Body) -> None:
     """Draw the projections onto the three planes side by side, all to the same scale."""
-    body = projections.body(petct.pet)
     gap, height = 16, _NINE.height - 24 - scales.SUV_HEIGHT
     sizes = [body.extent_mm(plane) for plane in PLANES]
     room = Box(x=0, y=0, width=SIDE - 2 * gap - 2 * gap, height=height)
@@ -71,13 +71,14 @@ def _overview(canvas: Image.Image, petct: PetCt) -> None:
     scales.suv(canvas, scale, fused=False)
 
 
-def _sidebar(canvas: Image.Image, shown: sections.Scene, findings: Findings) -> None:
+def _sidebar(
+    canvas: Image.Image, shown: sections.Scene, findings: Findings, body: projections.Body
+) -> None:
     """Draw below each other the projection, the SUV scale and where the networks looked."""
     looked = _SALIENCY if findings.saliency else 0
     head = "Coronal projection (MIP) of the PET"
     write(canvas, (_SIDEBAR.x + _SIDEBAR.width // 2, _HEADS), head, anchor="mm")
     room = replace(_SIDEBAR, height=_SIDEBAR.height - scales.SUV_HEIGHT - looked - _GAP)
-    body = projections.body(shown.petct.pet)
     tall, wide = body.extent_mm("coronal")
     step = projections.fitting_step_mm(tall, wide, room)
     room = replace(room, height=min(round(tall / step), room.height))
@@ -95,9 +96,10 @@ def _saliency(canvas: Image.Image, box: Box, shown: sections.Scene, findings: Fi
     side = (box.width - gap) // _SHOWN_TASKS
     write(canvas, (box.x + box.width // 2, box.y + 10), words.WHERE_IT_LOOKED, anchor="mm")
     shown_tasks = findings.saliency[:_SHOWN_TASKS]
+    near = sections.close_up(shown, side)
     for number, one in enumerate(shown_tasks):
         tile = Box(x=box.x + number * (side + gap), y=box.y + 24, width=side, height=side)
-        sections.draw_saliency(canvas, tile, shown, one)
+        sections.draw_saliency(canvas, tile, near, one)
         name = Box(x=tile.x, y=tile.bottom + 4, width=side, height=_NAME)
         write_lines(canvas, name, [(task_label(one.task), INK)], size=SMALL)
     lines = max(len(broken(task_label(one.task), SMALL, side)) for one in shown_tasks)

@@ -76,13 +76,13 @@ def draw(canvas: Image.Image, box: Box, shown: Scene) -> None:
         (box.width - MARGIN - 2 * GAP) // 3,
         (box.height - HEAD - 2 * GAP) // 3,
     )
-    window = window_around(shown, side)
+    rows = each(lambda plane: _seen(shown, shown.view(plane, side)), PLANES)
+    window = _window_around(rows[PLANES.index("axial")])
     heads = (
         f"CT  {window}",
         f"PET  SUVbw 0 to {colours.SUV_TOP:.0f} g/ml",
         f"Fusion  {colours.SOFT_TISSUE}",
     )
-    rows = each(lambda plane: _seen(shown, shown.view(plane, side)), PLANES)
     for column, head in enumerate(heads):
         x = box.x + MARGIN + column * (side + GAP)
         write(canvas, (x + side // 2, box.y + HEAD // 2 - 4), head, anchor="mm")
@@ -95,26 +95,52 @@ def draw(canvas: Image.Image, box: Box, shown: Scene) -> None:
         _row(canvas, corner, shown, seen, window)
 
 
-def window_around(shown: Scene, pixels: int) -> Window:
+def _window_around(axial: "_Seen") -> Window:
     """Return the lung window where most of what surrounds the lesion is air, else soft tissue."""
-    view = shown.view("axial", pixels)
-    away = ndimage.distance_transform_edt(~_mask(shown.lesion, view, on_ct=True))
-    near, far = (mm / view.step_mm for mm in _RING_MM)
-    hu = planes.sample(shown.petct.ct.voxels, shown.petct.ct.grid, view)
+    near, far = (mm / axial.view.step_mm for mm in _RING_MM)
+    mask, hu = axial.on_ct[-1].mask, axial.ct
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if rows.size:  # what is farther away than counts need not be measured
+        margin = int(far) + 2
+        part = tuple(slice(max(at[0] - margin, 0), at[-1] + margin + 1) for at in (rows, columns))
+        mask, hu = mask[part], hu[part]
+    away = ndimage.distance_transform_edt(~mask)
     around = hu[(away > near) & (away < far) & np.isfinite(hu)]
     mostly_air = around.size > 0 and float(np.median(around)) < _AIR_HU
     return colours.LUNG if mostly_air else colours.SOFT_TISSUE
 
 
-def draw_saliency(canvas: Image.Image, box: Box, shown: Scene, saliency: Saliency) -> None:
-    """Draw where one network looked, its greatest from head to feet, on the axial CT, closer up."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CloseUp:
+    """The axial CT around a lesion's hottest point, with the lesions on it."""
+
+    view: View
+    ct: planes.Image
+    outlined: tuple[Outlined, ...]
+    height_mm: float
+    """Of the plane, as LPS z."""
+
+
+def close_up(shown: Scene, pixels: int) -> CloseUp:
+    """Return what saliency is drawn on, closer up than the sections."""
     point = shown.lesion.suv_max_lps_mm
     side = shown.side_mm * _CLOSE_UP
-    view = planes.section("axial", point, middle=point, side_mm=side, pixels=box.width)
-    ct = planes.sample(shown.petct.ct.voxels, shown.petct.ct.grid, view)
-    flat = _flattened(saliency.on_pet, height_mm=point[2])
-    image = colours.looked(ct, planes.sample(flat.voxels, flat.grid, view), colours.SOFT_TISSUE)
-    panel.place(canvas, box, image, _outlined(shown, view, on_ct=True))
+    view = planes.section("axial", point, middle=point, side_mm=side, pixels=pixels)
+    return CloseUp(
+        view=view,
+        ct=planes.sample(shown.petct.ct.voxels, shown.petct.ct.grid, view),
+        outlined=_outlined(shown, view, on_ct=True),
+        height_mm=point[2],
+    )
+
+
+def draw_saliency(canvas: Image.Image, box: Box, near: CloseUp, saliency: Saliency) -> None:
+    """Draw where one network looked, its greatest from head to feet, on the CT."""
+    view = near.view
+    flat = _flattened(saliency.on_pet, height_mm=near.height_mm)
+    looked = planes.sample(flat.voxels, flat.grid, view)
+    image = colours.looked(near.ct, looked, colours.SOFT_TISSUE)
+    panel.place(canvas, box, image, near.outlined)
     panel.frame(canvas, box)
     panel.mark_sides(canvas, box, view)
     panel.mark_scale(canvas, box, view.step_mm)
@@ -195,6 +221,5 @@ def _reaches(lesion: Lesion, view: View) -> bool:
 
 def _mask(lesion: Lesion, view: View, *, on_ct: bool) -> Mask:
     # A lesion that is too small to have a voxel on the CT has one on the PET.
-    region: Region = lesion.on_ct if on_ct and lesion.on_ct.mask.any() else lesion.on_pet
-    covered: Mask = planes.sample(region.mask, region.grid, view) > 0.5
-    return covered
+    region: Region = lesion.on_ct if on_ct and not lesion.on_ct.is_empty else lesion.on_pet
+    return planes.covered(region, view)

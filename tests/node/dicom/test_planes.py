@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from inference.geometry import Grid, axial_grid
+from inference.volume import Region
 from node.dicom import planes
 
 GRID = axial_grid(shape=(10, 16, 20), spacing=(5, 4, 3))
@@ -144,3 +145,24 @@ def test_a_projection_keeps_the_greatest_along_the_line_of_sight():
 )
 def test_the_box_around_a_point_holds_it_and_little_beyond_the_volume(point, side_mm, middle):
     assert planes.box_around(point, GRID, side_mm=side_mm) == pytest.approx(middle)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_a_region_covers_is_what_sampling_all_of_it_tells(seed):
+    """On grids that lie askew or straight, with regions that reach the edge, or are empty."""
+    rng = np.random.default_rng(seed)
+    turned, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    cosines = turned if seed % 2 else np.eye(3)[::-1]
+    grid = replace(
+        axial_grid(shape=(9, 11, 13), spacing=(3.0, 2.0, 2.0)),
+        direction=tuple(map(tuple, cosines.tolist())),
+    )
+    mask = np.zeros(grid.shape, np.bool_)
+    first = rng.integers(0, 9, 3)
+    mask[tuple(slice(a, a + n) for a, n in zip(first, rng.integers(0, 7, 3), strict=True))] = True
+    region = Region(mask=mask, grid=grid)
+    for plane in planes.PLANES:
+        point = tuple(grid.to_patient(first).tolist())
+        view = planes.section(plane, point, middle=point, side_mm=40.0, pixels=40)
+
+        assert np.array_equal(planes.covered(region, view), planes.sample(mask, grid, view) > 0.5)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+from inference.resample import block_means
+from inference.thorax import coarse_factors
 from node.dicom import elements, rescale
 from node.dicom.file_header import FileHeader
 from node.dicom.native import NativePixels, ends_of
@@ -269,3 +271,36 @@ def test_the_range_that_is_told_is_that_of_the_values(slope, intercept, padding,
         expected[(stored >= padding[0]) & (stored <= padding[1])] = 7.0
     assert ends == (expected.min(), expected.max())
     assert out.tolist() == np.maximum(expected, np.float32(least)).tolist()
+
+
+def fine(folder, **attributes):
+    """A CT of 8 x 8 voxels of 1 mm, 1 mm apart, in blocks of 4 mm; its PET lies where it does."""
+    cts = series(ct_plane, "1.2.3.3", PixelSpacing=[1.0, 1.0], **attributes)
+    pets = series(pet_plane, "1.2.3.2", PixelSpacing=[1.0, 1.0])
+    for planes in (cts, pets):
+        for index, dataset in enumerate(planes):
+            dataset.ImagePositionPatient = [0, 0, index]
+    for index, dataset in enumerate(cts):
+        dataset.PixelData = (np.arange(64, dtype=np.int16) * 7 + index).tobytes()
+    return chosen(folder, cts, pets).ct
+
+
+def test_blocks_averaged_while_planes_are_read_are_those_of_the_volume(tmp_path):
+    stack = read_stack(fine(tmp_path), averaged=True)
+
+    assert stack.means.of is stack.voxels
+    assert stack.means.factors[1:] == (4, 4)
+    assert stack.means.factors == coarse_factors(stack.grid.shape, stack.grid.spacing)
+    expected = block_means(stack.voxels, stack.means.factors)
+    assert stack.means.means.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("attributes", [{"RescaleSlope": 0.5}, {"RescaleIntercept": 0.5}])
+def test_blocks_of_broken_numbers_are_not_averaged_on_the_way(tmp_path, attributes):
+    assert read_stack(fine(tmp_path, **attributes), averaged=True).means is None
+
+
+def test_blocks_that_pydicom_reads_are_not_averaged_on_the_way(tmp_path):
+    series_of_ct = without_headers(fine(tmp_path))
+
+    assert read_stack(series_of_ct, averaged=True).means is None

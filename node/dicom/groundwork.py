@@ -1,0 +1,81 @@
+"""What the results of a study say whatever is found in it, made before that is known."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Final
+
+from pydicom.dataset import Dataset
+
+from inference.petct import PetCt
+from node.dicom import source
+from node.dicom.capture import Body, body
+from node.dicom.image_library import SourceSeries
+from node.dicom.lint import Source
+from node.dicom.provenance import Equipment, Provenance
+from node.dicom.saliency_map import Frames, whole_frames
+from node.dicom.series import Choice
+
+_SHARED: Final = ("subject", "source", "frames", "series", "body")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Groundwork:
+    """Patient, images, frames of maps and more: each made when it is first asked for, and kept.
+
+    ``lay`` asks for all of it while a search keeps another core busy.
+    """
+
+    choice: Choice
+    petct: PetCt
+    equipment: Equipment
+    key: str
+    when: datetime
+    maps: bool = True
+    """Whether there will be maps, of which most is the same for all of them."""
+    key_image: bool = True
+
+    @source.tolerant()
+    def lay(self) -> None:
+        """Make what can be made; what cannot fails where it is needed, if it ever is."""
+        wanted = {"frames": self.maps, "body": self.key_image}
+        for name in _SHARED:
+            if wanted.get(name, True):
+                with suppress(Exception):
+                    getattr(self, name)
+        for one in self.series:
+            with suppress(Exception):
+                one.prepare()
+
+    @cached_property
+    def subject(self) -> Dataset:
+        """What the images tell of patient and study, for those who write."""
+        return source.subject_of((self.choice.ct, self.choice.pet))
+
+    @cached_property
+    def source(self) -> Source:
+        """What the images say, told anew for those who judge what was written."""
+        return Source.of(self.choice, self.petct)
+
+    @cached_property
+    def frames(self) -> Frames | None:
+        """What maps say of their frames; None where they do not cover the whole PET."""
+        provenance = Provenance(equipment=self.equipment, key=self.key, when=self.when)
+        grid = self.petct.pet.grid
+        return whole_frames(self.choice.pet, grid, self.subject, provenance)
+
+    @cached_property
+    def series(self) -> tuple[SourceSeries, SourceSeries]:
+        """The CT and the PET of the image library."""
+        ct, pet = self.petct.ct, self.petct.pet
+        facts = self.petct.pet_facts
+        return (
+            SourceSeries(series=self.choice.ct, grid=ct.grid),
+            SourceSeries(series=self.choice.pet, grid=pet.grid, pet_facts=facts),
+        )
+
+    @cached_property
+    def body(self) -> Body:
+        """The part of the PET that projections show."""
+        return body(self.petct.pet)
