@@ -250,3 +250,25 @@ def test_an_suv_wrong_by_a_thousand_does_not_keep_a_worker_for_minutes(hot_heart
 
     assert time.process_time() - began < 10
     assert len(foci) == FOCI_MOST
+
+
+def test_a_focus_that_is_fainter_than_what_surrounds_it_is_its_hottest_voxel(hot_heart):
+    """A spot of SUV 4 between walls of 12: 41 % of the way from 12 down to 4 is above it."""
+    pet = hot_heart.pet
+    at = np.rint(pet.grid.to_indices((85.0, 20.0, 30.0)))
+    steps = (np.moveaxis(np.indices(pet.grid.shape), 0, -1) - at) * pet.grid.spacing
+    away = np.linalg.norm(steps, axis=-1)
+    shell = (away <= 20) & (np.abs(steps[..., 0]) < 0.7 * away)
+    voxels = np.select([away < 4, away < 11, shell], [4, 1, 12], pet.voxels)
+    thorax = find_thorax(hot_heart.ct)
+
+    foci = find_foci(
+        replace(pet, voxels=voxels.astype(np.float32)),
+        thorax,
+        suv_min=2.5,
+        threshold_fraction=0.41,
+    )
+
+    (spot,) = [focus for focus in foci if focus.suv_max == 4]
+    assert spot.region.voxel_count == 1
+    assert spot.region.mask[tuple(at.astype(int))]
