@@ -119,6 +119,7 @@ def _be(role: str, document: Mapping[str, Any], log: str, arm: Arm, prepare: Pre
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
+    arm.role = role
     prepare(arm)
     settings = settings_from(document)
     raise SystemExit(bootstrap.serve(settings) if role == LISTENER else bootstrap.work(settings))

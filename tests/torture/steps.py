@@ -214,6 +214,8 @@ class Arm:
 
     def __init__(self) -> None:
         self._cells = RawArray(c_int, [-1, 0])
+        self.role: str | None = None
+        """Whose process this is: another one may call the same function, and is not to end."""
 
     def set(self, step: Step, nth: int) -> None:
         """From now on, the process ends that comes to ``step`` for the ``nth`` time."""
@@ -226,7 +228,7 @@ class Arm:
 
     def strike(self, step: Step) -> bool:
         """Count a call of ``step``; say whether it is the one."""
-        if self._cells[0] != STEPS.index(step):
+        if self._cells[0] != STEPS.index(step) or self.role not in {None, step.role}:
             return False
         self._cells[1] -= 1
         return self._cells[1] <= 0
