@@ -42,9 +42,10 @@ from node.parts import PART_AGE_S
 from node.presence import BEAT_S, Presence
 from node.reception import JOURNALS_S, Reception, build_intake, recover
 from node.retention import Retention, Rules
+from node.room import Quota
 from node.setback import describe, take_back
 from node.stop import Stop
-from node.store import Quota, Store
+from node.store import Store
 from node.telemetry import Telemetry, to_collector, to_file
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ import logging
 import os
 import re
 import shutil
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +21,7 @@ from node.disk import sync_folder, unlink
 from node.errors import Conflicting, NotUnderstood, OutOfResources
 from node.instance import ReceivedInstance, ResultObject
 from node.parts import Part, Write, sweep, write_all, write_sparse, written
-from node.room import Room
+from node.room import Quota, Room
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +31,6 @@ UID_LENGTH = 64
 KNOWN_FOLDERS = 10_000
 PARTS = "parts"
 """Where files lie while they are written; what a crash leaves here is nobody's after a while."""
-MEASURE_S = 10
-MEASURE_FULL_S = 1
-"""How often a full store is measured, so that it takes instances again soon after a deletion."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,39 +40,6 @@ class Stored:
     path: str
     sha256: str
     size: int
-
-
-class Quota:
-    """How many bytes the store may hold: measured now and then, and counted up in between.
-
-    ``measure`` gives what all processes together have stored; ``clock`` gives seconds.
-    """
-
-    def __init__(
-        self,
-        bytes_max: int,
-        measure: Callable[[], int],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._bytes_max = bytes_max
-        self._measure = measure
-        self._clock = clock
-        self._lock = Lock()
-        self._held = 0
-        self._due_at = clock()
-
-    def take(self, size: int) -> None:
-        """Make room for so many bytes more; raise OutOfResources where there is none."""
-        with self._lock:
-            now = self._clock()
-            if now >= self._due_at:
-                self._held = self._measure()
-                self._due_at = now + MEASURE_S
-            if self._held + size > self._bytes_max:
-                self._due_at = min(self._due_at, now + MEASURE_FULL_S)
-                raise OutOfResources(f"the store holds {self._held} of {self._bytes_max} bytes")
-            self._held += size
 
 
 class Store:

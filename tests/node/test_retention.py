@@ -15,7 +15,8 @@ from node.dicom.headers import identify
 from node.errors import Conflicting, OutOfResources
 from node.intake import Intake
 from node.net import scu
-from node.store import Quota, Store
+from node.room import Quota
+from node.store import Store
 from tests.node.house import DAY, House, Killed
 from tests.node.waiting import PATIENCE
 from tests.postgresql import BOTH

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from node.errors import Conflicting, NotUnderstood, OutOfResources
 from node.instance import ReceivedInstance, ResultKind, ResultObject
-from node.store import Quota, Store
+from node.room import Quota
+from node.store import Store
 
 REPORT = ResultObject(
     kind=ResultKind.REPORT,
