@@ -1,5 +1,7 @@
 import pytest
 
+from db import instances
+from node.errors import Conflicting
 from node.unheard import MOST, SURE_S, Unheard
 
 
@@ -81,3 +83,30 @@ def test_what_never_comes_is_forgotten(unheard):
 
     assert not unheard.holds("1.0")
     assert unheard.holds(f"1.{MOST}")
+
+
+def test_an_instance_that_was_announced_is_not_looked_up_behind_its_bytes(
+    journaling, arrival, monkeypatch
+):
+    intake = journaling()
+    intake.announced("1.1")
+    monkeypatch.setattr(instances, "standing", pytest.fail)
+
+    assert intake.receive(arrival("1.1")) == "1.2.3"
+
+
+@pytest.mark.parametrize("moment", ["before its row", "after its row"])
+def test_other_bytes_under_a_uid_are_refused_whenever_they_were_announced(
+    journaling, arrival, moment
+):
+    intake = journaling()
+    intake.announced("1.1")
+    intake.receive(arrival("1.1"))
+    if moment == "before its row":
+        intake.announced("1.1")
+    intake.flush()
+    if moment == "after its row":
+        intake.announced("1.1")
+
+    with pytest.raises(Conflicting):
+        intake.receive(arrival("1.1", comment="other", association="b"))
