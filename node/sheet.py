@@ -5,12 +5,13 @@ put together here, behind a margin for what a journal writes before it, and is n
 """
 
 import mmap
+from contextlib import suppress
 
 BLOCK = 4096
 """A record of a journal begins on a block, in memory and on disk: what is torn belongs to one."""
 MARGIN = 1024
 """So many bytes before an instance are the journal's."""
-_FIRST_BYTES = 1 << 20
+_FIRST_BYTES = 1 << 21
 _KEPT_BYTES = 1 << 22
 """What is larger is given back after the instance that needed it."""
 
@@ -64,9 +65,13 @@ class Sheet:
 
 
 def aligned(size: int) -> memoryview:
-    """Return memory that begins on a page.
+    """Return memory that begins on a page, in large pages where the system has them.
 
-    It is shared: of private memory, a process that starts another one at that moment may be left
-    with a copy that the disk does not write to (open(2), O_DIRECT).
+    It is not for processes that this one starts: they would leave this one with a copy that the
+    disk does not write to (open(2), O_DIRECT).
     """
-    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS))
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a system without large pages
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    pages.madvise(mmap.MADV_DONTFORK)
+    return memoryview(pages)
