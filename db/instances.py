@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -130,6 +131,19 @@ def _standing(_dialect: Dialect) -> Executable:
     )
 
 
+@lru_cache(maxsize=64)
+def _known(count: int) -> Prepared:
+    """Return the statement for so many UIDs."""
+
+    def build(_dialect: Dialect) -> Executable:
+        wanted = [bindparam(f"uid_{at}", type_=String()) for at in range(count)]
+        came = select(instances.c.sop_instance_uid).where(instances.c.sop_instance_uid.in_(wanted))
+        made = select(results.c.sop_instance_uid).where(results.c.sop_instance_uid.in_(wanted))
+        return union_all(came, made)
+
+    return Prepared(build)
+
+
 _REGISTER, _RESTORE, _STANDING = Prepared(_register), Prepared(_restore), Prepared(_standing)
 
 
@@ -178,6 +192,14 @@ def standing(connection: Transaction, sop_instance_uid: str) -> Standing | None:
     rows = _STANDING.run(connection, {"sop_instance_uid": sop_instance_uid})
     found = [Standing(sha256, bool(here), bool(ours)) for sha256, here, ours in rows]
     return min(found, key=lambda one: one.is_ours, default=None)
+
+
+def known(connection: Transaction, sop_instance_uids: Sequence[str]) -> set[str]:
+    """Return those of some UIDs under which an instance came, or was made here."""
+    if not sop_instance_uids:
+        return set()
+    asked = {f"uid_{at}": uid for at, uid in enumerate(sop_instance_uids)}
+    return {uid for (uid,) in _known(len(asked)).run(connection, asked)}
 
 
 def keep_aside(connection: Connection, quarantined: Quarantined) -> None:

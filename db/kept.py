@@ -27,19 +27,20 @@ class Kept:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._is_file = engine.dialect.name == "sqlite"
+        self.is_file: Final = engine.dialect.name == "sqlite"
+        """Whether a statement that reads takes no longer than a look into a file."""
         self._idle: list[PoolProxiedConnection] = []
         event.listen(engine, "engine_disposed", self._close)
 
     def writing(self) -> AbstractContextManager[Transaction]:
         """One transaction that may write: committed at the end of the block, else never begun."""
-        if self._is_file:
+        if self.is_file:
             return _Block(self._engine, self._idle, "BEGIN IMMEDIATE")
         return writing(self._engine)
 
     def asking(self) -> AbstractContextManager[Transaction]:
         """Ask one statement that only reads, and never waits for a writer."""
-        return _Block(self._engine, self._idle) if self._is_file else reading(self._engine)
+        return _Block(self._engine, self._idle) if self.is_file else reading(self._engine)
 
     def _close(self, _engine: Engine) -> None:
         with suppress(IndexError):

@@ -26,6 +26,8 @@ FLUSH_S = 10.0
 IDLE_S = 60.0
 """After so long without an instance nothing of the last ones is left in the journal."""
 
+Claim = Callable[[str], bool]
+"""Keeps a UID for whoever calls it; False where somebody else has it."""
 File = Callable[[Sequence[Jotting]], Sequence[bool]]
 """Gives instances their files and rows; says of each whether it has them. May raise anything."""
 
@@ -92,6 +94,31 @@ class Backlog:
                 self._claimed.discard(sop_instance_uid)
                 if self._flushing:
                     self._changed.notify_all()
+
+    @contextmanager
+    def claims(self) -> Iterator[Claim]:
+        """Lend what keeps UIDs as ``alone`` does, but never waits for one; for the block."""
+        mine: list[str] = []
+
+        def claim(sop_instance_uid: str) -> bool:
+            with self._changed:
+                if self._is_busy(sop_instance_uid):
+                    return False
+                self._claimed.add(sop_instance_uid)
+            mine.append(sop_instance_uid)
+            return True
+
+        try:
+            yield claim
+        finally:
+            with self._changed:
+                self._claimed.difference_update(mine)
+                if self._flushing:
+                    self._changed.notify_all()
+
+    def write_together(self, jottings: Sequence[Jotting]) -> list[bool]:
+        """Do for each what ``write`` does."""
+        return self._write([(one, record_of(one)) for one in jottings]) if jottings else []
 
     def write(self, jotting: Jotting) -> bool:
         """Return True when the instance is safe, and filed soon; False where it is not taken."""

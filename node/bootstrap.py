@@ -300,7 +300,7 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
                 settings.listener,
                 receive=reception.receive,
                 closed=reception.closed,
-                announced=reception.announced,
+                receive_together=reception.receive_together,
                 commitment=exchange.commitment,
                 record=record,
             )

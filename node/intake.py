@@ -22,16 +22,14 @@ from db.engine import writing
 from db.instances import Instance, Quarantined
 from db.kept import Kept
 from db.prepared import Transaction
-from node.backlog import FLUSH_S, Backlog
+from node.backlog import FLUSH_S, Backlog, Claim
 from node.dicom.headers import Identifiers
 from node.errors import Conflicting, NotUnderstood, OutOfResources, Refused
 from node.instance import Arrival, ReceivedInstance
 from node.jotting import Jotting, jotting_of
 from node.journal import Journal, adopt, journals
-from node.sheet import Sheet
 from node.store import Store, Stored
 from node.turns import GROUP_MOST, Turns
-from node.unheard import Unheard
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +69,6 @@ class Intake:
         self._identify = identify
         self._clock = clock
         self._node = node
-        self._unheard = Unheard(lambda uid: self._standing(uid) is None)
         self._turns = Turns[_New, Refused | None](self._register_each)
         self._backlog = None if journal is None else Backlog(journal, self._file)
 
@@ -90,12 +87,6 @@ class Intake:
         if self._backlog is not None:
             self._backlog.close()
 
-    def announced(self, sop_instance_uid: str) -> None:
-        """Hear of an instance whose bytes are on their way."""
-        if self._backlog is not None:
-            with suppress(SQLAlchemyError):  # it is looked up again, and then the sender hears why
-                self._unheard.look_up(sop_instance_uid)
-
     def receive(self, arrival: Arrival) -> str:
         """Return its study when a power cut cannot take the instance away; else raise Refused.
 
@@ -106,11 +97,49 @@ class Intake:
         """
         instance = _received(arrival, self._identify(arrival.part10), self._clock())
         try:
-            self._take(instance, peer=arrival.peer, sheet=arrival.sheet)
+            self._take(instance, arrival)
         except SQLAlchemyError as error:
             logger.exception("the database fails")
             raise _database_fails(error) from error
         return instance.study_instance_uid
+
+    def receive_together(self, arrivals: Sequence[Arrival]) -> list[str | None]:
+        """Return the studies of those that are safe now; None stands for what ``receive`` takes.
+
+        That is whatever needs more than the journal: a UID that is known or busy, a refusal, a
+        database that is asked over a network.
+        """
+        safe: list[str | None] = [None] * len(arrivals)
+        backlog = self._backlog
+        if backlog is None or not backlog.takes or not self._kept.is_file:
+            return safe
+        with backlog.claims() as claim:
+            jottings: dict[int, Jotting] = {}
+            for at, instance in self._unknown(arrivals, claim).items():
+                with suppress(Refused):  # receive() says why
+                    self._store.make_room(len(instance.part10), ahead=backlog.bytes_waiting)
+                    jottings[at] = self._jotting(instance, arrivals[at])
+            written = backlog.write_together(list(jottings.values()))
+            for (at, jotting), is_safe in zip(jottings.items(), written, strict=True):
+                safe[at] = jotting.instance.study_instance_uid if is_safe else None
+        return safe
+
+    def _unknown(self, arrivals: Sequence[Arrival], claim: Claim) -> dict[int, ReceivedInstance]:
+        """Return those that can be filed and under whose UIDs nothing came or comes."""
+        read: dict[int, ReceivedInstance] = {}
+        for at, arrival in enumerate(arrivals):
+            with suppress(Refused):  # receive() says why
+                instance = _received(arrival, self._identify(arrival.part10), self._clock())
+                self._store.place(instance)
+                if claim(instance.sop_instance_uid):
+                    read[at] = instance
+        uids = [one.sop_instance_uid for one in read.values()]
+        try:
+            with self._kept.asking() as connection:
+                known = instances.known(connection, uids)
+        except SQLAlchemyError:  # receive() meets it again, and says so
+            return {}
+        return {at: one for at, one in read.items() if one.sop_instance_uid not in known}
 
     def closed(self, association: str) -> None:
         """Note that the association brings nothing more.
@@ -153,24 +182,24 @@ class Intake:
     def _is_unheard_of(self, jotting: Jotting) -> bool:
         return self._standing(jotting.instance.sop_instance_uid) is None
 
-    def _take(self, instance: ReceivedInstance, *, peer: str, sheet: Sheet | None) -> None:
+    def _take(self, instance: ReceivedInstance, arrival: Arrival) -> None:
         if self._backlog is None:
-            self._take_at_once(instance, peer=peer)
+            self._take_at_once(instance, peer=arrival.peer)
             return
         with self._backlog.alone(instance.sop_instance_uid):
-            if not self._backlog.takes or not self._jot(self._backlog, instance, peer, sheet):
-                self._take_at_once(instance, peer=peer)
+            if not self._backlog.takes or not self._jot(self._backlog, instance, arrival):
+                self._take_at_once(instance, peer=arrival.peer)
 
-    def _jot(
-        self, backlog: Backlog, instance: ReceivedInstance, peer: str, sheet: Sheet | None
-    ) -> bool:
+    def _jot(self, backlog: Backlog, instance: ReceivedInstance, arrival: Arrival) -> bool:
         """Make an instance safe in the journal; False where that is not its place."""
         self._store.place(instance)
-        uid = instance.sop_instance_uid
-        if not self._unheard.holds(uid) and self._standing(uid) is not None:
+        if self._standing(instance.sop_instance_uid) is not None:
             return False
         self._store.make_room(len(instance.part10), ahead=backlog.bytes_waiting)
-        return backlog.write(Jotting(instance, peer=peer, node=self._node, sheet=sheet))
+        return backlog.write(self._jotting(instance, arrival))
+
+    def _jotting(self, instance: ReceivedInstance, arrival: Arrival) -> Jotting:
+        return Jotting(instance, peer=arrival.peer, node=self._node, sheet=arrival.sheet)
 
     def _file(self, group: Sequence[Jotting]) -> list[bool]:
         """Give instances of a journal their files and rows; say of each whether it has them."""
@@ -251,7 +280,7 @@ class Intake:
         order = sorted(range(len(group)), key=lambda at: group[at].row.sop_instance_uid)
         refusals: list[Refused | None] = [None] * len(group)
         self._store.settle(one.row.path for one in group)
-        with self._unheard.changing(), self._kept.writing() as connection:
+        with self._kept.writing() as connection:
             new: list[_New] = []
             for at in order:
                 if self._is_new(connection, group[at].row):

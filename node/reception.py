@@ -1,6 +1,7 @@
 """Takes instances in, records what each association brought when it ends, and opens the journal."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 
@@ -34,25 +35,31 @@ class Reception:
         self._brought = Receptions(record)
         self._ended = Event()
 
-    def announced(self, sop_instance_uid: str) -> None:
-        """Hear of an instance whose bytes are on their way."""
-        self._intake.announced(sop_instance_uid)
-
     def receive(self, arrival: Arrival) -> None:
         """Return when the instance is safe; else raise Refused."""
-        study_instance_uid = self._intake.receive(arrival)
-        self._brought.received(
-            arrival.association,
-            audit.peer(arrival.calling_ae_title, arrival.peer.rpartition(":")[0]),
-            study=study_instance_uid,
-            sop_class=arrival.sop_class_uid,
-        )
+        self._note(arrival, self._intake.receive(arrival))
+
+    def receive_together(self, arrivals: Sequence[Arrival]) -> list[bool]:
+        """Make those safe that need nothing but the journal; say of each whether it is."""
+        studies = self._intake.receive_together(arrivals)
+        for arrival, study_instance_uid in zip(arrivals, studies, strict=True):
+            if study_instance_uid is not None:
+                self._note(arrival, study_instance_uid)
+        return [study is not None for study in studies]
 
     def closed(self, association: str) -> None:
         """Note that the association brings nothing more."""
         self._intake.closed(association)
         self._ended.set()
         self._brought.closed(association)
+
+    def _note(self, arrival: Arrival, study_instance_uid: str) -> None:
+        self._brought.received(
+            arrival.association,
+            lambda: audit.peer(arrival.calling_ae_title, arrival.peer.rpartition(":")[0]),
+            study=study_instance_uid,
+            sop_class=arrival.sop_class_uid,
+        )
 
     def has_news(self) -> bool:
         """Whether an association ended since this was asked last: a study may be complete."""

@@ -186,11 +186,18 @@ class Receptions:
         self._open: dict[str, _Brought] = {}
         self._lock = Lock()
 
-    def received(self, association: str, who: Participant, *, study: str, sop_class: str) -> None:
-        """Count one instance that is safe in the store."""
+    def received(
+        self, association: str, who: Callable[[], Participant], *, study: str, sop_class: str
+    ) -> None:
+        """Count one instance that is safe in the store; ``who`` tells who brought it."""
         with self._lock:
-            brought = self._open.setdefault(association, _Brought(who=who))
-            brought.studies.setdefault(study, Counter())[sop_class] += 1
+            brought = self._open.get(association)
+            if brought is None:
+                brought = self._open[association] = _Brought(who=who())
+            counts = brought.studies.get(study)
+            if counts is None:
+                counts = brought.studies[study] = Counter()
+            counts[sop_class] += 1
 
     def closed(self, association: str) -> None:
         """Record what the association brought, if anything."""

@@ -1,7 +1,8 @@
 """The listener: answers C-ECHO, storage commitment, and C-STORE once the instance is safe."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from ssl import SSLSocket
 from threading import Lock
 from time import monotonic, sleep
@@ -26,8 +27,9 @@ from node.net import commitment as push_model
 from node.net import syntaxes, tls
 from node.net.command import ERROR_COMMENT_LENGTH
 from node.net.commitment import Commitment, Report
+from node.net.conversation import SUCCESS, Brought, Delivery, Status
 from node.net.deadline import Bounds
-from node.net.lean import SUCCESS, Delivery, Desk, Lean
+from node.net.lean import Desk, Lean
 from node.net.part10 import part10
 from node.net.peers import Caller, Refusal, crowded, refusal
 from node.net.server import Door, Server
@@ -43,10 +45,10 @@ REPORT_WITHIN_S = 30
 
 Receive = Callable[[Arrival], None]
 """Makes an instance safe; raises Refused where it cannot."""
+ReceiveTogether = Callable[[Sequence[Arrival]], Sequence[bool]]
+"""Makes those safe that are soon made safe, and says which; the others are for ``Receive``."""
 Closed = Callable[[str], None]
 """Hears that an association brings nothing more: released, aborted or broken."""
-Announced = Callable[[str], None]
-"""Hears of a SOP Instance UID whose bytes are on their way; raises nothing."""
 
 
 class Listener:
@@ -63,15 +65,12 @@ class Listener:
         closed: Closed,
         commitment: Commitment | None = None,
         record: Record = ignore,
-        announced: Announced = lambda _uid: None,
+        receive_together: ReceiveTogether = lambda arrivals: [False] * len(arrivals),
     ) -> None:
-        sessions = _Sessions(policy, receive, closed, commitment, record, announced)
+        sessions = _Sessions(policy, receive, closed, commitment, record, receive_together)
         self._sessions = sessions
         ae = AE(ae_title=policy.ae_title)
-        supported = [
-            *syntaxes.accepted(),
-            *([] if commitment is None else [push_model.accepted()]),
-        ]
+        supported = [*syntaxes.accepted(), *([push_model.accepted()] if commitment else [])]
         ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         ae.supported_contexts = supported
@@ -141,10 +140,10 @@ class _Sessions(Desk):
         closed: Closed,
         commitment: Commitment | None,
         record: Record,
-        announced: Announced,
+        receive_together: ReceiveTogether,
     ) -> None:
         self._policy = policy
-        self._announced = announced
+        self._receive_together = receive_together
         self._commitment = commitment
         self._receive = receive
         self._closed = closed
@@ -233,10 +232,6 @@ class _Sessions(Desk):
             session.message_went()
 
     @override
-    def announced(self, sop_instance_uid: str) -> None:
-        self._announced(sop_instance_uid)
-
-    @override
     def store(self, session: Session | None, delivery: Delivery) -> tuple[int, str]:
         """Keep an instance; Success means it is safe on disk, and nothing less."""
         try:
@@ -248,6 +243,23 @@ class _Sessions(Desk):
             logger.exception("could not take an instance")
             return PROCESSING_FAILURE, "the node failed; its log says why"
         return SUCCESS, ""
+
+    @override
+    def store_together(self, brought: Brought) -> Sequence[Status | None]:
+        """Keep what needs nothing but the journal; Success means the same."""
+        told: list[Status | None] = [None] * len(brought)
+        arrivals: dict[int, Arrival] = {}
+        for at, (session, delivery) in enumerate(brought):
+            with suppress(Refused):  # store() says why
+                arrivals[at] = self._arrival(session, delivery)
+        try:
+            taken = self._receive_together(list(arrivals.values()))
+        except Exception:  # a bug of ours, which store() meets again
+            logger.exception("could not take %d instances together", len(arrivals))
+            return told
+        for at, is_safe in zip(arrivals, taken, strict=True):
+            told[at] = (SUCCESS, "") if is_safe else None
+        return told
 
     def _on_store(self, event: evt.Event) -> Dataset:
         request = event.request

@@ -114,6 +114,8 @@ class Server(ThreadedAssociationServer):
             sleep(POLL_INTERVAL_S / 5)
         for association in associations:
             cut(association)
+        if self._lean is not None:
+            self._lean.close()
         with self._lock:
             left = list(self._without_association.values())
         for connection in left:

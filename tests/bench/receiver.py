@@ -6,9 +6,10 @@ import threading
 from pathlib import Path
 
 from node import bootstrap, log
+from node.audit import ignore
 from node.config import settings_from
 from node.net.scp import Listener
-from node.reception import build_intake
+from node.reception import Reception, build_intake
 
 
 def main(port: int, folder: Path, *more: str) -> None:
@@ -28,8 +29,12 @@ def main(port: int, folder: Path, *more: str) -> None:
     store = bootstrap.open_store(settings)
     intake = build_intake(settings, engine, store, clock=bootstrap.now)
     bootstrap.leave_alone_what_is_loaded()
+    reception = Reception(intake, ignore)
     with Listener(
-        settings.listener, receive=intake.receive, closed=intake.closed, announced=intake.announced
+        settings.listener,
+        receive=reception.receive,
+        closed=reception.closed,
+        receive_together=reception.receive_together,
     ):
         stop.wait()
     intake.close()

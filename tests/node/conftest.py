@@ -191,8 +191,9 @@ def listening(free_ports: Callable[[], int], *, fast: bool) -> Iterator[Callable
 
         def listen(receive: Callable[[Arrival], None], **policy: object) -> Peer:
             closed = policy.pop("closed", lambda _association: None)
+            more = {"receive_together": policy.pop("together")} if "together" in policy else {}
             settings = Policy(port=free_ports(), **{"fast": fast, **policy})
-            stack.enter_context(Listener(settings, receive=receive, closed=closed))
+            stack.enter_context(Listener(settings, receive=receive, closed=closed, **more))
             return Peer(ae_title=settings.ae_title, host="127.0.0.1", port=settings.port)
 
         yield listen

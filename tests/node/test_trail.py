@@ -297,8 +297,8 @@ def test_an_association_is_recorded_study_by_study_when_it_ends():
     brought = Receptions(recorded.append)
     pacs = audit.peer("PACS", "10.0.0.5")
     for study, sop_class in [("1.1", "CT"), ("1.1", "PT"), ("1.2", "CT"), ("1.1", "CT")]:
-        brought.received("a", pacs, study=study, sop_class=sop_class)
-    brought.received("b", pacs, study="1.3", sop_class="CT")
+        brought.received("a", lambda: pacs, study=study, sop_class=sop_class)
+    brought.received("b", lambda: pacs, study="1.3", sop_class="CT")
     assert recorded == []
 
     brought.closed("a")

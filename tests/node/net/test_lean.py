@@ -14,33 +14,25 @@ from node.net import command
 from node.net.command import Malformed
 from node.net.scp import Listener
 from tests.arriving import kept
+from tests.node.net.messages import (
+    COMMAND,
+    CT,
+    DATA_SET,
+    LAST,
+    P_DATA,
+    answered,
+    element,
+    item,
+    pdu,
+    store_request,
+)
 
 pytestmark = pytest.mark.associations
 
-CT = "1.2.840.10008.5.1.4.1.1.2"
 PUSH_MODEL = "1.2.840.10008.1.20.1"
-P_DATA, RELEASED, ABORT = 0x04, 0x06, 0x07
-COMMAND, LAST = 1, 2
+RELEASED, ABORT = 0x06, 0x07
 RELEASE_RQ = bytes.fromhex("05 00 00000004 00000000")
 A_ABORT = bytes.fromhex("07 00 00000004 00000000")
-DATA_SET = bytes(range(251))
-
-
-def element(tag, value):
-    return b"\0\0" + tag.to_bytes(2, "little") + len(value).to_bytes(4, "little") + value
-
-
-def store_request(uid="1.2.3.4", *, message_id=7, data_set_type=0):
-    """A C-STORE-RQ as PS3.7 9.3.1.1 lists it."""
-    told = (
-        element(0x0002, CT.encode() + b"\0")
-        + element(0x0100, b"\x01\0")
-        + element(0x0110, message_id.to_bytes(2, "little"))
-        + element(0x0700, b"\0\0")
-        + element(0x0800, data_set_type.to_bytes(2, "little"))
-        + element(0x1000, uid.encode() + b"\0" * (len(uid) % 2))
-    )
-    return element(0x0000, len(told).to_bytes(4, "little")) + told
 
 
 ECHO_REQUEST = (
@@ -51,24 +43,8 @@ ECHO_REQUEST = (
 )
 
 
-def item(control, fragment, context=3):
-    return (len(fragment) + 2).to_bytes(4, "big") + bytes([context, control]) + fragment
-
-
-def pdu(*items, kind=P_DATA):
-    body = b"".join(items)
-    return bytes([kind, 0]) + len(body).to_bytes(4, "big") + body
-
-
-def answered(read_pdu, connection):
-    """The elements of the next response, by their tags."""
-    content = read_pdu(connection)
-    assert content[0] == P_DATA
-    return command.elements(content[12:])
-
-
-@pytest.fixture
-def taken(listening):
+@pytest.fixture(params=[True, False], ids=["together", "one by one"])
+def taken(listening, request):
     """A listener that keeps what it is given, the port, and the ends it was told of."""
 
     class Taken:
@@ -76,9 +52,15 @@ def taken(listening):
             self.arrivals, self.ended = [], threading.Semaphore(0)
 
         def listen(self, **policy):
-            return listening(
-                kept(self.arrivals), closed=lambda _: self.ended.release(), **policy
-            ).port
+            keep = kept(self.arrivals)
+
+            def together(arrivals):
+                for one in arrivals if request.param else []:
+                    keep(one)
+                return [request.param] * len(arrivals)
+
+            told = {"closed": lambda _: self.ended.release(), "together": together}
+            return listening(keep, **told, **policy).port
 
         def is_whole(self):
             (arrival,) = self.arrivals
