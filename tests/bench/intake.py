@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from threading import Timer
 
 from inference.petct import PetCt
-from tests.bench import peers, process, study
+from tests.bench import memory, peers, process, study
 from tests.bench.measure import Measure, Plan, Sample, compare, interleave
 from tests.bench.peers import Receiver, Starter
 
@@ -126,7 +126,10 @@ def measure(petct: PetCt, folder: Path, plan: Plan) -> tuple[list[Measure], list
             }
             sender = Sender(petct, folder, nodelay=nodelay)
             kept.callback(sender.close)
-            with _receivers(starters, folders, nodelay=nodelay) as receivers:
+            with (
+                memory.of_a_server(folder),
+                _receivers(starters, folders, nodelay=nodelay) as receivers,
+            ):
                 for way in ways:
                     measures += _measured(way, sender, receivers, plan)
                 held = {one.name: (Sample(value=process.memory_mb(one.pid)),) for one in receivers}
