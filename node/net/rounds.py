@@ -4,6 +4,7 @@ The interpreter runs one thread at a time anyway. Where each association works i
 their time passes with waking each other. What may take long is still done there.
 """
 
+import logging
 import select
 import socket
 from collections import deque
@@ -19,6 +20,10 @@ from node.net.conversation import Brought, Conversation, Delivery, Status, Steps
 from node.net.inbox import SILENT, Gone, Late
 from node.net.session import Session
 
+logger = logging.getLogger(__name__)
+
+JOIN_S = 5.0
+"""A disk that hangs keeps nobody from stopping."""
 LOOK_S = 0.05
 """How often somebody looks for peers that are late."""
 WOKEN_BYTES = 4096
@@ -96,7 +101,10 @@ class Rounds:
             self._is_closed = True
         self._rope.send(b"\0")
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(JOIN_S)
+            if self._thread.is_alive():
+                logger.error("a group of instances is still being kept")
+                return
         self._poll.close()
         self._bell.close()
         self._rope.close()
@@ -138,14 +146,22 @@ class Rounds:
             self._bell.recv(WOKEN_BYTES)
         while self._come:
             guest, outcome = self._come.popleft()
+            try:
+                self._poll.register(guest.descriptor, select.EPOLLIN)
+            except (OSError, ValueError):  # the connection was closed meanwhile
+                guest.work.put(_Ended(Gone()))
+                continue
             self._guests[guest.descriptor] = guest
-            self._poll.register(guest.descriptor, select.EPOLLIN)
             self._go_on(guest, outcome)
 
     def _keep(self) -> None:
         """Have all kept that has been brought, and answer."""
         brought, self._brought = self._brought, []
-        told = self._store_together([(one.conversation.session, what) for one, what in brought])
+        told: Sequence[Status | None] = [None] * len(brought)
+        try:
+            told = self._store_together([(one.conversation.session, what) for one, what in brought])
+        except Exception:  # a bug of ours, which each meets again in its own thread
+            logger.exception("%d instances could not be kept together", len(brought))
         for (guest, delivery), status in zip(brought, told, strict=True):
             if status is None:
                 self._send_out(guest, partial(self._store, guest.conversation.session, delivery))

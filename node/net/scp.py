@@ -252,12 +252,8 @@ class _Sessions(Desk):
         for at, (session, delivery) in enumerate(brought):
             with suppress(Refused):  # store() says why
                 arrivals[at] = self._arrival(session, delivery)
-        try:
-            taken = self._receive_together(list(arrivals.values()))
-        except Exception:  # a bug of ours, which store() meets again
-            logger.exception("could not take %d instances together", len(arrivals))
-            return told
-        for at, is_safe in zip(arrivals, taken, strict=True):
+        safe = self._receive_together(list(arrivals.values()))
+        for at, is_safe in zip(arrivals, safe, strict=True):
             told[at] = (SUCCESS, "") if is_safe else None
         return told
 

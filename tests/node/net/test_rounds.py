@@ -90,7 +90,7 @@ def test_what_fails_together_is_kept_one_by_one(listening, associated, read_pdu,
 
     assert status(read_pdu, connection) == b"\0\0"
     assert [one.sop_instance_uid for one in alone] == ["1.2.3.4"]
-    assert "could not take 1 instances together" in caplog.text
+    assert "1 instances could not be kept together" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -120,6 +120,23 @@ def test_who_sends_faster_than_we_read_lets_others_have_their_turn():
         pauses = sum(1 for _ in steps)
 
     assert pauses >= 65536 / 512 / TURN_RECEIVES
+
+
+def test_a_connection_that_was_closed_meanwhile_has_gone():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.close()
+
+        class Closed:
+            connection, until = ours, float("inf")
+
+            def steps(self):
+                yield None
+
+        rounds = Rounds(lambda _: [], lambda *_: (0, ""))
+        with pytest.raises(Gone):
+            rounds.serve(Closed())
+        rounds.close()
 
 
 def test_what_is_left_at_the_end_ends_as_if_its_peer_had_gone():
