@@ -1,6 +1,6 @@
 """Instances that are safe in the store, and those kept aside because their UID was known."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import lru_cache
@@ -43,7 +43,7 @@ class Instance:
     transfer_syntax_uid: str
     modality: str
     path: str
-    sha256: str
+    digest: str
     size: int
     calling_ae_title: str
     association: str
@@ -64,7 +64,7 @@ class Instance:
 class Standing(NamedTuple):
     """What intake has to know of an instance that came before."""
 
-    sha256: str
+    digest: str
     """``""`` of an object that we made."""
     is_here: bool
     is_ours: bool
@@ -80,7 +80,7 @@ class Quarantined:
     sop_instance_uid: str
     study_instance_uid: str
     path: str
-    sha256: str
+    digest: str
     calling_ae_title: str
     received_at: datetime
     reason: str
@@ -111,7 +111,7 @@ def _restore(_dialect: Dialect) -> Executable:
         update(instances)
         .where(
             of.sop_instance_uid == bindparam("deleted_uid", type_=of.sop_instance_uid.type),
-            of.sha256 == bindparam("deleted_sha256", type_=of.sha256.type),
+            of.digest == bindparam("deleted_digest", type_=of.digest.type),
             of.deleted_at.is_not(None),
         )
         .values(**_values())
@@ -122,7 +122,7 @@ def _restore(_dialect: Dialect) -> Executable:
 def _standing(_dialect: Dialect) -> Executable:
     wanted = bindparam("sop_instance_uid", type_=instances.c.sop_instance_uid.type)
     return union_all(
-        select(instances.c.sha256, case((HERE, 1), else_=0), literal_column("0", Integer)).where(
+        select(instances.c.digest, case((HERE, 1), else_=0), literal_column("0", Integer)).where(
             instances.c.sop_instance_uid == wanted
         ),
         select(
@@ -169,9 +169,11 @@ def spare(connection: Connection, sop_instance_uid: str, *, now: datetime) -> No
 def restore(connection: Transaction, instance: Instance) -> bool:
     """Register a deleted instance that came again; False, and nothing done, if it is not deleted.
 
-    Only the bytes that were deleted come back: others under its UID are a conflict as ever.
+    Only the bytes that were deleted come back: others under its UID are a conflict as ever. The
+    digest is the one that was registered first, whichever algorithm took it: a study does not look
+    changed where only the algorithm is another.
     """
-    deleted = {"deleted_uid": instance.sop_instance_uid, "deleted_sha256": instance.sha256}
+    deleted = {"deleted_uid": instance.sop_instance_uid, "deleted_digest": instance.digest}
     return bool(_RESTORE.run(connection, {**_row(instance), **deleted}))
 
 
@@ -190,7 +192,7 @@ def find(connection: Connection, sop_instance_uid: str) -> Instance | None:
 def standing(connection: Transaction, sop_instance_uid: str) -> Standing | None:
     """Return how the instance stands, or None where it neither came nor was made here."""
     rows = _STANDING.run(connection, {"sop_instance_uid": sop_instance_uid})
-    found = [Standing(sha256, bool(here), bool(ours)) for sha256, here, ours in rows]
+    found = [Standing(digest, bool(here), bool(ours)) for digest, here, ours in rows]
     return min(found, key=lambda one: one.is_ours, default=None)
 
 
@@ -209,7 +211,7 @@ def keep_aside(connection: Connection, quarantined: Quarantined) -> None:
         update(quarantine)
         .where(
             quarantine.c.sop_instance_uid == quarantined.sop_instance_uid,
-            quarantine.c.sha256 == quarantined.sha256,
+            quarantine.c.digest == quarantined.digest,
         )
         .values(received_at=quarantined.received_at, deleting_at=None)
     )
@@ -259,5 +261,14 @@ def _row(instance: Instance) -> dict[str, object]:
 
 def set_digest(chosen: Sequence[Instance]) -> str:
     """``sha256:`` and the digest of an instance set: of its UIDs and bytes, in no order."""
-    lines = sorted(f"{instance.sop_instance_uid} {instance.sha256}\n" for instance in chosen)
+    return digest_of_set((one.sop_instance_uid, one.digest) for one in chosen)
+
+
+def digest_of_set(chosen: Iterable[tuple[str, str]]) -> str:
+    """Return what ``set_digest`` does of pairs of SOP Instance UID and digest.
+
+    SHA-256 of an instance stands there bare, as versions wrote it that knew nothing else: the set
+    of a study that they analysed has the digest that it had.
+    """
+    lines = sorted(f"{uid} {digest.removeprefix('sha256:')}\n" for uid, digest in chosen)
     return "sha256:" + sha256("".join(lines).encode("ascii")).hexdigest()

@@ -1,12 +1,13 @@
 """Brings the tables of a database to the newest revision."""
 
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
 from db.engine import connect, reading, writing
 
@@ -26,6 +27,8 @@ def upgrade(url: str, *, revision: str = "head") -> None:
     Raises DatabaseTooNew, with nothing changed, where the database is of a newer version.
     """
     engine = connect(url, silence_s=PATIENCE_S)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _let_tables_be_remade)
     try:
         with writing(engine) as connection:
             if connection.dialect.name == "postgresql":
@@ -74,6 +77,12 @@ def _refuse_newer(connection: Connection) -> None:
 
 def _current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
+
+
+def _let_tables_be_remade(dbapi_connection: Any, _record: object) -> None:  # noqa: ANN401  a driver's own type
+    # SQLite changes a column by a new table in place of the old one, and whoever drops that takes
+    # the rows away that refer to it, in the same transaction, where this cannot be said any more.
+    dbapi_connection.execute("PRAGMA foreign_keys = OFF")
 
 
 def _config() -> Config:

@@ -22,7 +22,7 @@ class Result:
     study_instance_uid: str
     transfer_syntax_uid: str
     path: str
-    sha256: str
+    digest: str
     size: int | None = None
     pledged_at: datetime | None = None
     """When a peer was last told that we keep it."""

@@ -64,7 +64,7 @@ metadata = MetaData(naming_convention=NAMES)
 UID = String(64)
 AE_TITLE = String(16)
 SHA256 = String(64)
-DIGEST = String(80)  # "sha256:" and 64 hex digits
+DIGEST = String(80)  # "sha256:" or "blake3:" and 64 hex digits
 
 associations = Table(
     "associations",
@@ -98,7 +98,7 @@ instances = Table(
     Column("transfer_syntax_uid", UID, nullable=False),
     Column("modality", String(16), nullable=False),
     Column("path", Text, nullable=False),
-    Column("sha256", SHA256, nullable=False),
+    Column("digest", DIGEST, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("calling_ae_title", AE_TITLE, nullable=False),
     Column("association", String(64), nullable=False),
@@ -124,13 +124,13 @@ quarantine = Table(
     Column("sop_instance_uid", UID, nullable=False),
     Column("study_instance_uid", UID, nullable=False),
     Column("path", Text, nullable=False),
-    Column("sha256", SHA256, nullable=False),
+    Column("digest", DIGEST, nullable=False),
     Column("calling_ae_title", AE_TITLE, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     Column("reason", Text, nullable=False),
     Column("size", BigInteger),  # unknown of what came before sizes were kept
     Column("deleting_at", UtcDateTime),
-    UniqueConstraint("sop_instance_uid", "sha256"),
+    UniqueConstraint("sop_instance_uid", "digest"),
 )
 
 studies = Table(
@@ -223,7 +223,7 @@ results = Table(
     Column("study_instance_uid", UID, nullable=False),
     Column("transfer_syntax_uid", UID, nullable=False),
     Column("path", Text, nullable=False),
-    Column("sha256", SHA256, nullable=False),
+    Column("digest", DIGEST, nullable=False),
     Column("size", BigInteger),  # unknown of what was made before sizes were kept
     Column("pledged_at", UtcDateTime),
     Column("deleting_at", UtcDateTime),

@@ -4,11 +4,10 @@ Where there is a journal, bytes and identifiers are safe in it, and the sender i
 the instance has a file and a row of its own.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -24,6 +23,7 @@ from db.kept import Kept
 from db.prepared import Transaction
 from node.backlog import FLUSH_S, Backlog, Claim
 from node.dicom.headers import Identifiers
+from node.digest import is_of
 from node.errors import Conflicting, NotUnderstood, OutOfResources, Refused
 from node.instance import Arrival, ReceivedInstance
 from node.jotting import Jotting, jotting_of
@@ -37,7 +37,6 @@ MODALITY_LENGTH = 16  # PS3.5 6.2, VR CS
 
 Clock = Callable[[], datetime]
 
-
 Identify = Callable[[bytes | memoryview], Identifiers]
 """Reads the identifiers of Part 10 bytes; raises NotUnderstood where there are none."""
 
@@ -47,7 +46,7 @@ class _New:
     """An instance whose bytes are safe and whose name and row are not."""
 
     row: Instance
-    sender: Association
+    jotting: Jotting
 
 
 class Intake:
@@ -205,7 +204,7 @@ class Intake:
         """Give instances of a journal their files and rows; say of each whether it has them."""
         put = self._store.put_promised([one.instance for one in group])
         new = {
-            at: _New(row=_row(group[at].instance, stored), sender=_sender(group[at]))
+            at: _New(row=_row(group[at].instance, stored), jotting=group[at])
             for at, stored in enumerate(put)
             if isinstance(stored, Stored)
         }
@@ -237,7 +236,7 @@ class Intake:
         stored = self._standing(instance.sop_instance_uid)
         if stored is None or stored.is_ours:
             return stored is not None
-        if stored.sha256 != hashlib.sha256(instance.part10).hexdigest():
+        if not is_of(stored.digest, instance.part10):
             raise Conflicting(f"{instance.sop_instance_uid} is stored with other bytes")
         if not stored.is_here:
             with writing(self._engine) as connection:
@@ -246,9 +245,8 @@ class Intake:
 
     def _keep(self, instance: ReceivedInstance, *, peer: str) -> None:
         row = _row(instance, self._store.put(instance))
-        jotting = Jotting(instance, peer=peer, node=self._node)
-        refusal = self._turns.do(_New(row=row, sender=_sender(jotting)))
-        if refusal is not None:
+        new = _New(row=row, jotting=Jotting(instance, peer=peer, node=self._node))
+        if (refusal := self._turns.do(new)) is not None:
             raise refusal
 
     def _register_each(self, group: Sequence["_New"]) -> list[Refused | None]:
@@ -283,19 +281,20 @@ class Intake:
         with self._kept.writing() as connection:
             new: list[_New] = []
             for at in order:
-                if self._is_new(connection, group[at].row):
-                    new.append(group[at])
-                else:
-                    refusals[at] = _conflict(connection, group[at].row)
+                try:
+                    if self._is_new(connection, group[at]):
+                        new.append(group[at])
+                except Conflicting as refusal:
+                    refusals[at] = refusal
             _note(connection, new)
         return refusals
 
-    def _is_new(self, connection: Transaction, row: Instance) -> bool:
-        if not instances.register(connection, row) and not instances.restore(connection, row):
+    def _is_new(self, connection: Transaction, one: "_New") -> bool:
+        if not instances.register(connection, one.row) and not _is_back(connection, one):
             return False
         # Who deletes files holds their rows: what is here now stays here.
-        if not self._store.holds(row.path):
-            raise OutOfResources(f"{row.path} was deleted in this moment")
+        if not self._store.holds(one.row.path):
+            raise OutOfResources(f"{one.row.path} was deleted in this moment")
         return True
 
     def _keep_aside(self, instance: ReceivedInstance) -> None:
@@ -307,7 +306,7 @@ class Intake:
                     sop_instance_uid=instance.sop_instance_uid,
                     study_instance_uid=instance.study_instance_uid,
                     path=stored.path,
-                    sha256=stored.sha256,
+                    digest=stored.digest,
                     calling_ae_title=instance.calling_ae_title,
                     received_at=instance.received_at,
                     reason="the SOP Instance UID is stored with other bytes",
@@ -347,7 +346,7 @@ def _row(instance: ReceivedInstance, stored: Stored) -> Instance:
         transfer_syntax_uid=instance.transfer_syntax_uid,
         modality=instance.modality,
         path=stored.path,
-        sha256=stored.sha256,
+        digest=stored.digest,
         size=stored.size,
         calling_ae_title=instance.calling_ae_title,
         association=instance.association,
@@ -364,12 +363,13 @@ def _sender(jotting: Jotting) -> Association:
     )
 
 
-def _conflict(connection: Transaction, row: Instance) -> Conflicting | None:
-    """Return what another association that was quicker with the same UID leaves to say."""
-    first = instances.standing(connection, row.sop_instance_uid)
-    if first is None or first.sha256 != row.sha256:
-        return Conflicting(f"{row.sop_instance_uid} is stored with other bytes")
-    return None
+def _is_back(connection: Transaction, one: _New) -> bool:
+    """Restore what was deleted; raise Conflicting where what came first had other bytes."""
+    uid, part10 = one.row.sop_instance_uid, one.jotting.instance.part10
+    first = instances.standing(connection, uid)
+    if first is None or first.is_ours or not is_of(first.digest, part10):
+        raise Conflicting(f"{uid} is stored with other bytes")
+    return instances.restore(connection, replace(one.row, digest=first.digest))
 
 
 def _note(connection: Transaction, new: Sequence[_New]) -> None:
@@ -377,9 +377,9 @@ def _note(connection: Transaction, new: Sequence[_New]) -> None:
     for study, rows in _by(new, lambda one: one.row.study_instance_uid).items():
         now = max(one.row.received_at for one in rows)
         studies.touch(connection, study, now=now, count=len(rows))
-    for rows in _by(new, lambda one: one.sender.association).values():
+    for rows in _by(new, lambda one: one.row.association).values():
         now = max(one.row.received_at for one in rows)
-        associations.brought(connection, rows[0].sender, now=now)
+        associations.brought(connection, _sender(rows[0].jotting), now=now)
 
 
 def _by(new: Sequence[_New], key: Callable[[_New], str]) -> dict[str, list[_New]]:

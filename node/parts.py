@@ -1,6 +1,5 @@
 """Files while they are written: under names of nobody until all their bytes are on disk."""
 
-import hashlib
 import math
 import os
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple
 
+from node.digest import digest_of
 from node.disk import begin_to_write, unlink
 
 PART_AGE_S = 3600
@@ -22,10 +22,10 @@ Write = Callable[[int, memoryview], None]
 
 
 class Part(NamedTuple):
-    """Where a file lies before it has its name, and the SHA-256 of its bytes, in hexadecimal."""
+    """Where a file lies before it has its name, and the digest of its bytes."""
 
     path: str
-    sha256: str
+    digest: str
 
 
 def write_all(descriptor: int, content: memoryview) -> None:
@@ -66,7 +66,7 @@ def written(
             write(descriptors[-1], memoryview(content))
         for descriptor in descriptors:
             begin_to_write(descriptor)
-        digests = [hashlib.sha256(content).hexdigest() for content in contents]
+        digests = [digest_of(content) for content in contents]
         for descriptor in descriptors:
             os.fsync(descriptor)
         while descriptors:

@@ -1,6 +1,5 @@
 """Commits to the instances that peers ask about, after looking at each, and reports it to them."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from db.engine import reading, writing
 from db.pledges import Pledge, PledgeState, Wish
 from node.backoff import Backoff
 from node.config import Peer
+from node.digest import is_of_file
 from node.errors import PeerUnavailable
 from node.lanes import Lanes
 from node.leasing import Leasing
@@ -193,12 +193,12 @@ class Pledges:
             return NO_SUCH_INSTANCE
         if known.sop_class_uid != sop_class_uid:
             return CLASS_INSTANCE_CONFLICT
-        return self._look_at_file(known.path, known.sha256)
+        return self._look_at_file(known.path, known.digest)
 
-    def _look_at_file(self, path: str, sha256: str) -> int:
+    def _look_at_file(self, path: str, digest: str) -> int:
         try:
             with self._store.path(path).open("rb") as file:
-                is_whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+                is_whole = is_of_file(digest, file)
         except FileNotFoundError:
             logger.error("%s is gone from the store", path)  # noqa: TRY400  the traceback tells no more
             return NO_SUCH_INSTANCE

@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
@@ -38,7 +38,7 @@ class Stored:
     """Where bytes lie, relative to the root, and what they are."""
 
     path: str
-    sha256: str
+    digest: str
     size: int
 
 
@@ -134,17 +134,20 @@ class Store:
             sync_folder(target.parent)
         except OSError as error:
             raise OutOfResources(f"cannot store {name}: {error.strerror}") from error
-        return Stored(path=name, sha256=part.sha256, size=len(made.part10))
+        return Stored(path=name, digest=part.digest, size=len(made.part10))
 
     def quarantine(self, part10: bytes | memoryview) -> Stored:
-        """Keep bytes aside that conflict with what is stored, named by their own digest."""
+        """Keep bytes aside that conflict with what is stored, named by their own digest.
+
+        That is SHA-256, whatever others have: bytes that an older version kept are found again.
+        """
         digest = hashlib.sha256(part10).hexdigest()
         self.make_room(len(part10))
         [(stored, is_kept)] = self._keep([(f"quarantine/{digest[:2]}/{digest}.dcm", part10)])
         if not is_kept:
             raise Conflicting(f"other bytes lie at {stored.path}")
         self.settle([stored.path])
-        return stored
+        return replace(stored, digest=f"sha256:{digest}")
 
     def path(self, stored: str) -> Path:
         """Return where a stored file lies; ValueError if the name leads out of the root."""
@@ -226,7 +229,7 @@ class Store:
             with self._parts([content for _, content in contents]) as parts:
                 return [
                     (
-                        Stored(path=path, sha256=part.sha256, size=len(content)),
+                        Stored(path=path, digest=part.digest, size=len(content)),
                         self._name(part.path, path) or self.read(path) == content,
                     )
                     for part, (path, content) in zip(parts, contents, strict=True)

@@ -163,7 +163,7 @@ class Worker:
             study_instance_uid=made.study_instance_uid,
             transfer_syntax_uid=made.transfer_syntax_uid,
             path=stored.path,
-            sha256=stored.sha256,
+            digest=stored.digest,
             size=stored.size,
         )
 

@@ -4,18 +4,19 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 from rich.progress import track
 
+from db.instances import digest_of_set
 from node import bootstrap
 from node.analysis import Conclusion, Recipe, StudyOnDisk, conclude
 from node.cli.findings import print_document
 from node.config import Settings
 from node.dicom import headers, saliency_map, secondary_capture, series
+from node.digest import digest_of
 from node.errors import NotUnderstood
 from node.instance import ResultKind, ResultObject
 
@@ -69,18 +70,17 @@ def process_study(
 
 def instance_set_digest(files: Sequence[Path], console: Console) -> str:
     """``sha256:`` and the digest of the instances' UIDs and bytes, in no order."""
-    lines = sorted(_digest_lines(track(files, "reading", console=console, transient=True)))
-    return "sha256:" + sha256("".join(lines).encode("ascii")).hexdigest()
+    return digest_of_set(_digests(track(files, "reading", console=console, transient=True)))
 
 
-def _digest_lines(files: Iterable[Path]) -> Iterator[str]:
+def _digests(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
     for path in files:
         part10 = path.read_bytes()
         try:
             uid = headers.identify(part10).sop_instance_uid
         except NotUnderstood:
             continue
-        yield f"{uid} {sha256(part10).hexdigest()}\n"
+        yield uid, digest_of(part10)
 
 
 def file_name(made: ResultObject) -> str:

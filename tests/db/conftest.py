@@ -51,7 +51,7 @@ def instance() -> Callable[..., Instance]:
             transfer_syntax_uid="1.2.840.10008.1.2.1",
             modality=modality,
             path=f"instances/{uid}.dcm",
-            sha256=changes.get("sha256", "0" * 64),
+            digest=changes.get("digest", "sha256:" + "0" * 64),
             size=4,
             calling_ae_title="PACS",
             association=changes.get("association", "a"),

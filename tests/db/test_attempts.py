@@ -53,7 +53,7 @@ def end(engine, now):
             study_instance_uid=job.study_instance_uid,
             transfer_syntax_uid="1.2.840.10008.1.2.1",
             path="results/9.dcm",
-            sha256="0" * 64,
+            digest="sha256:" + "0" * 64,
         )
         outcome = Outcome(state=state, results=[made], destinations=destinations)
         with writing(engine) as connection:

@@ -7,7 +7,7 @@ from db.instances import Quarantined, set_digest
 def test_an_instance_is_registered_once(engine, instance):
     with writing(engine) as connection:
         assert instances.register(connection, instance("1.1"))
-        assert not instances.register(connection, instance("1.1", sha256="f" * 64))
+        assert not instances.register(connection, instance("1.1", digest="sha256:" + "f" * 64))
 
     with reading(engine) as connection:
         assert instances.find(connection, "1.1") == instance("1.1")
@@ -30,7 +30,7 @@ def test_the_digest_of_a_set_knows_no_order_and_every_byte(instance):
 
     assert set_digest([one, two]) == set_digest([two, one])
     assert set_digest([one, two]) != set_digest([one])
-    assert set_digest([one]) != set_digest([instance("1.1", sha256="f" * 64)])
+    assert set_digest([one]) != set_digest([instance("1.1", digest="sha256:" + "f" * 64)])
 
 
 def test_the_digest_of_the_empty_set_is_that_of_no_bytes():
@@ -45,7 +45,7 @@ def test_conflicting_bytes_are_remembered_once(engine, now):
         sop_instance_uid="1.1",
         study_instance_uid="1.2.3",
         path="quarantine/x.dcm",
-        sha256="f" * 64,
+        digest="sha256:" + "f" * 64,
         calling_ae_title="PACS",
         received_at=now,
         reason="other bytes",

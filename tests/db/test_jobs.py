@@ -62,7 +62,7 @@ def result(job, uid="9.1"):
         study_instance_uid=job.study_instance_uid,
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         path=f"results/{uid}.dcm",
-        sha256="0" * 64,
+        digest="sha256:" + "0" * 64,
     )
 
 

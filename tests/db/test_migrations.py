@@ -16,6 +16,7 @@ from db.tables import metadata
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = datetime(2026, 3, 1, 13, tzinfo=UTC)
 SHA = "0" * 64
+SAME = "sop_instance_uid, study_instance_uid, path, digest, calling_ae_title, received_at, reason"
 AT_0001 = {
     "associations": [
         {
@@ -170,7 +171,20 @@ AT_0004 = {
         }
     ],
 }
-ROWS = {"0001": AT_0001, "0002": AT_0002, "0003": AT_0003, "0004": AT_0004}
+DIGESTED = ("instances", "quarantine", "results")
+
+
+def with_named_digests(rows):
+    """The rows of a table with what they say of SHA-256 as 0005 has it."""
+    return [
+        {name: value for name, value in row.items() if name != "sha256"}
+        | {"digest": f"sha256:{row['sha256']}"}
+        for row in rows
+    ]
+
+
+AT_0005 = AT_0004 | {name: with_named_digests(AT_0004[name]) for name in DIGESTED}
+ROWS = {"0001": AT_0001, "0002": AT_0002, "0003": AT_0003, "0004": AT_0004, "0005": AT_0005}
 """What stood in a database of each revision, as the driver sees it."""
 
 
@@ -234,6 +248,8 @@ def test_nothing_is_lost_on_the_way_to_the_newest_revision(filled, revision):
     upgrade(url)
 
     after = rows_of(url)
+    if revision < "0005":
+        before |= {name: with_named_digests(before[name]) for name in DIGESTED}
     changed = {("associations", "released_at"), ("deliveries", "evidence")}
     for name, rows in before.items():
         if name == "alembic_version":
@@ -276,6 +292,7 @@ def test_the_code_reads_what_an_older_one_wrote(filled, revision):
     assert (study.state, study.reasons[0]["meaning"], study.last_at) == ("analyzed", "\u00e9", NOW)
     assert (job.findings, job.finished_at) == ({"outcome": "analyzed"}, LATER)
     assert instance.size == 5_000_000_000
+    assert {one.digest for one in [instance, *made]} == {f"sha256:{SHA}"}
     assert len(made) == 2
     assert (sent.delivered, owed.delivered) == (True, False)
     # What was open belongs to a node that was stopped, unless its run is known.
@@ -296,6 +313,9 @@ def test_the_constraints_hold_after_an_upgrade(filled, revision):
         ("DELETE FROM studies", foreign),
         ("UPDATE jobs SET study_instance_uid = '9.9'", foreign),
         ("INSERT INTO job_instances (job_id, sop_instance_uid) VALUES (1, '9.9')", foreign),
+        ("DELETE FROM results", foreign),
+        ("UPDATE results SET job_id = 9", foreign),
+        (f"INSERT INTO quarantine ({SAME}) SELECT {SAME} FROM quarantine", r"(?i)unique"),
     ):
         with pytest.raises(DBAPIError, match=what), writing(engine) as connection:
             connection.execute(text(broken))

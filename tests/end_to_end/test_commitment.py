@@ -124,7 +124,7 @@ class World:
             ResultObject(kind=ResultKind.REPORT, part10=content, **kind, **of)
         )
         return Result(
-            job_id=job_id, kind="SR", path=stored.path, sha256=stored.sha256, **kind, **of
+            job_id=job_id, kind="SR", path=stored.path, digest=stored.digest, **kind, **of
         )
 
     def deliveries(self, study):

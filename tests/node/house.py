@@ -77,7 +77,7 @@ class House:
             job_id=job.id,
             kind="SR",
             path=stored.path,
-            sha256=stored.sha256,
+            digest=stored.digest,
             size=stored.size,
             **kind,
         )

@@ -243,7 +243,7 @@ def test_our_own_result_routed_back_is_taken_and_forgotten(intake, engine, store
             study_instance_uid="1.2.3",
             transfer_syntax_uid="1.2.840.10008.1.2.1",
             path="results/x.dcm",
-            sha256="0" * 64,
+            digest="sha256:" + "0" * 64,
         )
         results.owe(connection, [made], (), now=clock.now)
     before = study_of(engine)

@@ -96,7 +96,7 @@ def result(job):
         study_instance_uid=STUDY,
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         path="results/1.dcm",
-        sha256="0" * 64,
+        digest="sha256:" + "0" * 64,
     )
 
 

@@ -190,7 +190,7 @@ class Stage:
         stored = self._store.put_result(
             ResultObject(kind=ResultKind.KEY_IMAGE, part10=part10, **kind)
         )
-        return Result(job_id=job_id, kind="SC", path=stored.path, sha256=stored.sha256, **kind)
+        return Result(job_id=job_id, kind="SC", path=stored.path, digest=stored.digest, **kind)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from db.tables import instances as instances_table
 from db.tables import quarantine
 from db.tables import results as results_table
 from node.config import Settings
+from node.digest import is_of
 from node.store import Store
 from tests.torture.pacs import Held
 
@@ -49,9 +49,9 @@ class Holding:
         """Return rows whose file is absent or other, files without a row, and quarantined bytes."""
         with self._reading() as connection:
             rows = [
-                (one.path, one.sha256)
+                (one.path, one.digest)
                 for table in (instances_table, results_table)
-                for one in connection.execute(select(table.c.path, table.c.sha256))
+                for one in connection.execute(select(table.c.path, table.c.digest))
             ]
         named = {path for path, _ in rows}
         root = self._settings.store.root
@@ -151,7 +151,7 @@ class Holding:
 
     def _is_whole(self, path: str, digest: str) -> bool:
         try:
-            return sha256(self._store.read(path)).hexdigest() == digest
+            return is_of(digest, self._store.read(path))
         except OSError:
             return False
 
