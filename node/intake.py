@@ -365,9 +365,9 @@ def _sender(jotting: Jotting) -> Association:
 
 def _is_back(connection: Transaction, one: _New) -> bool:
     """Restore what was deleted; raise Conflicting where what came first had other bytes."""
-    uid, part10 = one.row.sop_instance_uid, one.jotting.instance.part10
+    uid = one.row.sop_instance_uid
     first = instances.standing(connection, uid)
-    if first is None or first.is_ours or not is_of(first.digest, part10):
+    if first is None or not is_of(first.digest, one.jotting.instance.part10):
         raise Conflicting(f"{uid} is stored with other bytes")
     return instances.restore(connection, replace(one.row, digest=first.digest))
 

@@ -40,6 +40,13 @@ def test_the_digest_of_the_empty_set_is_that_of_no_bytes():
     )
 
 
+def test_a_set_that_an_older_version_digested_keeps_its_digest(instance):
+    """As ``printf '1.1 %064d\\n1.2 %064d\\n' 0 0 | sha256sum`` prints it: the digits alone."""
+    assert set_digest([instance("1.1"), instance("1.2")]) == (
+        "sha256:d24099e6680f99f3da0a84821f8f658a8ebdb58c01c560100d17d3f89a401548"
+    )
+
+
 def test_conflicting_bytes_are_remembered_once(engine, now):
     conflicting = Quarantined(
         sop_instance_uid="1.1",

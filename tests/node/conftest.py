@@ -1,5 +1,6 @@
 """A drawn study on disk, and a node on loopback: a database, a store, a clock, a listener."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,9 +11,9 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select, update
 
-from db import instances, jobs, studies
+from db import instances, jobs, studies, tables
 from db.engine import connect, writing
 from db.jobs import JobState, Outcome, Readiness
 from db.results import Result
@@ -122,6 +123,22 @@ def journaling(
     yield build
     for one in built:
         one.close()
+
+
+@pytest.fixture
+def by_an_older_version(engine: Engine, store: Store) -> Callable[[], None]:
+    """Has all rows say of their files what versions did that digested by SHA-256."""
+
+    def say() -> None:
+        with writing(engine) as connection:
+            for table in (tables.instances, tables.results):
+                for path in connection.execute(select(table.c.path)).scalars().all():
+                    digest = f"sha256:{hashlib.sha256(store.read(path)).hexdigest()}"
+                    connection.execute(
+                        update(table).where(table.c.path == path).values(digest=digest)
+                    )
+
+    return say
 
 
 @pytest.fixture

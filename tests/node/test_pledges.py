@@ -158,6 +158,22 @@ def test_an_instance_that_is_not_as_it_came_fails(node, ask, received, line, clo
     assert outcome(line.to[0][1]) == (["1.2.3.1"], expected)
 
 
+def test_what_an_older_version_digested_is_compared_as_it_did(
+    node, ask, received, owe, line, *, clock, file_of, by_an_older_version
+):
+    received("1.2.3.1", "1.2.3.2")
+    owe("2.25.1")
+    by_an_older_version()
+    changed = file_of("1.2.3.2")
+    changed.write_bytes(changed.read_bytes()[:-1] + b"?")
+    here = node()
+
+    ask(here, "1.2.3.1", "1.2.3.2", "2.25.1")
+    here.keep(clock.now)
+
+    assert outcome(line.to[0][1]) == (["1.2.3.1", "2.25.1"], {"1.2.3.2": 0x0110})
+
+
 def test_an_instance_that_never_came_or_was_deleted_fails(node, ask, received, line, clock, engine):
     received("1.2.3.1")
     with writing(engine) as connection:
