@@ -123,6 +123,7 @@ def _analyzed(
         when=when,
         maps=recipe.options.saliency_map,
         key_image=recipe.options.key_image,
+        segmented_on=recipe.options.segmentation_grid,
     )
     findings = analyze(petct, model=recipe.model, rules=recipe.lesion, meanwhile=ground.lay)
     with stage("write"):

@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal
 
 from pydicom.dataset import Dataset
 
@@ -15,9 +15,10 @@ from node.dicom.image_library import SourceSeries
 from node.dicom.lint import Source
 from node.dicom.provenance import Equipment, Provenance
 from node.dicom.saliency_map import Frames, whole_frames
+from node.dicom.seg_head import Head
 from node.dicom.series import Choice
 
-_SHARED: Final = ("subject", "source", "frames", "series", "body")
+_SHARED: Final = ("subject", "source", "frames", "series", "body", "head")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +36,7 @@ class Groundwork:
     maps: bool = True
     """Whether there will be maps, of which most is the same for all of them."""
     key_image: bool = True
+    segmented_on: Literal["CT", "PET"] = "CT"
 
     @source.tolerant()
     def lay(self) -> None:
@@ -61,9 +63,16 @@ class Groundwork:
     @cached_property
     def frames(self) -> Frames | None:
         """What maps say of their frames; None where they do not cover the whole PET."""
-        provenance = Provenance(equipment=self.equipment, key=self.key, when=self.when)
         grid = self.petct.pet.grid
-        return whole_frames(self.choice.pet, grid, self.subject, provenance)
+        return whole_frames(self.choice.pet, grid, self.subject, self._provenance)
+
+    @cached_property
+    def head(self) -> Head:
+        """What the Segmentation says whatever is segmented."""
+        on_ct = (self.choice.ct, self.petct.ct.grid)
+        on_pet = (self.choice.pet, self.petct.pet.grid)
+        series, grid = on_ct if self.segmented_on == "CT" else on_pet
+        return Head.of(series, grid, self.subject, self._provenance)
 
     @cached_property
     def series(self) -> tuple[SourceSeries, SourceSeries]:
@@ -79,3 +88,7 @@ class Groundwork:
     def body(self) -> Body:
         """The part of the PET that projections show."""
         return body(self.petct.pet)
+
+    @property
+    def _provenance(self) -> Provenance:
+        return Provenance(equipment=self.equipment, key=self.key, when=self.when)

@@ -27,7 +27,7 @@ from node.dicom.derived import (
     take_sources,
 )
 from node.dicom.encoding import Boxed, Elements, joined
-from node.dicom.frame_groups import per_frame
+from node.dicom.frame_groups import Frame, per_frame
 from node.dicom.provenance import RESEARCH_USE, Provenance, algorithm_template, finish
 from node.dicom.series import ImageSeries, Plane
 from node.instance import ResultKind, ResultObject
@@ -172,7 +172,10 @@ class Frames:
         )
         dataset.CodingSchemeIdentificationSequence = list[Dataset](ours.coding_schemes())
         # dcmqi and cornerstone lay frames on the planes in the order of the file, which is theirs.
-        frames = per_frame(dataset.PerFrameFunctionalGroupsSequence[0], planes)
+        frames = per_frame(
+            dataset.PerFrameFunctionalGroupsSequence[0],
+            [Frame(plane=plane, index=(number,)) for number, plane in enumerate(planes, 1)],
+        )
         del dataset.PerFrameFunctionalGroupsSequence, dataset.FloatPixelData
         return Frames(head=dataset, sources=sources, encoded=joined(frames))
 

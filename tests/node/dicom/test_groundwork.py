@@ -43,7 +43,14 @@ def test_all_is_there_once_the_ground_is_laid(made):
     before = set(vars(ground))
     ground.lay()
 
-    assert set(vars(ground)) - before == {"subject", "source", "frames", "series", "body"}
+    assert set(vars(ground)) - before == {
+        "subject",
+        "source",
+        "frames",
+        "series",
+        "body",
+        "head",
+    }
 
 
 def test_what_nobody_wants_is_not_made(made):
