@@ -1,5 +1,6 @@
 """What the results of a study say whatever is found in it, made before that is known."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +38,10 @@ class Groundwork:
     """Whether there will be maps, of which most is the same for all of them."""
     key_image: bool = True
     segmented_on: Literal["CT", "PET"] = "CT"
+    provenance: Provenance | None = None
+    """Of the findings to come, where that is known already."""
+    tasks: Sequence[str] = ()
+    """What there may be a map of."""
 
     @source.tolerant()
     def lay(self) -> None:
@@ -49,6 +54,8 @@ class Groundwork:
         for one in self.series:
             with suppress(Exception):
                 one.prepare()
+        with suppress(Exception):
+            self._begin_maps()
 
     @cached_property
     def subject(self) -> Dataset:
@@ -88,6 +95,11 @@ class Groundwork:
     def body(self) -> Body:
         """The part of the PET that projections show."""
         return body(self.petct.pet)
+
+    def _begin_maps(self) -> None:
+        if self.maps and self.frames is not None and self.provenance is not None:
+            for number, task in enumerate(self.tasks, 1):
+                self.frames.begun(task, number, self.subject, self.provenance)
 
     @property
     def _provenance(self) -> Provenance:
