@@ -51,6 +51,7 @@ class Head:
     one: Dataset
     """The item of one frame."""
     orientation: Sequence[float]
+    """Of the planes: Image Orientation (Patient)."""
 
     @staticmethod
     def of(series: ImageSeries, grid: Grid, subject: Dataset, provenance: Provenance) -> "Head":
