@@ -23,6 +23,20 @@ class Model:
     bundle: Bundle
     engines: Mapping[str, Engine]
 
+    def found_nothing(self) -> Findings:
+        """Return what findings tell of the model whatever is found."""
+        engine = next(iter(self.engines.values()))
+        return Findings(
+            lesions=(),
+            predictions=(),
+            applicable=False,
+            inapplicable=(),
+            bundle=self.bundle.identity,
+            engine=engine.name,
+            device=engine.device,
+            precision=engine.precision,
+        )
+
 
 def analyze(
     petct: PetCt, *, model: Model, rules: LesionRules, meanwhile: Callable[[], None] | None = None
@@ -63,16 +77,12 @@ def _predicted(petct: PetCt, lesions: tuple[Lesion, ...], thorax: Thorax, model:
             inapplicable = (*inapplicable, *unfamiliar(predictions))
     else:
         inapplicable = (Reason(code="NO_LESION", meaning="no avid lesion was found in the thorax"),)
-    engine = next(iter(model.engines.values()))
-    return Findings(
+    return replace(
+        model.found_nothing(),
         lesions=lesions,
         predictions=predictions,
         applicable=not inapplicable,
         inapplicable=inapplicable,
-        bundle=model.bundle.identity,
-        engine=engine.name,
-        device=engine.device,
-        precision=engine.precision,
         saliency=saliency,
     )
 

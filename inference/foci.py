@@ -13,7 +13,7 @@ from inference.morphology import Parts, filled, within
 from inference.resample import crop, region_onto
 from inference.thorax import Thorax
 from inference.volume import Box, Mask, Region, Volume, Voxels, bounding_box, shifted
-from inference.watershed import Index, Spot, hottest, watershed
+from inference.watershed import Index, Spot, flooded, hottest, mark
 
 REACH_MM = 40.0
 """How far beyond the cavity a focus that begins in it is followed."""
@@ -147,14 +147,16 @@ def find_foci(
         return ()
     origin = _widened(cavity.box, REACH_MM, pet.grid)
     suv, grid = pet.voxels[origin], crop(pet.grid, origin)
-    cut = partial(
-        watershed, suv, floor=threshold_fraction * suv_min, saddle=SADDLE, reach=_reach(grid)
+    prepare = partial(
+        mark, suv, floor=threshold_fraction * suv_min, saddle=SADDLE, reach=_reach(grid)
     )
-    with beside(cut) as labelled:
+    with beside(prepare) as marked:
         scene = _scene(suv, grid, cavity.mask[origin], thorax)
+    # Beside many small steps something else would keep the interpreter's lock from each of them.
+    with beside(partial(flooded, marked())) as labelled:
         if meanwhile is not None:
             meanwhile()
-        spots = hottest(labelled(), suv, most=BASINS_MOST)
+    spots = hottest(labelled(), suv, most=BASINS_MOST)
     basins = _basins(scene, spots)
     free = _drawn(suv.shape, [basin.spot for basin in basins if basin.joinable])
     foci: list[Focus] = []

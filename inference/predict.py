@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from inference.beside import each
 from inference.bundle import Bundle
 from inference.card import Task
 from inference.engine import Engine, Explained, run_all
@@ -14,6 +15,7 @@ from inference.petct import PetCt
 from inference.preprocess import network_inputs
 from inference.saliency import saliency_on_pet
 from inference.stages import stage
+from inference.volume import Voxels
 
 
 def predict(
@@ -30,22 +32,24 @@ def predict(
         pet, ct = network_inputs(petct, lesion.centroid_lps_mm, bundle.card.inputs)
     with stage("network"):
         answers = run_all([engines[task.name] for task in bundle.tasks], pet, ct)
-    predictions, saliency = [], []
-    for task, told in zip(bundle.tasks, answers, strict=True):
-        predictions.append(_prediction(task, bundle, told))
-        if told.saliency is not None:
-            if not np.all(np.isfinite(told.saliency)):
-                raise InferenceError(f"{task.onnx} gave a saliency that is not finite")
-            saliency.append(
-                saliency_on_pet(
-                    task.name,
-                    told.saliency[0],
-                    pet=petct.pet.grid,
-                    centre=lesion.centroid_lps_mm,
-                    inputs=bundle.card.inputs,
-                )
-            )
-    return tuple(predictions), tuple(saliency)
+    told = list(zip(bundle.tasks, answers, strict=True))
+    predictions = tuple(_prediction(task, bundle, one) for task, one in told)
+    looked = [(task, one.saliency[0]) for task, one in told if one.saliency is not None]
+    for task, cells in looked:
+        if not np.all(np.isfinite(cells)):
+            raise InferenceError(f"{task.onnx} gave a saliency that is not finite")
+
+    def on_pet(one: tuple[Task, Voxels]) -> Saliency:
+        task, cells = one
+        return saliency_on_pet(
+            task.name,
+            cells,
+            pet=petct.pet.grid,
+            centre=lesion.centroid_lps_mm,
+            inputs=bundle.card.inputs,
+        )
+
+    return predictions, tuple(each(on_pet, looked))
 
 
 def _prediction(task: Task, bundle: Bundle, told: Explained) -> Prediction:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from inference import itk
 from inference.hot_spots import Depths, HotSpots, hot_spots
 from inference.morphology import dilated
-from inference.volume import Mask, Voxels, bounding_box
+from inference.volume import Box, Mask, Voxels, bounding_box
 
 Labels: TypeAlias = NDArray[np.integer]
 Index: TypeAlias = tuple[int, int, int]
@@ -29,6 +29,18 @@ class Spot:
     """Of each of these."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Marked:
+    """Uptake whose hot spots are marked, in the box that holds what is above the floor."""
+
+    shape: tuple[int, ...]
+    box: Box
+    above: Mask
+    depth: Depths
+    found: HotSpots
+    ways: Mask
+
+
 def watershed(suv: Voxels, *, floor: float, saddle: float, reach: int) -> Labels:
     """Return the number of each voxel's hot spot, from 1; below ``floor`` it is 0.
 
@@ -41,15 +53,26 @@ def watershed(suv: Voxels, *, floor: float, saddle: float, reach: int) -> Labels
     ``reach`` steps along the axes away; farther away it may be 0. No more of the plain is flooded
     than lies on such ways: in a chest, a fiftieth.
     """
-    labels: Labels = np.zeros(suv.shape, np.uint32)
+    return flooded(mark(suv, floor=floor, saddle=saddle, reach=reach))
+
+
+def mark(suv: Voxels, *, floor: float, saddle: float, reach: int) -> Marked:
+    """Do what comes before the flood: a third of the time, in many short steps."""
     above = suv >= floor
-    box = bounding_box(above, margin=1)  # with some of the plain, if there is any
-    if box is None:
-        return labels
+    # With some of the plain, if there is any; of a plain alone one voxel.
+    box = bounding_box(above, margin=1) or (slice(0, 1), slice(0, 1), slice(0, 1))
     above = above[box]
     depth = _depth(suv[box], above, floor)
     found = hot_spots(depth, above, depth_least=round(-1000 * float(np.log(saddle))))
-    labels[box] = np.where(above, _flooded(depth, found, _ways(found.joined, above, reach)), 0)
+    ways = _ways(found.joined, above, reach)
+    return Marked(shape=suv.shape, box=box, above=above, depth=depth, found=found, ways=ways)
+
+
+def flooded(marked: Marked) -> Labels:
+    """Return the numbers that ``watershed`` tells of; nearly all of it is one step of ITK's."""
+    labels: Labels = np.zeros(marked.shape, np.uint32)
+    numbers = _flooded(marked.depth, marked.found, marked.ways)
+    labels[marked.box] = np.where(marked.above, numbers, 0)
     return labels
 
 

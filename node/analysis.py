@@ -14,6 +14,7 @@ from inference.stages import Recording, recorded, stage
 from node.config import Selection
 from node.dicom import lint, results, series, volumes
 from node.dicom.groundwork import Groundwork
+from node.dicom.provenance import of_findings
 from node.document import analyzed_document, refused_document
 from node.errors import UnusableStudy
 from node.instance import ResultObject
@@ -123,6 +124,11 @@ def _analyzed(
         when=when,
         maps=recipe.options.saliency_map,
         key_image=recipe.options.key_image,
+        segmented_on=recipe.options.segmentation_grid,
+        provenance=of_findings(
+            recipe.model.found_nothing(), equipment=recipe.equipment, key=study.key, when=when
+        ),
+        tasks=[task.name for task in recipe.model.bundle.tasks],
     )
     findings = analyze(petct, model=recipe.model, rules=recipe.lesion, meanwhile=ground.lay)
     with stage("write"):

@@ -43,31 +43,18 @@ def as_single_frames(
     return images
 
 
-def name_true_sources(dataset: Dataset, planes: Sequence[Plane]) -> None:
-    """Replace the placeholder of every plane by its instance and, if it has one, its frame.
-
-    What the whole was made of is for ``take_sources`` to tell.
-    """
-    by_placeholder = {_placeholder(plane): plane for plane in planes}
-    for frame in dataset.PerFrameFunctionalGroupsSequence:
-        for derivation in frame.DerivationImageSequence:
-            for item in derivation.SourceImageSequence:
-                plane = by_placeholder.get(item.ReferencedSOPInstanceUID)
-                if plane is None:
-                    continue  # segments on one plane share the item, and it has its name already
-                item.ReferencedSOPClassUID = plane.sop_class_uid
-                item.ReferencedSOPInstanceUID = plane.sop_instance_uid
-                if plane.frame is not None:
-                    item.ReferencedFrameNumber = plane.frame
-
-
 def take_sources(dataset: Dataset, planes: Sequence[Plane]) -> Elements:
     """Return of which instances the whole was made, in place of what highdicom says of it."""
-    instances = {plane.sop_instance_uid: plane.sop_class_uid for plane in planes}
-    items = [joined(reference(sop_class, uid)) for uid, sop_class in instances.items()]
     series_uid = str(dataset.ReferencedSeriesSequence[0].SeriesInstanceUID)
     del dataset.SourceImageSequence, dataset.ReferencedSeriesSequence
-    series = value("SeriesInstanceUID", series_uid.encode()) | sequence(
+    return sources(series_uid, planes)
+
+
+def sources(series_instance_uid: str, planes: Sequence[Plane]) -> Elements:
+    """Return of which instances of a series the whole was made, each of them once."""
+    instances = {plane.sop_instance_uid: plane.sop_class_uid for plane in planes}
+    items = [joined(reference(sop_class, uid)) for uid, sop_class in instances.items()]
+    series = value("SeriesInstanceUID", series_instance_uid.encode()) | sequence(
         "ReferencedInstanceSequence", items
     )
     return sequence("SourceImageSequence", items) | sequence(

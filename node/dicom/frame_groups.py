@@ -1,7 +1,8 @@
-"""The functional groups of frames that differ in their plane alone, encoded without data sets."""
+"""The functional groups of frames that differ in little but their plane, without data sets."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
@@ -10,24 +11,34 @@ from node.dicom.encoding import Elements, as_pydicom, image_reference, joined, s
 from node.dicom.series import Plane
 
 
-def per_frame(one: Dataset, planes: Sequence[Plane]) -> Elements:
-    """Return the Per-frame Functional Groups Sequence of planes.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """One frame: where it lies, and what else it has that others have not."""
+
+    plane: Plane
+    index: tuple[int, ...]
+    """Its Dimension Index Values."""
+    groups: Elements = field(default_factory=dict)
+
+
+def per_frame(one: Dataset, frames: Iterable[Frame]) -> Elements:
+    """Return the Per-frame Functional Groups Sequence.
 
     ``one`` is the item of one frame with one source image. Every frame has the same groups but for
-    its Dimension Index Value, counted from 1, its position, and the instance and frame it cites.
+    its Dimension Index Values, its position, the instance and frame it cites, and its own.
     """
     groups = as_pydicom(one)
     derivation = as_pydicom(one.DerivationImageSequence[0])
     image = as_pydicom(one.DerivationImageSequence[0].SourceImageSequence[0])
     items = []
-    for number, plane in enumerate(planes, 1):
-        image |= image_reference(plane)
+    for frame in frames:
+        image |= image_reference(frame.plane)
         derivation |= sequence("SourceImageSequence", [joined(image)])
         groups |= sequence("DerivationImageSequence", [joined(derivation)])
-        index = value("DimensionIndexValues", struct.pack("<L", number))
+        index = value("DimensionIndexValues", struct.pack(f"<{len(frame.index)}L", *frame.index))
         groups |= sequence("FrameContentSequence", [joined(index)])
-        place = "\\".join(map(decimal, plane.position)).encode()
+        place = "\\".join(map(decimal, frame.plane.position)).encode()
         position = value("ImagePositionPatient", place)
         groups |= sequence("PlanePositionSequence", [joined(position)])
-        items.append(joined(groups))
+        items.append(joined({**groups, **frame.groups}))
     return sequence("PerFrameFunctionalGroupsSequence", items)

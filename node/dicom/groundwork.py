@@ -1,10 +1,11 @@
 """What the results of a study say whatever is found in it, made before that is known."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal
 
 from pydicom.dataset import Dataset
 
@@ -15,9 +16,10 @@ from node.dicom.image_library import SourceSeries
 from node.dicom.lint import Source
 from node.dicom.provenance import Equipment, Provenance
 from node.dicom.saliency_map import Frames, whole_frames
+from node.dicom.seg_head import Head
 from node.dicom.series import Choice
 
-_SHARED: Final = ("subject", "source", "frames", "series", "body")
+_SHARED: Final = ("subject", "source", "frames", "series", "body", "head")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +37,11 @@ class Groundwork:
     maps: bool = True
     """Whether there will be maps, of which most is the same for all of them."""
     key_image: bool = True
+    segmented_on: Literal["CT", "PET"] = "CT"
+    provenance: Provenance | None = None
+    """Of the findings to come, where that is known already."""
+    tasks: Sequence[str] = ()
+    """What there may be a map of."""
 
     @source.tolerant()
     def lay(self) -> None:
@@ -47,6 +54,8 @@ class Groundwork:
         for one in self.series:
             with suppress(Exception):
                 one.prepare()
+        with suppress(Exception):
+            self._begin_maps()
 
     @cached_property
     def subject(self) -> Dataset:
@@ -61,9 +70,16 @@ class Groundwork:
     @cached_property
     def frames(self) -> Frames | None:
         """What maps say of their frames; None where they do not cover the whole PET."""
-        provenance = Provenance(equipment=self.equipment, key=self.key, when=self.when)
         grid = self.petct.pet.grid
-        return whole_frames(self.choice.pet, grid, self.subject, provenance)
+        return whole_frames(self.choice.pet, grid, self.subject, self._provenance)
+
+    @cached_property
+    def head(self) -> Head:
+        """What the Segmentation says whatever is segmented."""
+        on_ct = (self.choice.ct, self.petct.ct.grid)
+        on_pet = (self.choice.pet, self.petct.pet.grid)
+        series, grid = on_ct if self.segmented_on == "CT" else on_pet
+        return Head.of(series, grid, self.subject, self._provenance)
 
     @cached_property
     def series(self) -> tuple[SourceSeries, SourceSeries]:
@@ -79,3 +95,12 @@ class Groundwork:
     def body(self) -> Body:
         """The part of the PET that projections show."""
         return body(self.petct.pet)
+
+    def _begin_maps(self) -> None:
+        if self.maps and self.frames is not None and self.provenance is not None:
+            for number, task in enumerate(self.tasks, 1):
+                self.frames.begun(task, number, self.subject, self.provenance)
+
+    @property
+    def _provenance(self) -> Provenance:
+        return Provenance(equipment=self.equipment, key=self.key, when=self.when)

@@ -136,6 +136,27 @@ def algorithm_sequence(provenance: Provenance) -> hd.AlgorithmIdentificationSequ
     return sequence
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Begun:
+    """An object that is encoded but for its end."""
+
+    kind: ResultKind
+    dataset: Dataset
+    parts: Sequence[Part]
+
+    def ended(self, tail: Sequence[Part] = ()) -> ResultObject:
+        """Return the object; ``tail`` comes after all of its elements."""
+        return ResultObject(
+            kind=self.kind,
+            sop_class_uid=str(self.dataset.SOPClassUID),
+            sop_instance_uid=str(self.dataset.SOPInstanceUID),
+            series_instance_uid=str(self.dataset.SeriesInstanceUID),
+            study_instance_uid=str(self.dataset.StudyInstanceUID),
+            transfer_syntax_uid=str(self.dataset.file_meta.TransferSyntaxUID),
+            part10=in_one((*self.parts, *tail)),
+        )
+
+
 def finish(
     dataset: Dataset,
     kind: ResultKind,
@@ -143,16 +164,26 @@ def finish(
     subject: Dataset,
     provenance: Provenance,
     among: Elements = MappingProxyType({}),
-    tail: Sequence[Part] = (),
 ) -> ResultObject:
     """Give a built object its equipment, its times and our name, and encode it (PS3.10).
 
     ``subject`` is what the source images tell of patient and study (``source.subject``).
     highdicom takes times from the clock and lists itself without a Device UID; both are replaced,
     so that the same run gives the same bytes and every Processing Equipment has its UID. What is
-    encoded already comes in ``among`` the elements of ``dataset``, by its tags, or in the ``tail``,
-    after all of them.
+    encoded already comes in ``among`` the elements of ``dataset``, by its tags.
     """
+    return begin(dataset, kind, subject=subject, provenance=provenance, among=among).ended()
+
+
+def begin(
+    dataset: Dataset,
+    kind: ResultKind,
+    *,
+    subject: Dataset,
+    provenance: Provenance,
+    among: Elements = MappingProxyType({}),
+) -> Begun:
+    """Do the same to an object whose last elements are still to come."""
     _set_equipment(dataset, subject, provenance)
     _set_times(dataset, subject, provenance.when)
     dataset.SpecificCharacterSet = "ISO_IR 192"
@@ -163,15 +194,8 @@ def finish(
         del dataset[tag]
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
-    return ResultObject(
-        kind=kind,
-        sop_class_uid=str(dataset.SOPClassUID),
-        sop_instance_uid=str(dataset.SOPInstanceUID),
-        series_instance_uid=str(dataset.SeriesInstanceUID),
-        study_instance_uid=str(dataset.StudyInstanceUID),
-        transfer_syntax_uid=str(dataset.file_meta.TransferSyntaxUID),
-        part10=in_one((*put_among(buffer.getbuffer(), {**sequences, **among}), *tail)),
-    )
+    parts = tuple(put_among(buffer.getbuffer(), {**sequences, **among}))
+    return Begun(kind=kind, dataset=dataset, parts=parts)
 
 
 def _set_equipment(dataset: Dataset, subject: Dataset, provenance: Provenance) -> None:

@@ -81,10 +81,15 @@ def analyzed(  # noqa: PLR0913 - key and time are the run's identity
     """
     provenance = of_findings(findings, equipment=equipment, key=key, when=when)
     ground = ground or Groundwork(
-        choice=choice, petct=petct, equipment=equipment, key=key, when=when
+        choice=choice,
+        petct=petct,
+        equipment=equipment,
+        key=key,
+        when=when,
+        segmented_on=options.segmentation_grid,
     )
     subject = ground.subject
-    segmented = _segmented(choice, findings, options, subject, provenance)
+    segmented = _segmented(ground, findings, options, provenance)
     shown = [
         *([segmented[0].segmentation] if segmented else []),
         *_maps(ground, findings, options, provenance),
@@ -147,23 +152,24 @@ def refused(
 
 
 def _segmented(
-    choice: Choice,
-    findings: Findings,
-    options: ResultOptions,
-    subject: Dataset,
-    provenance: Provenance,
+    ground: Groundwork, findings: Findings, options: ResultOptions, provenance: Provenance
 ) -> list[Segmented]:
     """Return every lesion with its segment, or nothing where there is no lesion."""
     if not findings.lesions:
         return []
-    on_ct = (choice.ct, [lesion.on_ct for lesion in findings.lesions])
-    on_pet = (choice.pet, [lesion.on_pet for lesion in findings.lesions])
+    on_ct = (ground.choice.ct, [lesion.on_ct for lesion in findings.lesions])
+    on_pet = (ground.choice.pet, [lesion.on_pet for lesion in findings.lesions])
     # A lesion that is too small to have a voxel on the CT has one on the PET.
     use_ct = options.segmentation_grid == "CT" and not any(region.is_empty for region in on_ct[1])
     (series, regions), (other, others) = (on_ct, on_pet) if use_ct else (on_pet, on_ct)
     with stage("segmentation"):
         seg = segmentation(
-            findings.lesions, regions, series=series, subject=subject, provenance=provenance
+            findings.lesions,
+            regions,
+            series=series,
+            subject=ground.subject,
+            provenance=provenance,
+            head=ground.head if series.modality == ground.head.series.modality else None,
         )
     return [
         Segmented(

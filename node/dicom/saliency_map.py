@@ -5,7 +5,7 @@ import re
 import struct
 from collections.abc import Sequence
 from copy import copy, deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import highdicom as hd
@@ -27,8 +27,8 @@ from node.dicom.derived import (
     take_sources,
 )
 from node.dicom.encoding import Boxed, Elements, joined
-from node.dicom.frame_groups import per_frame
-from node.dicom.provenance import RESEARCH_USE, Provenance, algorithm_template, finish
+from node.dicom.frame_groups import Frame, per_frame
+from node.dicom.provenance import RESEARCH_USE, Begun, Provenance, algorithm_template, begin
 from node.dicom.series import ImageSeries, Plane
 from node.instance import ResultKind, ResultObject
 
@@ -75,16 +75,9 @@ def saliency_maps(
         last = first + voxels.shape[0]
         if (first, last) not in frames:
             frames[first, last] = _frames(first, last, series, grid, subject, provenance)
-        dataset = frames[first, last].with_head(saliency.task, number, provenance)
-        made = finish(
-            dataset,
-            ResultKind.SALIENCY,
-            subject=subject,
-            provenance=provenance,
-            among=frames[first, last].sources,
-            tail=(frames[first, last].encoded, *_pixels(voxels)),
-        )
-        maps.append(made)
+        one = frames[first, last]
+        begun = one.begun(saliency.task, number, subject, provenance)
+        maps.append(begun.ended((one.encoded, *_pixels(voxels))))
     return maps
 
 
@@ -125,6 +118,7 @@ class Frames:
     """The instances that they were all made of."""
     encoded: bytes
     """The Per-frame Functional Groups Sequence."""
+    _begun: dict[tuple[str, int, Provenance], Begun] = field(default_factory=dict)
 
     @staticmethod
     def of(image: Dataset, planes: Sequence[Plane], provenance: Provenance) -> "Frames":
@@ -172,7 +166,10 @@ class Frames:
         )
         dataset.CodingSchemeIdentificationSequence = list[Dataset](ours.coding_schemes())
         # dcmqi and cornerstone lay frames on the planes in the order of the file, which is theirs.
-        frames = per_frame(dataset.PerFrameFunctionalGroupsSequence[0], planes)
+        frames = per_frame(
+            dataset.PerFrameFunctionalGroupsSequence[0],
+            [Frame(plane=plane, index=(number,)) for number, plane in enumerate(planes, 1)],
+        )
         del dataset.PerFrameFunctionalGroupsSequence, dataset.FloatPixelData
         return Frames(head=dataset, sources=sources, encoded=joined(frames))
 
@@ -192,6 +189,20 @@ class Frames:
         _tell(dataset, task, provenance)
         set_dimension_organization(dataset, provenance.uid(f"dimension organization {role}"))
         return dataset
+
+    def begun(self, task: str, number: int, subject: Dataset, provenance: Provenance) -> Begun:
+        """Return the map of one task without frames and numbers, made by who asks for it first."""
+        made = self._begun.get((task, number, provenance))
+        if made is None:
+            made = begin(
+                self.with_head(task, number, provenance),
+                ResultKind.SALIENCY,
+                subject=subject,
+                provenance=provenance,
+                among=self.sources,
+            )
+            self._begun[task, number, provenance] = made
+        return made
 
     def _copied(self) -> Dataset:
         """Copy the head, but of what lies deeper only that which maps have each of their own."""

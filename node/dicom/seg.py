@@ -4,34 +4,20 @@ from collections.abc import Sequence
 from typing import Final
 
 import highdicom as hd
-import numpy as np
 from highdicom.color import CIELabColor
-from highdicom.seg import (
-    SegmentAlgorithmTypeValues,
-    Segmentation,
-    SegmentationTypeValues,
-    SegmentDescription,
-)
-from numpy.typing import NDArray
+from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
-from pydicom.uid import ExplicitVRLittleEndian
 
 from inference.findings import Lesion
 from inference.volume import Region
 from node.dicom import codes as ours
-from node.dicom.derived import (
-    as_single_frames,
-    name_true_sources,
-    set_dimension_organization,
-    take_sources,
-)
 from node.dicom.provenance import Provenance, algorithm_sequence, finish
+from node.dicom.seg_head import Head
 from node.dicom.series import ImageSeries
 from node.instance import ResultKind, ResultObject
 
-SERIES_NUMBER: Final = 9902
 # Bold hues that stay apart for readers who see red and green alike (after Wong).
 _COLOURS: Final = ((213, 94, 0), (0, 114, 178), (240, 228, 66), (0, 158, 115), (204, 121, 167))
 _LATERALITY: Final = {"left": codes.SCT.Left, "right": codes.SCT.Right}
@@ -81,57 +67,26 @@ def segmentation(
     series: ImageSeries,
     subject: Dataset,
     provenance: Provenance,
+    head: Head | None = None,
 ) -> ResultObject:
     """Return a Segmentation with one segment a lesion, numbered from 1 in the order given.
 
     ``regions`` hold the lesions' voxels on the grid of ``series``. Planes without a lesion are
-    left out. Refuses regions that do not fit the planes of the series, or are empty.
+    left out. Refuses regions that do not fit the planes of the series, or are empty. ``head`` is
+    what it says of the series in any case, if somebody has made it.
     """
     if any(region.mask.shape[0] != len(series.planes) for region in regions):
         raise ValueError(f"regions do not fit the {len(series.planes)} planes of the series")
     if any(region.is_empty for region in regions):
         raise ValueError("a lesion without voxels cannot be a segment")
-    first, last = _extent(regions)
-    planes = series.planes[first : last + 1]
-    stack: NDArray[np.uint8] = np.stack(
-        [region.mask[first : last + 1] for region in regions], axis=-1
-    ).astype(np.uint8)
-    device = provenance.equipment
-    dataset = Segmentation(
-        source_images=as_single_frames(planes, regions[0].grid, series, subject),
-        pixel_array=stack,
-        segmentation_type=SegmentationTypeValues.BINARY,
-        segment_descriptions=[
-            _description(lesion, number, provenance) for number, lesion in enumerate(lesions, 1)
-        ],
-        series_instance_uid=provenance.uid("series SEG"),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=provenance.uid("instance SEG"),
-        instance_number=1,
-        manufacturer=device.manufacturer,
-        manufacturer_model_name=device.model_name,
-        software_versions=device.software_version,
-        device_serial_number=device.device_serial_number,
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        omit_empty_frames=True,
-        content_label="LESIONS",
-        content_description="Lesions found in PET/CT",
-        content_creator_name=f"{device.model_name}^",
-        series_description=f"Lesions on {series.modality} (research)",
-        specific_character_set="ISO_IR 192",
+    head = head or Head.of(series, regions[0].grid, subject, provenance)
+    dataset, encoded = head.with_segments(
+        regions,
+        [_description(lesion, number, provenance) for number, lesion in enumerate(lesions, 1)],
     )
-    name_true_sources(dataset, planes)
-    set_dimension_organization(dataset, provenance.uid("dimension organization SEG"))
-    dataset.BodyPartExamined = "CHEST"  # not paired, so that no Laterality is due (C.7.3.1)
-    sources = take_sources(dataset, planes)
     return finish(
-        dataset, ResultKind.SEGMENTATION, subject=subject, provenance=provenance, among=sources
+        dataset, ResultKind.SEGMENTATION, subject=subject, provenance=provenance, among=encoded
     )
-
-
-def _extent(regions: Sequence[Region]) -> tuple[int, int]:
-    slices = [region.box[0] for region in regions if region.box is not None]
-    return min(one.start for one in slices), max(one.stop for one in slices) - 1
 
 
 def _description(lesion: Lesion, number: int, provenance: Provenance) -> SegmentDescription:

@@ -111,8 +111,7 @@ def points_of(region: Region, step_mm: float) -> Points:
     inside = np.stack(
         np.meshgrid(*[(np.arange(n) + 0.5) / n - 0.5 for n in parts], indexing="ij"), axis=-1
     ).reshape(-1, 3)
-    voxels = np.stack(np.unravel_index(np.flatnonzero(region.mask), region.grid.shape), axis=-1)
-    return region.grid.to_patient((voxels[:, None, :] + inside).reshape(-1, 3))
+    return region.grid.to_patient((region.voxels[:, None, :] + inside).reshape(-1, 3))
 
 
 def shadow(points: Points, view: View) -> Mask:

@@ -76,7 +76,8 @@ def draw(canvas: Image.Image, box: Box, shown: Scene) -> None:
         (box.width - MARGIN - 2 * GAP) // 3,
         (box.height - HEAD - 2 * GAP) // 3,
     )
-    rows = each(lambda plane: _seen(shown, shown.view(plane, side)), PLANES)
+    # The sagittal one first: it takes as long as both others, since it lies across the memory.
+    rows = each(lambda plane: _seen(shown, shown.view(plane, side)), PLANES[::-1])[::-1]
     window = _window_around(rows[PLANES.index("axial")])
     heads = (
         f"CT  {window}",

@@ -15,11 +15,12 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
 from node.dicom import source
-from node.dicom.derived import as_single_frames, name_true_sources
+from node.dicom.derived import as_single_frames
 from node.dicom.provenance import Provenance
 from node.dicom.saliency_map import saliency_maps
 from tests import made_study
 from tests.made_study import PET_GRID
+from tests.node.dicom.by_highdicom import name_true_sources
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,11 @@ from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
 from node.dicom import seg, source
+from node.dicom.groundwork import Groundwork
 from node.dicom.provenance import of_findings
 from node.instance import ResultKind
 from tests import made_study
+from tests.node.dicom import by_highdicom
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +188,76 @@ def test_a_focus_in_the_mediastinum_is_a_segment_with_codes_of_its_own(made):
     assert "AnatomicRegionModifierSequence" not in regions[1]
     colours = {tuple(segment.RecommendedDisplayCIELabValue) for segment in (primary, node, other)}
     assert len(colours) == len({s.TrackingUID for s in (primary, node, other)}) == 3
+
+
+def with_balls(*centres, holed=False):
+    """Lesions of the CT around these places; holed, without the middle plane of the first."""
+    regions = [made_study.ball(made_study.CT_GRID, centre) for centre in centres]
+    if holed:
+        mask = regions[0].mask.copy()
+        mask[round(float(regions[0].voxels[:, 0].mean()))] = False
+        regions[0] = replace(regions[0], mask=mask)
+    return [made_study.lesion(label=f"{n}", on_ct=region) for n, region in enumerate(regions)]
+
+
+LESIONS = {
+    "one": with_balls((50, 0, 0)),
+    "one with a hole": with_balls((50, 0, 0), holed=True),
+    "apart": with_balls((50, 0, 0), (-50, 0, 20)),
+    "overlapping": with_balls((50, 0, 0), (54, 0, 4), (-60, 0, 0)),
+}
+PLACES = {
+    "as they are": lambda _, p: p,
+    "from head to feet": lambda _, p: (*p[:2], -p[2]),
+    "at long decimals": lambda n, p: (-1 / 3, p[1] / 7, n * 10 / 3),
+    "unevenly spaced": lambda n, p: (*p[:2], p[2] + 0.4 * n * n),
+    "leaning": lambda n, p: (p[0] + n / 10, *p[1:]),
+}
+
+
+@pytest.mark.parametrize("multiframe", [False, True], ids=["files", "one file"])
+@pytest.mark.parametrize("places", PLACES)
+@pytest.mark.parametrize("lesions", LESIONS)
+def test_it_has_the_bytes_of_one_of_which_highdicom_tells_every_frame(
+    made, lesions, places, multiframe
+):
+    ct = (made_study.multiframe(made) if multiframe else made).choice.ct
+    planes = [replace(p, position=PLACES[places](n, p.position)) for n, p in enumerate(ct.planes)]
+    series = replace(ct, planes=tuple(planes))
+    findings = made_study.findings(*LESIONS[lesions])
+    subject = source.subject_of((ct,))
+    about = {
+        "series": series,
+        "subject": subject,
+        "provenance": of_findings(
+            findings, equipment=made_study.EQUIPMENT, key="k", when=made_study.WHEN
+        ),
+    }
+    regions = [lesion.on_ct for lesion in findings.lesions]
+    ours = seg.segmentation(findings.lesions, regions, **about)
+
+    assert ours == by_highdicom.segmentation(findings.lesions, regions, **about)
+
+
+def test_one_head_serves_any_segments(made):
+    """It is made before anything is found, and the same after it was used."""
+    ground = Groundwork(
+        choice=made.choice,
+        petct=made.petct,
+        equipment=made_study.EQUIPMENT,
+        key="k",
+        when=made_study.WHEN,
+    )
+    for name in ("one", "overlapping", "one"):
+        findings = made_study.findings(*LESIONS[name])
+        about = {
+            "series": made.choice.ct,
+            "subject": ground.subject,
+            "provenance": of_findings(
+                findings, equipment=made_study.EQUIPMENT, key="k", when=made_study.WHEN
+            ),
+        }
+        regions = [lesion.on_ct for lesion in findings.lesions]
+        afresh = seg.segmentation(findings.lesions, regions, **about)
+
+        assert seg.segmentation(findings.lesions, regions, **about, head=ground.head) == afresh
