@@ -38,7 +38,7 @@ STEPS = (
     Step(
         name="receive",
         role=LISTENER,
-        target="node.intake:Intake.receive",
+        target="node.intake:Intake.receive_together",
         moment="before",
         calls=60,
     ),
@@ -52,7 +52,7 @@ STEPS = (
     Step(
         name="journal: safe, not answered",
         role=LISTENER,
-        target="node.backlog:Backlog.write",
+        target="node.backlog:Backlog.write_together",
         moment="after",
         calls=60,
     ),
