@@ -16,7 +16,7 @@ from node.turns import GROUP_MOST, Turns
 
 logger = logging.getLogger(__name__)
 
-PAUSE_S = 0.1
+PAUSE_S = 0.15
 """Between two groups: what comes meanwhile shares the syncs of folders and database."""
 LONGEST_S = 1.0
 """While several associations bring instances, the processors are theirs: files are made in a lull,

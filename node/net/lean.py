@@ -29,7 +29,7 @@ from node.sheet import Sheet
 A_RELEASE_RP = bytes.fromhex("06 00 00000004 00000000")
 A_ABORT = bytes.fromhex("07 00 00000004 00000200")  # PS3.8 9.3.8: by the service provider
 A_ASSOCIATE_RJ = struct.Struct(">BxLxBBB")
-IDLE_MOST = 4
+IDLE_MOST = 2
 """So much memory of associations that have ended waits for the next one."""
 GRACE_S = 0.2
 DRAINED_BYTES = 65536
