@@ -90,10 +90,7 @@ class Backlog:
         try:
             yield
         finally:
-            with self._changed:
-                self._claimed.discard(sop_instance_uid)
-                if self._flushing:
-                    self._changed.notify_all()
+            self._free([sop_instance_uid])
 
     @contextmanager
     def claims(self) -> Iterator[Claim]:
@@ -111,10 +108,7 @@ class Backlog:
         try:
             yield claim
         finally:
-            with self._changed:
-                self._claimed.difference_update(mine)
-                if self._flushing:
-                    self._changed.notify_all()
+            self._free(mine)
 
     def write_together(self, jottings: Sequence[Jotting]) -> list[bool]:
         """Do for each what ``write`` does."""
@@ -159,6 +153,13 @@ class Backlog:
 
     def _is_busy(self, sop_instance_uid: str) -> bool:
         return sop_instance_uid in self._claimed or sop_instance_uid in self._queued
+
+    def _free(self, sop_instance_uids: Sequence[str]) -> None:
+        """Let others claim them."""
+        with self._changed:
+            self._claimed.difference_update(sop_instance_uids)
+            if self._flushing:
+                self._changed.notify_all()
 
     def _await(self, condition: Callable[[], bool], timeout_s: float) -> bool:
         """Have all filed that waits, until the condition holds; False where it does not in time."""

@@ -159,10 +159,10 @@ class Inbox:
 
 
 def wait_at_most(connection: socket.socket, seconds: float) -> None:
-    """Bound every wait for the peer, in either direction.
+    """Bound every wait for the peer: to send, and by TLS to receive; else that never waits.
 
-    Where the kernel can keep the time (TLS wants it of Python), a receive is one system call, not
-    two, and gives the interpreter away once: BlockingIOError then says what TimeoutError says else.
+    Where the kernel can keep the time (TLS wants it of Python), a call is one system call, not two:
+    BlockingIOError then says what TimeoutError says else.
     """
     if isinstance(connection, SSLSocket):
         connection.settimeout(seconds)
@@ -170,6 +170,5 @@ def wait_at_most(connection: socket.socket, seconds: float) -> None:
     whole = int(seconds)
     microseconds = int((seconds - whole) * 1e6)
     bound = TIMEVAL.pack(whole, microseconds if whole else max(microseconds, LEAST_US))
-    for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-        connection.setsockopt(socket.SOL_SOCKET, direction, bound)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, bound)
     connection.settimeout(None)

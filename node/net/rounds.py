@@ -55,13 +55,6 @@ class _Guest:
         self.work: SimpleQueue[Work | _Ended] = SimpleQueue()
         self.waits = False
 
-    def done(self, work: Work) -> Outcome:
-        """Return what comes of some work, or what it raises."""
-        try:
-            return work()
-        except Exception as error:  # noqa: BLE001  it is raised again where the work was asked for
-            return error
-
 
 class Rounds:
     """Serves conversations, one after the other as their bytes come; from many threads.
@@ -90,7 +83,7 @@ class Rounds:
         guest = _Guest(conversation)
         self._send_in(guest, None)
         while not isinstance(asked := guest.work.get(), _Ended):
-            self._send_in(guest, guest.done(asked))
+            self._send_in(guest, _done(asked))
         return asked.told()
 
     def close(self) -> None:
@@ -202,6 +195,14 @@ class Rounds:
         for guest in list(self._guests.values()):
             if guest.waits and guest.conversation.until < now:
                 self._go_on(guest, Late(SILENT))
+
+
+def _done(work: Work) -> Outcome:
+    """Return what comes of some work, or what it raises."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001  it is raised again where the work was asked for
+        return error
 
 
 def alone(conversation: Conversation, store: Store) -> str:
