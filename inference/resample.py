@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference import itk
 from inference.beside import each
@@ -111,30 +112,44 @@ class BlockSums:
         wide = factors[2]
         return wide & (wide - 1) == 0
 
-    def add(self, first: int, count: int) -> None:
-        """Add so many planes of the volume, the first and all others of whole numbers."""
+    def add(self, first: int, planes: NDArray[np.int16], most: float) -> None:
+        """Add planes of the volume from the first on; no value in them is beyond plus minus most.
+
+        They come as the whole numbers that they are: half as many bytes to go through.
+        """
         deep, high, wide = self._factors
         slices, rows, columns = self._sums.shape
-        count_in = max(min(count, slices * deep - first), 0)
-        planes = self._voxels[first : first + count_in, : rows * high, : columns * wide]
-        parted = planes.reshape(count_in, rows, high, columns * wide)
-        lines = parted[:, :, 0].copy()
+        count_in = max(min(len(planes), slices * deep - first), 0)
+        parted = planes[:count_in, : rows * high, : columns * wide]
+        parted = parted.reshape(count_in, rows, high, columns * wide)
+        lines: NDArray[Any] = parted[:, :, 0].astype(
+            np.int16 if most * high < 2**15 else np.float32
+        )
         for line in range(1, high):
             lines += parted[:, :, line]
-        total = _sums_along_rows(lines.reshape(count_in, rows, columns, wide))
+        found: dict[int, Voxels] = {}
+        for number, plane in enumerate(lines.astype(np.float32, copy=False), first):
+            if number // deep in found:
+                found[number // deep] += plane
+            else:
+                found[number // deep] = plane
+        totals = {
+            block: _sums_along_rows(plane.reshape(rows, columns, wide))
+            for block, plane in found.items()
+        }
         with self._lock:
-            for number, plane in enumerate(total, first):
-                self._sums[number // deep] += plane
-            self._added += count
+            for block, total in totals.items():
+                self._sums[block] += total
+            self._added += len(planes)
 
     def means(self, most: float) -> BlockMeans | None:
         """Return the means, where all planes were added and no value was beyond plus minus most."""
         deep, high, wide = self._factors
-        exact = deep * high * wide * most < 2**24
-        if not exact or self._added != len(self._voxels):
+        size = deep * high * wide
+        if size * most >= 2**24 or self._added != len(self._voxels):
             return None
-        means: Voxels = self._sums / np.float32(wide)
-        means /= np.float32(deep * high)
+        # Of a power of two of columns the mean is exact: what is rounded is rounded once, here.
+        means: Voxels = self._sums / np.float32(size)
         return BlockMeans(of=self._voxels, factors=self._factors, means=means)
 
 

@@ -5,6 +5,7 @@ from collections import deque
 from contextlib import suppress
 from math import prod
 from mmap import MADV_FREE, MADV_HUGEPAGE, MAP_ANONYMOUS, MAP_PRIVATE, mmap
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,7 @@ class Memory:
     def __init__(self) -> None:
         """Keep nothing yet."""
         self._kept: deque[mmap] = deque(maxlen=_KEPT_MOST)
+        self._taking = Lock()
 
     def empty(self, shape: tuple[int, int, int]) -> Voxels:
         """Return a volume of any content; its memory comes back when its last view is gone."""
@@ -41,16 +43,18 @@ class Memory:
         return flat.reshape(shape)
 
     def _taken(self, size: int) -> mmap:
-        # Without a lock: a volume may die, and be given back, between any two lines.
-        for _ in range(len(self._kept)):
-            try:
-                pages = self._kept.popleft()
-            except IndexError:
-                break
-            if len(pages) == size:
-                return pages
-            self._kept.append(pages)
-        self._kept.clear()
+        # Of two at once neither may take the other's for too small, and drop it. Whoever gives back
+        # takes no lock: a volume may die, and be given back, between any two lines.
+        with self._taking:
+            for _ in range(len(self._kept)):
+                try:
+                    pages = self._kept.popleft()
+                except IndexError:
+                    break
+                if len(pages) == size:
+                    return pages
+                self._kept.append(pages)
+            self._kept.clear()
         try:
             pages = mmap(-1, size, flags=MAP_PRIVATE | MAP_ANONYMOUS)
         except OSError as error:

@@ -15,6 +15,8 @@ from node.dicom.reasons import unusable
 
 AIR_HU: Final = -1024.0
 """What stands outside a CT's field of view; nothing is less dense."""
+_WHOLE: Final = frozenset({"<i2", "<u2"})
+_INT16: Final = np.iinfo(np.int16)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,9 +49,34 @@ def rule(header: Attributes, modality: str) -> Rule:
     )
 
 
-def keeps_whole(rule: Rule) -> bool:
-    """Tell whether whole numbers of 16 bits stay whole, and what they become is exact."""
-    return rule.slope == 1 and rule.intercept.is_integer() and abs(rule.intercept) < 2**20
+def as_whole(
+    rules: Sequence[Rule], stored: Stored, ends: Stored
+) -> tuple[NDArray[np.int16], float, float] | None:
+    """Rescale planes of 16 bits in place, where whole numbers of 16 bits are what comes of them.
+
+    Returns them, and the least and the greatest as ``apply`` does, whose results they are; None,
+    and nothing is changed, where it has to be done by ``apply``. Half as many bytes are gone
+    through.
+    """
+    intercept = rules[0].intercept
+    alike = all(rule.slope == 1 and rule.intercept == intercept for rule in rules)
+    if not alike or stored.dtype.str not in _WHOLE or not intercept.is_integer():
+        return None
+    low, high = int(ends.min()) + int(intercept), int(ends.max()) + int(intercept)
+    if min(low, intercept) < _INT16.min or max(high, intercept) > _INT16.max:
+        return None
+    padded = [_padded(*one) for one in zip(rules, stored, ends, strict=True)]
+    whole: NDArray[np.int16] = stored.view("<i2")
+    if intercept:
+        np.add(whole, np.int16(intercept), out=whole)  # past its ends, and back again
+    if any(places is not None for places in padded):
+        for plane, places, rule in zip(whole, padded, rules, strict=True):
+            if places is not None:
+                np.putmask(plane, places, rule.stands_for)
+        low, high = int(whole.min()), int(whole.max())
+    if low < rules[0].least:
+        np.maximum(whole, np.int16(rules[0].least), out=whole)
+    return whole, float(low), float(high)
 
 
 def apply(
@@ -64,8 +91,10 @@ def apply(
     _rescale(rules, stored, out=out)
     _rescale(rules, ends[:, :, None], out=told[:, :, None])  # rounding keeps the order of values
     for i, rule in enumerate(rules):
-        padded = rule.padding is not None and _replace(stored[i], ends[i], rule, out[i])
-        if padded or not all(map(math.isfinite, told[i])):
+        padded = _padded(rule, stored[i], ends[i])
+        if padded is not None:
+            np.putmask(out[i], padded, rule.stands_for)
+        if padded is not None or not all(map(math.isfinite, told[i])):
             told[i] = out[i].min(), out[i].max()
     low, high = float(told.min()), float(told.max())
     if not low >= rules[0].least:  # what is no number is below as well
@@ -94,19 +123,19 @@ def _column(numbers: Sequence[float]) -> NDArray[np.float32]:
     return column
 
 
-def _replace(stored: Stored, ends: Stored, rule: Rule, out: Voxels) -> bool:
-    """Replace what stands for no value, and tell whether there was any."""
-    assert rule.padding is not None
+def _padded(rule: Rule, stored: Stored, ends: Stored) -> NDArray[np.bool_] | None:
+    """Return where a plane has what stands for no value; None where that is nowhere."""
+    if rule.padding is None:
+        return None
     low, high = rule.padding
     least, most = ends.tolist()
     if most < low or least > high:
-        return False
+        return None
     if stored.dtype.kind in "iu":  # whole numbers are compared as what they are
         low, high = math.ceil(low), math.floor(high)
     values: NDArray[Any] = stored
-    padded = values == low if low == high else (values >= low) & (values <= high)
-    np.putmask(out, padded, rule.stands_for)
-    return True
+    padded: NDArray[np.bool_] = values == low if low == high else (values >= low) & (values <= high)
+    return padded
 
 
 def _padding(header: Attributes) -> tuple[float, float] | None:

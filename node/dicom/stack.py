@@ -1,9 +1,7 @@
 """One series as a stack of calibrated planes, with the headers that came with them."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -13,7 +11,6 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from inference.geometry import Grid
-from inference.quota import usable_cpus
 from inference.resample import BlockSums
 from inference.thorax import coarse_factors
 from inference.volume import BlockMeans, Voxels
@@ -27,13 +24,9 @@ from node.dicom.series import ImageSeries, Plane
 
 _Factors: TypeAlias = tuple[int, int, int] | None
 _LOSSY: Final = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless})
-_THREADS_MOST: Final = 4
-"""More of them wait for memory."""
 _RUN_BYTES: Final = 2**21
 """So much is read and rescaled at once, or one plane: more of it leaves the cache in between, and
 of less the interpreter's steps take as long as the bytes."""
-_RUNS_AT_ONCE: Final = 4
-"""So many runs a thread takes at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -78,11 +71,25 @@ class _Volume:
         exact = factors is not None and BlockSums.can_be_of(factors)
         return cls(voxels=voxels, sums=BlockSums(voxels, factors) if factors and exact else None)
 
+    def fill(
+        self, first: int, rules: Sequence[rescale.Rule], stored: Stored, ends: Stored
+    ) -> tuple[float, float]:
+        """Fill in planes from the first on as ``rescale.apply`` does; ``stored`` is overwritten."""
+        out = self.voxels[first : first + len(stored)]
+        rescaled = rescale.as_whole(rules, stored, ends)
+        if rescaled is None:
+            return rescale.apply(rules, stored, ends, out=out)
+        whole, low, high = rescaled
+        np.copyto(out, whole)
+        if self.sums is not None:
+            self.sums.add(first, whole, _most(low, high))
+        return low, high
+
     def means(self, low: float, high: float) -> BlockMeans | None:
         """Return the means of values from ``low`` to ``high``, or air."""
         if self.sums is None:
             return None
-        return self.sums.means(max(abs(low), abs(high), abs(rescale.AIR_HU)))
+        return self.sums.means(_most(low, high))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -92,10 +99,6 @@ class _Decoded:
     dataset: Dataset
     frames: Stored
     """Always with an axis of frames."""
-
-
-_Run: TypeAlias = list[_File]
-"""Files whose planes are read in place at once; one file where pydicom has to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -139,9 +142,9 @@ def read_stack(series: ImageSeries, *, averaged: bool = False) -> Stack:
     )
 
 
-def threads() -> int:
-    """Return how many threads fill volumes."""
-    return min(usable_cpus(), _THREADS_MOST)
+def _most(low: float, high: float) -> float:
+    """Return a bound of what whole numbers are in a CT, by their ends as they are told."""
+    return max(abs(low), abs(high), abs(rescale.AIR_HU))
 
 
 def _files(planes: Sequence[Plane]) -> list[_File]:
@@ -177,8 +180,8 @@ def _filled(
 ) -> tuple[_Volume, list[_Part]]:
     """Return the volume of ``count`` planes; what is refused is what comes first in their order.
 
-    Several threads read what is read in place, whose cost is that of moving bytes. What pydicom
-    has to decode is decoded one by one.
+    In one thread: of two, each needs the interpreter between steps of some 0.05 ms, and both
+    together are no faster.
     """
     first, rest = files[0], files
     parts: list[_Part] = []
@@ -190,37 +193,16 @@ def _filled(
         volume = _Volume.of((count, rows, columns), None)
         parts.append(_fill_decoded(first, decoded, modality, volume.voxels))
         rest = files[1:]
-    chunks = _chunks(_runs(rest))
-    pool = ThreadPoolExecutor(threads())
-    try:
-        fill = partial(_fill, modality=modality, volume=volume)
-        waiting = [pool.submit(fill, c) if c[0][0].native is not None else None for c in chunks]
-        for chunk, filling in zip(chunks, waiting, strict=True):
-            parts += fill(chunk) if filling is None else filling.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for form, alike in groupby(rest, key=_form):
+        if form is None:
+            parts += (_fill_by_pydicom(file, modality, volume.voxels) for file in alike)
+        else:
+            parts += _fill(list(alike), form, modality, volume)
     return volume, parts
-
-
-def _runs(files: list[_File]) -> list[_Run]:
-    """Return the files in their order, those together whose planes are read at once."""
-    runs: list[_Run] = []
-    for form, alike in groupby(files, key=_form):
-        same = list(alike)
-        most = 1 if form is None else max(_RUN_BYTES // form.plane_bytes, 1)
-        runs += (same[i : i + most] for i in range(0, len(same), most))
-    return runs
 
 
 def _form(file: _File) -> Form | None:
     return None if file.native is None else file.native.form
-
-
-def _chunks(runs: list[_Run]) -> list[list[_Run]]:
-    """Return the runs in their order, some at a time, all of a chunk read in one way."""
-    alike = (list(its) for _, its in groupby(runs, key=lambda run: _form(run[0])))
-    size = _RUNS_AT_ONCE
-    return [its[i : i + size] for its in alike for i in range(0, len(its), size)]
 
 
 def _decoded(path: Path, modality: str) -> _Decoded:
@@ -239,28 +221,26 @@ def _decoded(path: Path, modality: str) -> _Decoded:
     return _Decoded(dataset=dataset, frames=frames)
 
 
-def _fill(chunk: list[_Run], modality: str, volume: _Volume) -> list[_Part]:
-    form = _form(chunk[0][0])
-    if form is None:
-        return [_fill_by_pydicom(file, modality, volume.voxels) for run in chunk for file in run]
-    room = form.room(len(chunk[0]))
-    parts: list[_Part] = []
-    for run in chunk:
+def _fill(files: list[_File], form: Form, modality: str, volume: _Volume) -> Iterator[_Part]:
+    """Fill in what is read in place, and what has changed meanwhile by pydicom."""
+    most = max(_RUN_BYTES // form.plane_bytes, 1)
+    room = form.room(min(most, len(files)))
+    for at in range(0, len(files), most):
+        run = files[at : at + most]
         part = _fill_native(run, modality, volume, room[: len(run)])
         if part is not None:
-            parts.append(part)
+            yield part
             continue
         for file in run:
             part = _fill_native([file], modality, volume, room[:1])
-            parts.append(_fill_by_pydicom(file, modality, volume.voxels) if part is None else part)
-    return parts
+            yield _fill_by_pydicom(file, modality, volume.voxels) if part is None else part
 
 
 def _fill_by_pydicom(file: _File, modality: str, voxels: Voxels) -> _Part:
     return _fill_decoded(file, _decoded(file.path, modality), modality, voxels)
 
 
-def _fill_native(run: _Run, modality: str, volume: _Volume, room: Stored) -> _Part | None:
+def _fill_native(run: list[_File], modality: str, volume: _Volume, room: Stored) -> _Part | None:
     """Fill in what lies as it is in files; None where one of them has changed."""
     natives = [file.native for file in run if file.native is not None]
     form = natives[0].form
@@ -271,10 +251,7 @@ def _fill_native(run: _Run, modality: str, volume: _Volume, room: Stored) -> _Pa
     headers = tuple(native.header for native in natives)
     rules = [rescale.rule(header, modality) for header in headers]
     first = run[0].index
-    out = volume.voxels[first : first + len(run)]
-    low, high = rescale.apply(rules, room, form.ends(room), out=out)
-    if volume.sums is not None and all(map(rescale.keeps_whole, rules)):
-        volume.sums.add(first, len(run))
+    low, high = volume.fill(first, rules, room, form.ends(room))
     return _Part(
         dataset=None,
         headers=headers,

@@ -29,16 +29,17 @@ def load(choice: Choice, *, contour_names: Sequence[str], contour_codes: Sequenc
     ``contour_names`` and ``contour_codes`` come most trusted first; see ``contours``. Raises
     UnusableStudy where pixels cannot be decoded or SUVbw cannot be computed.
     """
-    with stage("pet"):
-        pet_stack = read_stack(choice.pet)
-    rule = pet.suv_rule(pet_stack.headers, philips.count_factors(pet_stack.dataset))
-    header = pet_stack.headers[0]
-    patient = pet.patient_facts(header)
     # What is wrong with the PET is told, whatever is wrong with the CT.
-    with stage("ct"), beside(partial(read_stack, choice.ct, averaged=True)) as reading:
-        suv_sum = _scale(pet_stack.voxels, rule.factors)
-        _refuse_more_than_injected(suv_sum, pet_stack.grid, patient.weight_kg)
-        ct_stack = reading()
+    with beside(partial(read_stack, choice.ct, averaged=True)) as reading:
+        with stage("pet"):
+            pet_stack = read_stack(choice.pet)
+            rule = pet.suv_rule(pet_stack.headers, philips.count_factors(pet_stack.dataset))
+            header = pet_stack.headers[0]
+            patient = pet.patient_facts(header)
+            suv_sum = _scale(pet_stack.voxels, rule.factors)
+            _refuse_more_than_injected(suv_sum, pet_stack.grid, patient.weight_kg)
+        with stage("ct"):
+            ct_stack = reading()
     _refuse_impossible_hu(ct_stack.low, ct_stack.high)
     wanted = contours.Wanted(names=tuple(contour_names), codes=tuple(contour_codes))
     with stage("contours"):

@@ -307,20 +307,26 @@ def test_means_of_blocks_are_those_of_the_whole_volume_to_the_last_bit(shape, fa
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 20), st.integers(8, 40)),
     factors=st.tuples(st.integers(1, 4), st.integers(1, 5), st.sampled_from((1, 2, 4, 8))),
+    scale_is_wide=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_blocks_summed_in_any_order_have_the_same_means_to_the_last_bit(shape, factors, seed):
+def test_blocks_summed_in_any_order_have_the_same_means_to_the_last_bit(
+    shape, factors, scale_is_wide, seed
+):
     factors = tuple(map(min, factors, shape))
     rng = np.random.default_rng(seed)
-    voxels = rng.integers(-1024, 3072, shape).astype(np.float32)
+    whole = rng.integers(-1024, 3072, shape).astype(np.int16)
+    if scale_is_wide:
+        whole[rng.integers(0, shape[0]), 0, 0] = 9000  # four times that is beyond 16 bits
+    voxels, most = whole.astype(np.float32), int(np.abs(whole).max())
     cuts = [0, *sorted(rng.integers(0, shape[0] + 1, 3).tolist()), shape[0]]
     sums = BlockSums(voxels, factors)
 
     for first, end in rng.permutation(list(pairwise(cuts))).tolist():
-        assert sums.means(3072) is None or first == end
-        sums.add(first, end - first)
+        assert sums.means(most) is None or first == end
+        sums.add(first, whole[first:end], most)
 
-    means = sums.means(3072)
+    means = sums.means(most)
     assert BlockSums.can_be_of(factors)
     assert means.of is voxels
     assert means.means.tobytes() == block_means(voxels, factors).tobytes()
@@ -330,7 +336,7 @@ def test_means_that_would_not_be_exact_are_not_told():
     """3 x 4 x 4 values of up to 2^24 / 48 have an exact sum; of three, a third is rounded."""
     voxels = np.zeros((3, 4, 4), np.float32)
     sums = BlockSums(voxels, (3, 4, 4))
-    sums.add(0, 3)
+    sums.add(0, voxels.astype(np.int16), 0)
 
     assert sums.means(2**24 / 48 - 1) is not None
     assert sums.means(2**24 / 48) is None
