@@ -5,9 +5,8 @@ SimpleITK orders axes (column, row, slice). This is the only module that reverse
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from itertools import groupby, product
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +92,7 @@ def _centroid_alone(grid: Grid, centroid: Points) -> Region:
 
 
 class BlockSums:
-    """Adds up blocks of a volume while its planes come in, in any order and from several threads.
+    """Adds up blocks of a volume while its planes come in, in any order; from one thread.
 
     For whole numbers alone, and a power of two of columns: then every sum is exact, as are the
     means along the rows that ``block_means`` begins with, and the order changes no bit.
@@ -104,7 +103,10 @@ class BlockSums:
         self._voxels, self._factors = voxels, factors
         slices, rows, columns = (n // f for n, f in zip(voxels.shape, factors, strict=True))
         self._sums: Voxels = np.zeros((slices, rows, columns), np.float32)
-        self._added, self._lock = 0, Lock()
+        self._added = 0
+        # Made once: fresh memory for each plane would cost more than adding does.
+        self._lines = np.empty((rows, columns * factors[2]), np.int16)
+        self._block: Voxels = np.empty(self._lines.shape, np.float32)
 
     @staticmethod
     def can_be_of(factors: tuple[int, int, int]) -> bool:
@@ -119,28 +121,18 @@ class BlockSums:
         """
         deep, high, wide = self._factors
         slices, rows, columns = self._sums.shape
-        count_in = max(min(len(planes), slices * deep - first), 0)
-        parted = planes[:count_in, : rows * high, : columns * wide]
-        parted = parted.reshape(count_in, rows, high, columns * wide)
-        lines: NDArray[Any] = parted[:, :, 0].astype(
-            np.int16 if most * high < 2**15 else np.float32
-        )
-        for line in range(1, high):
-            lines += parted[:, :, line]
-        found: dict[int, Voxels] = {}
-        for number, plane in enumerate(lines.astype(np.float32, copy=False), first):
-            if number // deep in found:
-                found[number // deep] += plane
-            else:
-                found[number // deep] = plane
-        totals = {
-            block: _sums_along_rows(plane.reshape(rows, columns, wide))
-            for block, plane in found.items()
-        }
-        with self._lock:
-            for block, total in totals.items():
-                self._sums[block] += total
-            self._added += len(planes)
+        lines = self._lines if most * high < 2**15 else self._lines.astype(np.int32)
+        counted = planes[: max(slices * deep - first, 0), : rows * high, : columns * wide]
+        for block, its in groupby(enumerate(counted, first), key=lambda one: one[0] // deep):
+            self._block.fill(0)
+            for _, plane in its:
+                parted = plane.reshape(rows, high, columns * wide)
+                np.copyto(lines, parted[:, 0])
+                for line in range(1, high):
+                    lines += parted[:, line]
+                self._block += lines
+            self._sums[block] += _sums_along_rows(self._block.reshape(rows, columns, wide))
+        self._added += len(planes)
 
     def means(self, most: float) -> BlockMeans | None:
         """Return the means, where all planes were added and no value was beyond plus minus most."""
