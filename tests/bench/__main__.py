@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,6 +21,7 @@ from tests.bench import (
     intake,
     machine,
     networks,
+    plot,
     reading,
     report,
     study,
@@ -30,6 +31,8 @@ from tests.bench import (
 )
 from tests.bench.measure import FULL, QUICK, Measure, Plan
 from tests.bench.process import ROOT
+
+GROWTH_PICTURE = "growth.svg"
 
 
 @dataclass
@@ -131,8 +134,9 @@ def main(arguments: list[str] | None = None) -> int:
         },
     )
     _write(result, asked, console)
+    _draw(bench.growths, asked.out / GROWTH_PICTURE, console)
     if asked.write_docs:
-        _write_docs(result, console, failures=failures)
+        _write_docs(result, bench.growths, console, failures=failures)
     return 1 if failures else 0
 
 
@@ -159,12 +163,26 @@ def _write(result: report.Row, asked: argparse.Namespace, console: Console) -> N
     console.print(f"{path}", markup=False)
 
 
-def _write_docs(result: report.Row, console: Console, *, failures: list[str]) -> None:
+def _draw(growths: Sequence[growth.Growth], path: Path, console: Console) -> None:
+    """Draw how costs grow; nothing where that was not measured."""
+    if growths:
+        path.write_text(plot.growth_plot(growths), encoding="utf-8")
+        console.print(f"{path}", markup=False)
+
+
+def _write_docs(
+    result: report.Row,
+    growths: Sequence[growth.Growth],
+    console: Console,
+    *,
+    failures: list[str],
+) -> None:
     page = ROOT / "docs" / "performance.md"
     if failures:
         console.print("docs/performance.md is left as it was, as not everything was measured")
     else:
         page.write_text(report.page(result), encoding="utf-8")
+        _draw(growths, page.with_name(GROWTH_PICTURE), console)
         console.print(str(page.relative_to(ROOT)), markup=False)
 
 

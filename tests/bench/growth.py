@@ -1,6 +1,7 @@
 """How costs grow with slices, studies and associations."""
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,20 +41,32 @@ SMALL = "small"
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """A power law through the medians: cost is as ``size ** exponent``."""
+    """A power law through the costs of each round: cost is as ``size ** exponent``."""
 
     case: str
-    exponent: float
+    sizes: Sequence[int]
+    costs: Sequence[Sequence[float]]
+    """CPU time in ms of every size, round by round."""
+    exponents: Sequence[float]
+    """Of each round."""
     r_squared: float
+    """The median of the rounds'."""
+
+    @property
+    def exponent(self) -> float:
+        """The median of the rounds'."""
+        return statistics.median(self.exponents)
 
     @property
     def sentence(self) -> str:
         of = f"CPU time of {self.case}"
-        return f"{of}: exponent {self.exponent:.2f} (1 is linear), R² {self.r_squared:.3f}."
+        between = f"rounds from {min(self.exponents):.2f} to {max(self.exponents):.2f}"
+        r_squared = f"R² {self.r_squared:.3f}"
+        return f"{of}: exponent {self.exponent:.2f} (1 is linear), {between}, {r_squared}."
 
 
 def measure(petct: PetCt, folder: Path, plan: Plan) -> tuple[list[Measure], list[Growth]]:
-    """Measure each, and fit a line through logarithms of size and CPU time."""
+    """Measure each, and fit lines through logarithms of size and CPU time."""
     recipe = bootstrap.build_recipe(Settings())
     measures, growths = [], []
     for case, sizes, run in (
@@ -62,27 +75,37 @@ def measure(petct: PetCt, folder: Path, plan: Plan) -> tuple[list[Measure], list
         (f"receiving, by associations of {IMAGES_EACH} images", ASSOCIATIONS, _push(petct, folder)),
     ):
         samples = run(sizes, plan)
-        rows = [
+        measures += [
             Measure(section=SECTION, case=case, subject=str(size), unit="s", samples=samples[size])
             for size in sizes
         ]
-        measures += rows
         # Others who use the machine change the CPU time less than the seconds.
-        growths.append(fit(case, sizes, [row.cpu_ms or row.median for row in rows]))
+        rounds = zip(*(samples[size] for size in sizes), strict=True)
+        growths.append(fit(case, sizes, [[one.cpu_ms or 0.0 for one in each] for each in rounds]))
     return measures, growths
 
 
-def fit(case: str, sizes: Sequence[int], costs: Sequence[float]) -> Growth:
-    """Fit ``log cost = a + exponent * log size`` by least squares.
+def fit(case: str, sizes: Sequence[int], costs: Sequence[Sequence[float]]) -> Growth:
+    """Fit ``log cost = a + exponent * log size`` to each round by least squares.
 
     R² tells how much of the costs' spread the line explains; 1 where they do not spread.
     """
+    fits = [_line(sizes, one) for one in costs]
+    return Growth(
+        case=case,
+        sizes=sizes,
+        costs=costs,
+        exponents=[exponent for exponent, _ in fits],
+        r_squared=statistics.median(r_squared for _, r_squared in fits),
+    )
+
+
+def _line(sizes: Sequence[int], costs: Sequence[float]) -> tuple[float, float]:
+    """Return slope and R² of a line through logarithms."""
     x, y = (np.array([math.log(one) for one in values]) for values in (sizes, costs))
     exponent, offset = np.polyfit(x, y, 1)
     left, spread = np.sum((y - exponent * x - offset) ** 2), np.sum((y - y.mean()) ** 2)
-    return Growth(
-        case=case, exponent=float(exponent), r_squared=float(1 - left / spread) if spread else 1.0
-    )
+    return float(exponent), float(1 - left / spread) if spread else 1.0
 
 
 Run = Callable[[Sequence[int], Plan], Mapping[int, tuple[Sample, ...]]]

@@ -22,10 +22,10 @@ class Plan:
     calls: int
     """How many inputs a network sees in one round at most."""
     growth_rounds: int = ROUNDS_MIN
-    """Each size is run so often; the fit goes through all of them."""
+    """Each size is run so often, and every round is fitted by itself."""
 
 
-FULL = Plan(rounds=5, budget_s=90, slices=300, stock_slices=40, calls=400)
+FULL = Plan(rounds=5, budget_s=90, slices=300, stock_slices=40, calls=400, growth_rounds=5)
 QUICK = Plan(rounds=3, budget_s=10, slices=40, stock_slices=12, calls=40, growth_rounds=1)
 
 
