@@ -1,5 +1,6 @@
 """Brings the tables of a database to the newest revision."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,15 @@ class DatabaseTooNew(Exception):
     """The database is one of a newer version of the node: this version leaves it alone."""
 
 
+class RowsLost(Exception):
+    """An upgrade would lose rows that others refer to: it was undone."""
+
+
 def upgrade(url: str, *, revision: str = "head") -> None:
     """Apply the missing revisions in one transaction; processes that start together take turns.
 
-    Raises DatabaseTooNew, with nothing changed, where the database is of a newer version.
+    Raises DatabaseTooNew, with nothing changed, where the database is of a newer version, and
+    RowsLost where a step would leave rows that refer to what is not there.
     """
     engine = connect(url, silence_s=PATIENCE_S)
     if engine.dialect.name == "sqlite":
@@ -40,7 +46,14 @@ def upgrade(url: str, *, revision: str = "head") -> None:
             _refuse_newer(connection)
             config = _config()
             config.attributes["connection"] = connection
+            is_newest = _current(connection) == newest()  # then nothing is changed below
+            loose = Counter[str]() if is_newest else _loose_rows(connection)
             command.upgrade(config, revision)
+            if not is_newest and (lost := _loose_rows(connection) - loose):
+                raise RowsLost(
+                    f"{lost.total()} rows would refer to what is not there, in "
+                    f"{', '.join(sorted(lost))}: the upgrade is undone"
+                )
     finally:
         engine.dispose()
 
@@ -77,6 +90,16 @@ def _refuse_newer(connection: Connection) -> None:
 
 def _current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
+
+
+def _loose_rows(connection: Connection) -> Counter[str]:
+    """Count in each table the rows that refer to what is not there.
+
+    SQLite alone has any: it enforces nothing while tables are remade, see below.
+    """
+    if connection.dialect.name != "sqlite":
+        return Counter()
+    return Counter(table for table, *_ in connection.execute(text("PRAGMA foreign_key_check")))
 
 
 def _let_tables_be_remade(dbapi_connection: Any, _record: object) -> None:  # noqa: ANN401  a driver's own type

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.migrate import DatabaseTooNew
+from db.migrate import DatabaseTooNew, RowsLost
 from inference.errors import InferenceError
 from inference.tensorrt_builder import ON_GPU
 from node import bootstrap, config
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace, Console], int] = options.run
     try:
         return run(options, console)
-    except (ConfigError, DatabaseTooNew, InferenceError, NodeError) as error:
+    except (ConfigError, DatabaseTooNew, InferenceError, NodeError, RowsLost) as error:
         said = str(error)
     except (OSError, SQLAlchemyError, ImportError) as error:
         said = reason(error)

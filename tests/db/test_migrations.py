@@ -8,9 +8,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import MetaData, create_engine, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
-from db import deliveries, instances, jobs, results, studies
+from db import deliveries, instances, jobs, migrate, results, studies
 from db.engine import connect, reading, writing
-from db.migrate import DatabaseTooNew, current, newest, revisions, upgrade
+from db.migrate import DatabaseTooNew, RowsLost, current, newest, revisions, upgrade
 from db.tables import metadata
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -352,3 +352,36 @@ def test_an_upgrade_that_fails_leaves_the_revision_it_found(filled):
     assert after.pop("nodes") == []
     assert after == before
     assert current(url) == "0002"
+
+
+def test_an_upgrade_that_would_lose_rows_is_undone(filled, monkeypatch):
+    url = filled("0004")
+    if not url.startswith("sqlite"):
+        pytest.skip("PostgreSQL enforces references during an upgrade as ever")
+    before = rows_of(url)
+    step = migrate.command.upgrade
+
+    def losing(config, revision):
+        step(config, revision)
+        config.attributes["connection"].execute(text("DELETE FROM instances"))
+
+    monkeypatch.setattr(migrate.command, "upgrade", losing)
+    with pytest.raises(RowsLost, match="1 rows would refer to what is not there, in job_instances"):
+        upgrade(url)
+
+    assert rows_of(url) == before
+    assert current(url) == "0004"
+
+
+def test_rows_that_refer_to_nothing_already_keep_nobody_from_upgrading(filled):
+    url = filled("0004")
+    if not url.startswith("sqlite"):
+        pytest.skip("PostgreSQL has no such rows")
+    engine = create_engine(url)  # which enforces no references
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM instances"))
+    engine.dispose()
+
+    upgrade(url)
+
+    assert current(url) == newest()
