@@ -63,15 +63,21 @@ def precision_of(settings: Settings, bundle: Bundle, kind: str) -> str:
     everywhere; on a GPU it is f16 where the card allows that.
     """
     asked = settings.model.precision
-    record = RECORDS.get(kind, kind)
     if asked == "auto":
-        return F16 if kind in ON_GPU and bundle.card.allows(F16, record) else F32
-    if not bundle.card.allows(asked, record):
+        return F16 if kind in ON_GPU and _allows(bundle, F16, kind) else F32
+    if not _allows(bundle, asked, kind):
         raise EngineUnavailable(
             f"{bundle.card.name} {bundle.card.version} may not run in {asked} on {kind}: its card "
             "has no record of parity that allows it (petct-train parity)"
         )
     return asked
+
+
+def _allows(bundle: Bundle, precision: str, kind: str) -> bool:
+    """Whether an engine may run in that precision; one without records may in float32 alone."""
+    if kind not in RECORDS:
+        return precision == F32
+    return bundle.card.allows(precision, RECORDS[kind])
 
 
 def build_plans(settings: Settings, kind: str) -> tuple[str, ...]:

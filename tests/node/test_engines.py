@@ -126,6 +126,14 @@ def test_fewer_bits_than_the_card_allows_are_refused(bundle_with, kind):
         engines.build_model(settings)
 
 
+@pytest.mark.parametrize("precision", ["f16", "bf16"])
+def test_torch_runs_in_float32_alone_whatever_its_records_allow_tensorrt(bundle_with, precision):
+    settings = bundle_with(*both("torch", precision), engine="torch", precision=precision)
+
+    with pytest.raises(EngineUnavailable, match=f"may not run in {precision} on torch"):
+        engines.build_model(settings)
+
+
 def test_a_gpu_that_is_asked_for_and_not_there_stops_the_start():
     with pytest.raises(EngineUnavailable, match="no usable GPU"):
         engines.build_model(settings_from({"model": {"engine": "tensorrt", "devices": [7]}}))
