@@ -2,7 +2,8 @@
 
 import ctypes
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,28 @@ def at(ordinal: int, library: str = DRIVER) -> Gpu:
     if not 0 <= ordinal < len(found):
         raise EngineUnavailable(f"no usable GPU {ordinal}: the NVIDIA driver shows {len(found)}")
     return found[ordinal]
+
+
+@contextmanager
+def current(ordinal: int, library: str = DRIVER) -> Iterator[None]:
+    """Make that GPU the one that this thread uses, for whatever asks CUDA which it is.
+
+    It is the context that every runtime in the process shares. ``EngineUnavailable`` where there is
+    no such GPU.
+    """
+    at(ordinal, library)
+    ask = _asking(ctypes.CDLL(library))
+    device, context = ctypes.c_int(), ctypes.c_void_p()
+    ask("cuDeviceGet", ctypes.byref(device), ctypes.c_int(ordinal))
+    ask("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+    try:
+        ask("cuCtxPushCurrent_v2", context)
+        try:
+            yield
+        finally:
+            ask("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+    finally:
+        ask("cuDevicePrimaryCtxRelease_v2", device)
 
 
 Ask = Callable[..., None]

@@ -1,8 +1,9 @@
 """Opens the bundle with an engine for each task, by the settings and what the machine has."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 
 from inference import bundle as bundles
@@ -88,8 +89,8 @@ def build_plans(settings: Settings, kind: str) -> tuple[str, ...]:
     """
     bundle = load_bundle(settings)
     precision = precision_of(settings, bundle, kind)
-    device = None if kind == TENSORRT_RTX else gpu_of(settings)
-    for task in bundle.tasks:
+    devices: Sequence[Gpu | None] = (None,) if kind == TENSORRT_RTX else gpus_of(settings)
+    for task, device in product(bundle.tasks, devices):
         request = Request(
             kind=kind,
             network=bundle.onnx_path(task).read_bytes(),
@@ -111,6 +112,11 @@ def for_worker(settings: Settings, number: int) -> Settings:
     devices = settings.model.devices
     own = {"devices": (devices[number % len(devices)],)}
     return settings.model_copy(update={"model": settings.model.model_copy(update=own)})
+
+
+def gpus_of(settings: Settings) -> tuple[Gpu, ...]:
+    """Return all GPUs of the workers, each once; ``EngineUnavailable`` where one is not there."""
+    return tuple(gpu.at(ordinal) for ordinal in dict.fromkeys(settings.model.devices))
 
 
 def gpu_of(settings: Settings) -> Gpu:

@@ -11,6 +11,7 @@ from inference import bundle as bundles
 from inference.card import Parity
 from inference.engine import BF16, F16, F32
 from inference.errors import EngineUnavailable
+from inference.gpu import Gpu
 from inference.openvino_engine import precisions
 from node import engines
 from node.config import settings_from
@@ -156,6 +157,20 @@ def test_workers_take_the_gpus_in_turn():
     taken = [engines.for_worker(settings, number).model.devices for number in range(4)]
 
     assert taken == [(0,), (2,), (3,), (0,)]
+
+
+@pytest.mark.parametrize(("kind", "for_gpus"), [("tensorrt", [2, 0]), ("tensorrt-rtx", [None])])
+def test_plans_are_built_for_every_gpu_of_the_workers(monkeypatch, tmp_path, kind, for_gpus):
+    def at(ordinal):
+        return Gpu(ordinal=ordinal, name="NVIDIA L4", compute_capability="8.9", driver="570.86.15")
+
+    asked = []
+    monkeypatch.setattr(engines.gpu, "at", at)
+    monkeypatch.setattr(engines, "plan_of", lambda request, _: asked.append(request.gpu))
+    settings = settings_from({"model": {"devices": [2, 0, 2], "plans": str(tmp_path)}})
+
+    assert engines.build_plans(settings, kind) == ("occult_n1", "occult_n2")
+    assert asked == 2 * [None if ordinal is None else at(ordinal) for ordinal in for_gpus]
 
 
 def test_a_network_that_gives_no_number_is_not_taken(shipped, tmp_path):
