@@ -3,6 +3,7 @@
 No machine of this project has one: what only a GPU can show, the tests marked ``gpu`` ask.
 """
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ try:
     import torch
 except ImportError:
     torch = None  # open_engine says so, with what to install
+
+logger = logging.getLogger(__name__)
 
 KERNELS = "kernels"
 """What TensorRT-RTX compiled for a GPU at a first run."""
@@ -248,11 +251,8 @@ def open_engine(
 
 def _opened(ground: Ground, request: Request) -> Opened:
     library, gpu = ground.library, ground.gpu
-    plan = plan_of(request, ground.plans)
     runtime = library.Runtime(ground.log)
-    opened = runtime.deserialize_cuda_engine(plan)
-    if opened is None:
-        raise RuntimeError(ground.log.told())
+    opened = _deserialised(ground, request, runtime)
     # What a plan for any GPU becomes at its first run holds for this GPU and driver alone.
     making = replace(
         making_of(request, library),
@@ -264,8 +264,32 @@ def _opened(ground: Ground, request: Request) -> Opened:
         return Opened(runtime=runtime, plan=opened, making=making)
     config = opened.create_runtime_config()
     config.cuda_graph_strategy = library.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+    # Left to itself it compiles behind the first runs, and later ones give other numbers than those
+    # that were held against ONNX Runtime's.
+    eager = library.DynamicShapesKernelSpecializationStrategy.EAGER
+    config.dynamic_shapes_kernel_specialization_strategy = eager
     kernels = config.create_runtime_cache()
     if known := ground.plans.read_cache(KERNELS, making):
         kernels.deserialize(known)
     config.set_runtime_cache(kernels)
     return Opened(runtime=runtime, plan=opened, making=making, config=config, kernels=kernels)
+
+
+def _deserialised(ground: Ground, request: Request, runtime: Any) -> Plan:  # noqa: ANN401  a class of the library
+    """Return the plan on the GPU; one of TensorRT that does not open is built anew, once.
+
+    Its name does not hold everything that it depends on, such as the CUDA that the library is for.
+    One of TensorRT-RTX would come out the same.
+    """
+    held = ground.plans.find(making_of(request, ground.library))
+    if held is not None:
+        opened = runtime.deserialize_cuda_engine(held)
+        if opened is not None:
+            return opened
+        if ground.kind == TENSORRT_RTX:
+            raise RuntimeError(ground.log.told())
+        logger.warning("a plan of %s is built anew: %s", ground.kind, ground.log.told())
+    opened = runtime.deserialize_cuda_engine(plan_of(request, ground.plans, but=held))
+    if opened is None:
+        raise RuntimeError(ground.log.told())
+    return opened
