@@ -83,7 +83,8 @@ class TensorRtEngine:
         self._runs: dict[int, _Run] = {}
         names = [plan.get_tensor_name(number) for number in range(plan.num_io_tensors)]
         self._outputs = tuple(name for name in OUTPUTS if name in names)
-        self._largest = int(plan.get_tensor_profile_shape(INPUTS[0], 0)[2][0])
+        fewest, _, most = plan.get_tensor_profile_shape(INPUTS[0], 0)
+        self._smallest, self._largest = int(fewest[0]), int(most[0])
 
     @property
     def name(self) -> str:
@@ -123,7 +124,7 @@ class TensorRtEngine:
 
     def _run_of(self, part: Voxels) -> "_Run":
         """Return the run for a batch of so many or a few more: 1, 2, 4, up to the plan's most."""
-        size = min(1 << (len(part) - 1).bit_length(), self._largest)
+        size = max(min(1 << (len(part) - 1).bit_length(), self._largest), self._smallest)
         if size not in self._runs:
             self._runs[size] = self._new_run((size, *part.shape[1:]))
         return self._runs[size]
@@ -190,14 +191,18 @@ class _Run:
             for name in INPUTS:
                 self._host[name][:count].copy_(torch.from_numpy(np.ascontiguousarray(given[name])))
                 self._device[name].copy_(self._host[name], non_blocking=True)
-            if self._graph is None:
-                self._enqueue()
-            else:
-                self._graph.replay()
+            self.launch()
             for name in self._outputs:
                 self._host[name].copy_(self._device[name], non_blocking=True)
         self._stream.synchronize()
         return {name: self._host[name][:count].numpy().copy() for name in self._outputs}
+
+    def launch(self) -> None:
+        """Let the GPU run on what lies in its buffers, in the stream that is current."""
+        if self._graph is None:
+            self._enqueue()
+        else:
+            self._graph.replay()
 
     def _enqueue(self) -> None:
         if not self._context.execute_async_v3(self._stream.cuda_stream):
@@ -221,29 +226,30 @@ def open_engine(
     plan cannot be built or opened. TensorRT is not touched before a GPU is known to be there.
     """
     gpu = gpus.at(ordinal)
+    try:
+        network = onnx_path.read_bytes()
+    except OSError as error:
+        raise EngineUnavailable(f"{kind} cannot open {onnx_path}: {error}") from error
+    request = Request(kind=kind, network=network, precision=precision, gpu=gpu, ranges=ranges or {})
+    return open_plan(request, gpu, plans)
+
+
+def open_plan(request: Request, gpu: Gpu, plans: Plans) -> TensorRtEngine:
+    """Open that plan on a GPU, which is known to be there; raises as ``open_engine`` does."""
+    kind = request.kind
     library = load(kind)
     if torch is None or not torch.cuda.is_available():
         raise EngineUnavailable(f"{kind} needs torch with CUDA (extra petct-node[{kind}])")
-    try:
-        request = Request(
-            kind=kind,
-            network=onnx_path.read_bytes(),
-            precision=precision,
-            gpu=gpu,
-            ranges=ranges or {},
-        )
-    except OSError as error:
-        raise EngineUnavailable(f"{kind} cannot open {onnx_path}: {error}") from error
     ground = Ground(
         kind=kind,
         library=library,
         log=log_of(library),
         gpu=gpu,
-        precision=precision,
+        precision=request.precision,
         plans=plans,
     )
     try:
-        with torch.cuda.device(ordinal):
+        with torch.cuda.device(gpu.ordinal):
             return TensorRtEngine(ground, _opened(ground, request))
     except (RuntimeError, OSError) as error:  # torch and CUDA say RuntimeError of all that fails
         raise EngineUnavailable(f"{kind} does not open on {gpu.name}: {error}") from error

@@ -6,6 +6,8 @@ Addresses are followed as a GPU would follow them, at the moment when a run or a
 # ruff: noqa: ARG002, ARG005
 
 import ctypes
+import json
+import sys
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
@@ -14,6 +16,13 @@ import onnx
 import onnxruntime
 import torch as real
 
+from inference import gpu, tensorrt_engine
+from inference.gpu import Gpu
+
+GPUS = tuple(
+    Gpu(ordinal=ordinal, name=name, compute_capability=capability, driver="570.86.15")
+    for ordinal, (name, capability) in enumerate([("NVIDIA T4", "7.5"), ("NVIDIA L4", "8.9")])
+)
 FLOAT = SimpleNamespace(name="FLOAT")
 
 
@@ -57,6 +66,7 @@ class Library:
 class Builder:
     def __init__(self, library):
         self.library = library
+        self.profiles = []
 
     def create_network(self, flags):
         return Network()
@@ -65,18 +75,25 @@ class Builder:
         cache = SimpleNamespace(serialize=lambda: b"timings")
         return SimpleNamespace(
             clear_flag=lambda flag: None,
-            add_optimization_profile=lambda profile: None,
+            add_optimization_profile=lambda profile: self.profiles.append(profile.sizes),
             create_timing_cache=lambda old: cache,
             set_timing_cache=lambda cache, ignore_mismatch: True,
         )
 
     def create_optimization_profile(self):
-        return SimpleNamespace(set_shape=lambda name, *shapes: None)
+        profile = SimpleNamespace()
+
+        def set_shape(name, *shapes):
+            profile.sizes = [shape[0] for shape in shapes]
+
+        profile.set_shape = set_shape
+        return profile
 
     def build_serialized_network(self, network, config):
-        """A network with the number of the build at its end, which nobody reads."""
+        """The network, the batches of its profile and the number of the build."""
         self.library.built_on.append(self.library.cuda.current)
-        return network.told + f"#{len(self.library.built_on)}".encode()
+        (sizes,) = self.profiles
+        return network.told + b"#" + json.dumps([*sizes, len(self.library.built_on)]).encode()
 
 
 class Network:
@@ -107,7 +124,9 @@ class Network:
 class Engine:
     def __init__(self, library, plan):
         self.library = library
-        self.session = onnxruntime.InferenceSession(plan.rpartition(b"#")[0])
+        network, _, told = plan.rpartition(b"#")
+        *self.sizes, _number = json.loads(told)
+        self.session = onnxruntime.InferenceSession(network)
         self.inputs = [end.name for end in self.session.get_inputs()]
         self.outputs = {end.name: end.shape[1:] for end in self.session.get_outputs()}
         self.names = [*self.inputs, *self.outputs]
@@ -118,7 +137,7 @@ class Engine:
 
     def get_tensor_profile_shape(self, name, profile):
         (side,) = {end.shape[-1] for end in self.session.get_inputs()}
-        return [(size, 3, side, side) for size in (1, 1, 8)]
+        return [(size, 3, side, side) for size in self.sizes]
 
     def create_runtime_config(self):
         cache = SimpleNamespace(serialize=lambda: b"kernels", deserialize=lambda known: True)
@@ -230,3 +249,20 @@ def torch_of(cuda):
     return SimpleNamespace(
         cuda=cuda, from_numpy=real.from_numpy, zeros=lambda size, device="cpu": real.zeros(size)
     )
+
+
+def play(monkeypatch):
+    """Give the engine two GPUs and torch for them, and return what plays CUDA."""
+    cuda = Cuda()
+    monkeypatch.setattr(tensorrt_engine, "torch", torch_of(cuda))
+    monkeypatch.setattr(real.Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr(gpu, "find", lambda *_: GPUS)
+    monkeypatch.setattr(gpu, "current", cuda.device)
+    return cuda
+
+
+def play_library(monkeypatch, kind, cuda):
+    """Install a library of that kind, and return it."""
+    library = Library(kind, cuda)
+    monkeypatch.setitem(sys.modules, library.__name__, library)
+    return library

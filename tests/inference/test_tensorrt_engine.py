@@ -3,24 +3,15 @@
 test_tensorrt_gpu.py asks the real ones.
 """
 
-import sys
-
 import numpy as np
 import pytest
-import torch
 
-from inference import gpu, onnx_engine, tensorrt_engine
+from inference import onnx_engine, tensorrt_engine
 from inference.bundle import default_path, load
 from inference.errors import DeviceLost, EngineUnavailable
-from inference.gpu import Gpu
 from inference.plans import Plans
 from inference.tensorrt_builder import Request, plan_of
-from tests.inference import fake_tensorrt
-
-GPUS = tuple(
-    Gpu(ordinal=ordinal, name=name, compute_capability=capability, driver="570.86.15")
-    for ordinal, (name, capability) in enumerate([("NVIDIA T4", "7.5"), ("NVIDIA L4", "8.9")])
-)
+from tests.inference.fake_tensorrt import GPUS, play, play_library
 
 
 @pytest.fixture(scope="module")
@@ -31,26 +22,17 @@ def path():
 
 @pytest.fixture
 def cuda(monkeypatch):
-    played = fake_tensorrt.Cuda()
-    monkeypatch.setattr(tensorrt_engine, "torch", fake_tensorrt.torch_of(played))
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
-    monkeypatch.setattr(gpu, "find", lambda *_: GPUS)
-    monkeypatch.setattr(gpu, "current", played.device)
-    return played
+    return play(monkeypatch)
 
 
 @pytest.fixture
 def library(cuda, monkeypatch):
-    played = fake_tensorrt.Library("tensorrt", cuda)
-    monkeypatch.setitem(sys.modules, "tensorrt", played)
-    return played
+    return play_library(monkeypatch, "tensorrt", cuda)
 
 
 @pytest.fixture
 def rtx(cuda, monkeypatch):
-    played = fake_tensorrt.Library("tensorrt-rtx", cuda)
-    monkeypatch.setitem(sys.modules, "tensorrt_rtx", played)
-    return played
+    return play_library(monkeypatch, "tensorrt-rtx", cuda)
 
 
 @pytest.fixture
