@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.errors import EngineUnavailable
+from inference.errors import EngineUnavailable, NoDriver
 
 DRIVER = "libcuda.so.1"
 VERSION = Path("/proc/driver/nvidia/version")
@@ -36,9 +36,7 @@ def find(library: str = DRIVER, version: Path = VERSION) -> tuple[Gpu, ...]:
     try:
         driver = ctypes.CDLL(library)
     except OSError as error:
-        raise EngineUnavailable(
-            f"no usable GPU: the NVIDIA driver's {library} is not here"
-        ) from error
+        raise NoDriver(f"no usable GPU: the NVIDIA driver's {library} is not here") from error
     ask = _asking(driver)
     ask("cuInit", ctypes.c_uint(0))
     count = ctypes.c_int()
@@ -61,22 +59,20 @@ def at(ordinal: int, library: str = DRIVER) -> Gpu:
 def current(ordinal: int, library: str = DRIVER) -> Iterator[None]:
     """Make that GPU the one that this thread uses, for whatever asks CUDA which it is.
 
-    It is the context that every runtime in the process shares. ``EngineUnavailable`` where there is
-    no such GPU.
+    It is the context that every runtime in the process shares, and which stays until the process
+    ends: what a library has loaded into it would be gone behind its back. ``EngineUnavailable``
+    where there is no such GPU.
     """
     at(ordinal, library)
     ask = _asking(ctypes.CDLL(library))
     device, context = ctypes.c_int(), ctypes.c_void_p()
     ask("cuDeviceGet", ctypes.byref(device), ctypes.c_int(ordinal))
     ask("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+    ask("cuCtxPushCurrent_v2", context)
     try:
-        ask("cuCtxPushCurrent_v2", context)
-        try:
-            yield
-        finally:
-            ask("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
+        yield
     finally:
-        ask("cuDevicePrimaryCtxRelease_v2", device)
+        ask("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
 
 
 Ask = Callable[..., None]

@@ -12,7 +12,7 @@ from inference.analyze import Model
 from inference.bundle import Bundle
 from inference.card import Task
 from inference.engine import F16, F32, Engine
-from inference.errors import EngineUnavailable, InferenceError
+from inference.errors import EngineUnavailable, InferenceError, NoDriver
 from inference.gpu import Gpu
 from inference.plans import Plans
 from inference.quota import usable_cpus
@@ -130,8 +130,10 @@ def _kinds(settings: Settings) -> Iterator[str]:
         return
     try:
         gpu_of(settings)
-    except EngineUnavailable:
+    except NoDriver:
         pass
+    except EngineUnavailable as unavailable:
+        logger.warning("the GPU is not used: %s", unavailable)
     else:
         yield from ON_GPU
     yield from AUTOMATIC

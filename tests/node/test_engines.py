@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from inference import bundle as bundles
 from inference.card import Parity
 from inference.engine import BF16, F16, F32
-from inference.errors import EngineUnavailable
+from inference.errors import EngineUnavailable, NoDriver
 from inference.gpu import Gpu
 from inference.openvino_engine import precisions
 from node import engines
@@ -157,6 +157,28 @@ def test_workers_take_the_gpus_in_turn():
     taken = [engines.for_worker(settings, number).model.devices for number in range(4)]
 
     assert taken == [(0,), (2,), (3,), (0,)]
+
+
+@pytest.mark.parametrize(
+    ("error", "warned"),
+    [
+        (EngineUnavailable("no usable GPU 3: the NVIDIA driver shows 1"), True),
+        (NoDriver("no usable GPU: the NVIDIA driver's libcuda.so.1 is not here"), False),
+    ],
+    ids=["gone", "never there"],
+)
+def test_a_gpu_that_auto_does_not_find_is_warned_of_where_there_is_a_driver(
+    monkeypatch, caplog, error, warned
+):
+    def at(_):
+        raise error
+
+    monkeypatch.setattr(engines.gpu, "at", at)
+
+    opened = engines.build_model(settings_from({"model": {"threads": 1}}))
+
+    assert {engine.name for engine in opened.engines.values()} == {"openvino"}
+    assert (str(error) in caplog.text) is warned
 
 
 @pytest.mark.parametrize(("kind", "for_gpus"), [("tensorrt", [2, 0]), ("tensorrt-rtx", [None])])
