@@ -88,8 +88,10 @@ $(TENSORRT)/.installed: | setup
 	@touch $@
 
 # For a machine with a GPU and the extra tensorrt or tensorrt-rtx in $(VENV).
+# Its tests first, then TensorRT beside torch; options of the latter go in GPU: make gpu GPU=--quick.
 gpu: setup
 	$(BIN)/python -m pytest -q -m "gpu or tensorrt"
+	@$(BIN)/python -m tests.bench.gpu $(GPU)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache demo-output viewers-output torture-output build var tests/node_tools/node_modules

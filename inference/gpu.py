@@ -2,12 +2,13 @@
 
 import ctypes
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference.errors import EngineUnavailable
+from inference.errors import EngineUnavailable, NoDriver
 
 DRIVER = "libcuda.so.1"
 VERSION = Path("/proc/driver/nvidia/version")
@@ -35,9 +36,7 @@ def find(library: str = DRIVER, version: Path = VERSION) -> tuple[Gpu, ...]:
     try:
         driver = ctypes.CDLL(library)
     except OSError as error:
-        raise EngineUnavailable(
-            f"no usable GPU: the NVIDIA driver's {library} is not here"
-        ) from error
+        raise NoDriver(f"no usable GPU: the NVIDIA driver's {library} is not here") from error
     ask = _asking(driver)
     ask("cuInit", ctypes.c_uint(0))
     count = ctypes.c_int()
@@ -54,6 +53,26 @@ def at(ordinal: int, library: str = DRIVER) -> Gpu:
     if not 0 <= ordinal < len(found):
         raise EngineUnavailable(f"no usable GPU {ordinal}: the NVIDIA driver shows {len(found)}")
     return found[ordinal]
+
+
+@contextmanager
+def current(ordinal: int, library: str = DRIVER) -> Iterator[None]:
+    """Make that GPU the one that this thread uses, for whatever asks CUDA which it is.
+
+    It is the context that every runtime in the process shares, and which stays until the process
+    ends: what a library has loaded into it would be gone behind its back. ``EngineUnavailable``
+    where there is no such GPU.
+    """
+    at(ordinal, library)
+    ask = _asking(ctypes.CDLL(library))
+    device, context = ctypes.c_int(), ctypes.c_void_p()
+    ask("cuDeviceGet", ctypes.byref(device), ctypes.c_int(ordinal))
+    ask("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
+    ask("cuCtxPushCurrent_v2", context)
+    try:
+        yield
+    finally:
+        ask("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
 
 
 Ask = Callable[..., None]

@@ -3,10 +3,12 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, TypeAlias
 
+from inference import gpu as gpus
 from inference.codec import canonical, digest, encode
 from inference.engine import F32, INT8
 from inference.errors import EngineUnavailable
@@ -69,22 +71,34 @@ def making_of(request: Request, library: Library) -> Making:
     )
 
 
-def plan_of(request: Request, plans: Plans) -> bytes:
+def plan_of(request: Request, plans: Plans, *, but: bytes | None = None) -> bytes:
     """Return the plan, from ``plans`` or built now and kept there.
 
+    ``but`` is one that does not open: another is built, unless somebody else has done so already.
     ``EngineUnavailable`` where the library is missing, cannot read the network or cannot build it,
     with what the library said.
     """
     library = load(request.kind)
     making = making_of(request, library)
     plan = plans.find(making)
-    if plan is not None:
+    if plan not in {None, but}:
         return plan
     try:
         with plans.building(making):
-            return plans.find(making) or _built(library, request, making, plans)
+            plan = plans.find(making)
+            if plan not in {None, but}:
+                return plan
+            with _on_its_gpu(request):
+                return _built(library, request, making, plans)
     except OSError as error:
         raise EngineUnavailable(f"cannot keep a plan of {request.kind}: {error}") from error
+
+
+def _on_its_gpu(request: Request) -> AbstractContextManager[None]:
+    """Make the request's GPU the current one: TensorRT builds for that and is told no other."""
+    if request.kind == TENSORRT_RTX or request.gpu is None:
+        return nullcontext()
+    return gpus.current(request.gpu.ordinal)
 
 
 def _built(library: Library, request: Request, making: Making, plans: Plans) -> bytes:

@@ -3,6 +3,7 @@
 No machine of this project has one: what only a GPU can show, the tests marked ``gpu`` ask.
 """
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ try:
     import torch
 except ImportError:
     torch = None  # open_engine says so, with what to install
+
+logger = logging.getLogger(__name__)
 
 KERNELS = "kernels"
 """What TensorRT-RTX compiled for a GPU at a first run."""
@@ -80,7 +83,8 @@ class TensorRtEngine:
         self._runs: dict[int, _Run] = {}
         names = [plan.get_tensor_name(number) for number in range(plan.num_io_tensors)]
         self._outputs = tuple(name for name in OUTPUTS if name in names)
-        self._largest = int(plan.get_tensor_profile_shape(INPUTS[0], 0)[2][0])
+        fewest, _, most = plan.get_tensor_profile_shape(INPUTS[0], 0)
+        self._smallest, self._largest = int(fewest[0]), int(most[0])
 
     @property
     def name(self) -> str:
@@ -120,7 +124,7 @@ class TensorRtEngine:
 
     def _run_of(self, part: Voxels) -> "_Run":
         """Return the run for a batch of so many or a few more: 1, 2, 4, up to the plan's most."""
-        size = min(1 << (len(part) - 1).bit_length(), self._largest)
+        size = max(min(1 << (len(part) - 1).bit_length(), self._largest), self._smallest)
         if size not in self._runs:
             self._runs[size] = self._new_run((size, *part.shape[1:]))
         return self._runs[size]
@@ -187,14 +191,18 @@ class _Run:
             for name in INPUTS:
                 self._host[name][:count].copy_(torch.from_numpy(np.ascontiguousarray(given[name])))
                 self._device[name].copy_(self._host[name], non_blocking=True)
-            if self._graph is None:
-                self._enqueue()
-            else:
-                self._graph.replay()
+            self.launch()
             for name in self._outputs:
                 self._host[name].copy_(self._device[name], non_blocking=True)
         self._stream.synchronize()
         return {name: self._host[name][:count].numpy().copy() for name in self._outputs}
+
+    def launch(self) -> None:
+        """Let the GPU run on what lies in its buffers, in the stream that is current."""
+        if self._graph is None:
+            self._enqueue()
+        else:
+            self._graph.replay()
 
     def _enqueue(self) -> None:
         if not self._context.execute_async_v3(self._stream.cuda_stream):
@@ -218,29 +226,30 @@ def open_engine(
     plan cannot be built or opened. TensorRT is not touched before a GPU is known to be there.
     """
     gpu = gpus.at(ordinal)
+    try:
+        network = onnx_path.read_bytes()
+    except OSError as error:
+        raise EngineUnavailable(f"{kind} cannot open {onnx_path}: {error}") from error
+    request = Request(kind=kind, network=network, precision=precision, gpu=gpu, ranges=ranges or {})
+    return open_plan(request, gpu, plans)
+
+
+def open_plan(request: Request, gpu: Gpu, plans: Plans) -> TensorRtEngine:
+    """Open that plan on a GPU, which is known to be there; raises as ``open_engine`` does."""
+    kind = request.kind
     library = load(kind)
     if torch is None or not torch.cuda.is_available():
         raise EngineUnavailable(f"{kind} needs torch with CUDA (extra petct-node[{kind}])")
-    try:
-        request = Request(
-            kind=kind,
-            network=onnx_path.read_bytes(),
-            precision=precision,
-            gpu=gpu,
-            ranges=ranges or {},
-        )
-    except OSError as error:
-        raise EngineUnavailable(f"{kind} cannot open {onnx_path}: {error}") from error
     ground = Ground(
         kind=kind,
         library=library,
         log=log_of(library),
         gpu=gpu,
-        precision=precision,
+        precision=request.precision,
         plans=plans,
     )
     try:
-        with torch.cuda.device(ordinal):
+        with torch.cuda.device(gpu.ordinal):
             return TensorRtEngine(ground, _opened(ground, request))
     except (RuntimeError, OSError) as error:  # torch and CUDA say RuntimeError of all that fails
         raise EngineUnavailable(f"{kind} does not open on {gpu.name}: {error}") from error
@@ -248,11 +257,8 @@ def open_engine(
 
 def _opened(ground: Ground, request: Request) -> Opened:
     library, gpu = ground.library, ground.gpu
-    plan = plan_of(request, ground.plans)
     runtime = library.Runtime(ground.log)
-    opened = runtime.deserialize_cuda_engine(plan)
-    if opened is None:
-        raise RuntimeError(ground.log.told())
+    opened = _deserialised(ground, request, runtime)
     # What a plan for any GPU becomes at its first run holds for this GPU and driver alone.
     making = replace(
         making_of(request, library),
@@ -264,8 +270,32 @@ def _opened(ground: Ground, request: Request) -> Opened:
         return Opened(runtime=runtime, plan=opened, making=making)
     config = opened.create_runtime_config()
     config.cuda_graph_strategy = library.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+    # Left to itself it compiles behind the first runs, and later ones give other numbers than those
+    # that were held against ONNX Runtime's.
+    eager = library.DynamicShapesKernelSpecializationStrategy.EAGER
+    config.dynamic_shapes_kernel_specialization_strategy = eager
     kernels = config.create_runtime_cache()
     if known := ground.plans.read_cache(KERNELS, making):
         kernels.deserialize(known)
     config.set_runtime_cache(kernels)
     return Opened(runtime=runtime, plan=opened, making=making, config=config, kernels=kernels)
+
+
+def _deserialised(ground: Ground, request: Request, runtime: Any) -> Plan:  # noqa: ANN401  a class of the library
+    """Return the plan on the GPU; one of TensorRT that does not open is built anew, once.
+
+    Its name does not hold everything that it depends on, such as the CUDA that the library is for.
+    One of TensorRT-RTX would come out the same.
+    """
+    held = ground.plans.find(making_of(request, ground.library))
+    if held is not None:
+        opened = runtime.deserialize_cuda_engine(held)
+        if opened is not None:
+            return opened
+        if ground.kind == TENSORRT_RTX:
+            raise RuntimeError(ground.log.told())
+        logger.warning("a plan of %s is built anew: %s", ground.kind, ground.log.told())
+    opened = runtime.deserialize_cuda_engine(plan_of(request, ground.plans, but=held))
+    if opened is None:
+        raise RuntimeError(ground.log.told())
+    return opened

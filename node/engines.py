@@ -1,8 +1,9 @@
 """Opens the bundle with an engine for each task, by the settings and what the machine has."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 
 from inference import bundle as bundles
@@ -11,7 +12,7 @@ from inference.analyze import Model
 from inference.bundle import Bundle
 from inference.card import Task
 from inference.engine import F16, F32, Engine
-from inference.errors import EngineUnavailable, InferenceError
+from inference.errors import EngineUnavailable, InferenceError, NoDriver
 from inference.gpu import Gpu
 from inference.plans import Plans
 from inference.quota import usable_cpus
@@ -63,15 +64,21 @@ def precision_of(settings: Settings, bundle: Bundle, kind: str) -> str:
     everywhere; on a GPU it is f16 where the card allows that.
     """
     asked = settings.model.precision
-    record = RECORDS.get(kind, kind)
     if asked == "auto":
-        return F16 if kind in ON_GPU and bundle.card.allows(F16, record) else F32
-    if not bundle.card.allows(asked, record):
+        return F16 if kind in ON_GPU and _allows(bundle, F16, kind) else F32
+    if not _allows(bundle, asked, kind):
         raise EngineUnavailable(
             f"{bundle.card.name} {bundle.card.version} may not run in {asked} on {kind}: its card "
             "has no record of parity that allows it (petct-train parity)"
         )
     return asked
+
+
+def _allows(bundle: Bundle, precision: str, kind: str) -> bool:
+    """Whether an engine may run in that precision; one without records may in float32 alone."""
+    if kind not in RECORDS:
+        return precision == F32
+    return bundle.card.allows(precision, RECORDS[kind])
 
 
 def build_plans(settings: Settings, kind: str) -> tuple[str, ...]:
@@ -82,8 +89,8 @@ def build_plans(settings: Settings, kind: str) -> tuple[str, ...]:
     """
     bundle = load_bundle(settings)
     precision = precision_of(settings, bundle, kind)
-    device = None if kind == TENSORRT_RTX else gpu_of(settings)
-    for task in bundle.tasks:
+    devices: Sequence[Gpu | None] = (None,) if kind == TENSORRT_RTX else gpus_of(settings)
+    for task, device in product(bundle.tasks, devices):
         request = Request(
             kind=kind,
             network=bundle.onnx_path(task).read_bytes(),
@@ -107,6 +114,11 @@ def for_worker(settings: Settings, number: int) -> Settings:
     return settings.model_copy(update={"model": settings.model.model_copy(update=own)})
 
 
+def gpus_of(settings: Settings) -> tuple[Gpu, ...]:
+    """Return all GPUs of the workers, each once; ``EngineUnavailable`` where one is not there."""
+    return tuple(gpu.at(ordinal) for ordinal in dict.fromkeys(settings.model.devices))
+
+
 def gpu_of(settings: Settings) -> Gpu:
     """Return the GPU that this process uses; ``EngineUnavailable`` where it is not there."""
     return gpu.at(settings.model.devices[0])
@@ -118,8 +130,10 @@ def _kinds(settings: Settings) -> Iterator[str]:
         return
     try:
         gpu_of(settings)
-    except EngineUnavailable:
+    except NoDriver:
         pass
+    except EngineUnavailable as unavailable:
+        logger.warning("the GPU is not used: %s", unavailable)
     else:
         yield from ON_GPU
     yield from AUTOMATIC

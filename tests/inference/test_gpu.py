@@ -12,6 +12,14 @@ from inference.gpu import Gpu
 SIGNATURES = """
 /* Stands in for the driver's library, with the signatures of cuda.h: two GPUs, if START is 0. */
 #include <string.h>
+#include <stdio.h>
+typedef void *CUcontext;
+static void told(const char *what, long number) {
+  FILE *file = fopen(TOLD, "a"); fprintf(file, "%s %ld\\n", what, number); fclose(file); }
+int cuDevicePrimaryCtxRetain(CUcontext *context, int device) {
+  told("retain", device); *context = (CUcontext)(0x700000000 + device); return 0; }
+int cuCtxPushCurrent_v2(CUcontext context) { told("push", (long)context - 0x700000000); return 0; }
+int cuCtxPopCurrent_v2(CUcontext *context) { told("pop", 0); return 0; }
 typedef int CUdevice;
 int cuInit(unsigned int flags) { return flags ? 1 : START; }
 int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
@@ -46,6 +54,7 @@ def driver(tmp_path):
                 source,
                 f"-DSTART={start}",
                 f"-DCOUNT={count}",
+                f'-DTOLD="{tmp_path / "told"}"',
             ],
             check=True,
         )
@@ -89,3 +98,21 @@ def test_a_gpu_is_asked_for_by_its_number(driver):
     assert gpu.at(1, driver()).name == "NVIDIA L4"
     with pytest.raises(EngineUnavailable, match=r"no usable GPU 2: .* shows 2"):
         gpu.at(2, driver())
+
+
+def test_a_gpu_is_the_current_one_while_it_is_asked_for(driver, tmp_path):
+    """By its handle, 40 and its number here, and a context that is wider than an int."""
+
+    def fail():
+        with gpu.current(1, driver()):
+            assert (tmp_path / "told").read_text() == "retain 41\npush 41\n"
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert (tmp_path / "told").read_text() == "retain 41\npush 41\npop 0\n"
+
+
+def test_a_gpu_that_is_not_there_cannot_be_the_current_one(driver):
+    with pytest.raises(EngineUnavailable, match=r"no usable GPU 2"), gpu.current(2, driver()):
+        raise AssertionError

@@ -10,7 +10,8 @@ from onnx import numpy_helper
 from inference import bundle as bundles
 from inference.card import Parity
 from inference.engine import BF16, F16, F32
-from inference.errors import EngineUnavailable
+from inference.errors import EngineUnavailable, NoDriver
+from inference.gpu import Gpu
 from inference.openvino_engine import precisions
 from node import engines
 from node.config import settings_from
@@ -126,6 +127,14 @@ def test_fewer_bits_than_the_card_allows_are_refused(bundle_with, kind):
         engines.build_model(settings)
 
 
+@pytest.mark.parametrize("precision", ["f16", "bf16"])
+def test_torch_runs_in_float32_alone_whatever_its_records_allow_tensorrt(bundle_with, precision):
+    settings = bundle_with(*both("torch", precision), engine="torch", precision=precision)
+
+    with pytest.raises(EngineUnavailable, match=f"may not run in {precision} on torch"):
+        engines.build_model(settings)
+
+
 def test_a_gpu_that_is_asked_for_and_not_there_stops_the_start():
     with pytest.raises(EngineUnavailable, match="no usable GPU"):
         engines.build_model(settings_from({"model": {"engine": "tensorrt", "devices": [7]}}))
@@ -148,6 +157,42 @@ def test_workers_take_the_gpus_in_turn():
     taken = [engines.for_worker(settings, number).model.devices for number in range(4)]
 
     assert taken == [(0,), (2,), (3,), (0,)]
+
+
+@pytest.mark.parametrize(
+    ("error", "warned"),
+    [
+        (EngineUnavailable("no usable GPU 3: the NVIDIA driver shows 1"), True),
+        (NoDriver("no usable GPU: the NVIDIA driver's libcuda.so.1 is not here"), False),
+    ],
+    ids=["gone", "never there"],
+)
+def test_a_gpu_that_auto_does_not_find_is_warned_of_where_there_is_a_driver(
+    monkeypatch, caplog, error, warned
+):
+    def at(_):
+        raise error
+
+    monkeypatch.setattr(engines.gpu, "at", at)
+
+    opened = engines.build_model(settings_from({"model": {"threads": 1}}))
+
+    assert {engine.name for engine in opened.engines.values()} == {"openvino"}
+    assert (str(error) in caplog.text) is warned
+
+
+@pytest.mark.parametrize(("kind", "for_gpus"), [("tensorrt", [2, 0]), ("tensorrt-rtx", [None])])
+def test_plans_are_built_for_every_gpu_of_the_workers(monkeypatch, tmp_path, kind, for_gpus):
+    def at(ordinal):
+        return Gpu(ordinal=ordinal, name="NVIDIA L4", compute_capability="8.9", driver="570.86.15")
+
+    asked = []
+    monkeypatch.setattr(engines.gpu, "at", at)
+    monkeypatch.setattr(engines, "plan_of", lambda request, _: asked.append(request.gpu))
+    settings = settings_from({"model": {"devices": [2, 0, 2], "plans": str(tmp_path)}})
+
+    assert engines.build_plans(settings, kind) == ("occult_n1", "occult_n2")
+    assert asked == 2 * [None if ordinal is None else at(ordinal) for ordinal in for_gpus]
 
 
 def test_a_network_that_gives_no_number_is_not_taken(shipped, tmp_path):

@@ -74,15 +74,18 @@ def test_fewer_bits_than_the_card_allows_are_refused_before_anything_is_built(tm
 
 
 @pytest.mark.tensorrt
-def test_plans_are_built_without_a_gpu(tmp_path):
+@pytest.mark.parametrize(("asked", "built"), [("auto", "f16"), ("f32", "f32")])
+def test_plans_are_built_without_a_gpu_in_what_the_card_allows(tmp_path, asked, built):
     try:
         load("tensorrt-rtx")
     except EngineUnavailable as error:
         pytest.skip(str(error))
 
-    status, said = told(engines.build, settings_of(tmp_path), "tensorrt-rtx")
-    _, shown = told(engines.show, settings_of(tmp_path))
+    settings = settings_of(tmp_path, precision=asked)
+
+    status, said = told(engines.build, settings, "tensorrt-rtx")
+    _, shown = told(engines.show, settings)
 
     assert status == 0
     assert "plans of tensorrt-rtx for occult_n1, occult_n2" in said
-    assert shown.count("in f32 for tensorrt-rtx") == 2
+    assert shown.count(f"in {built} for tensorrt-rtx") == 2
