@@ -221,6 +221,25 @@ def test_other_bytes_under_a_uid_that_waits_are_refused_and_kept_aside(
         assert len(connection.execute(select(quarantine)).all()) == 1
 
 
+def test_who_waits_too_long_for_the_first_of_a_uid_is_refused_for_now(
+    journaling, engine, arrival, held, monkeypatch
+):
+    """Success for other bytes would be taken back by nobody."""
+    monkeypatch.setattr("node.backlog.FLUSH_S", 0.05)
+    intake = journaling()
+    intake.receive(arrival("1.1"))
+    assert held.begun.wait(20)
+
+    for again in (arrival("1.1"), arrival("1.1", comment="other")):
+        with pytest.raises(OutOfResources, match=r"1\.1 waits for its row"):
+            intake.receive(again)
+    held.set()
+    intake.flush(20)
+
+    assert intake.receive(arrival("1.1")) == "1.2.3"
+    assert set(rows(engine)) == {"1.1"}
+
+
 def test_of_many_at_once_under_one_uid_one_is_kept_and_the_others_conflict(journaling, arrival):
     intake = journaling()
     different = [arrival("1.1", comment=str(n)) for n in range(8)]
