@@ -65,7 +65,7 @@ class Identifiers:
     study_instance_uid: str
     series_instance_uid: str
     modality: str
-    """``""`` where absent."""
+    """``""`` where absent; ``?`` for U+0000, which no text of PostgreSQL holds."""
     transfer_syntax_uid: str
 
 
@@ -146,7 +146,7 @@ def identify_stream(file: BinaryIO) -> Identifiers:
         sop_instance_uid=found["SOPInstanceUID"],
         study_instance_uid=found["StudyInstanceUID"],
         series_instance_uid=found["SeriesInstanceUID"],
-        modality=found["Modality"],
+        modality=found["Modality"].replace("\0", "?"),
         transfer_syntax_uid=transfer_syntax_uid,
     )
 
