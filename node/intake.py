@@ -21,12 +21,12 @@ from db.instances import Instance, Quarantined
 from db.kept import Kept
 from db.prepared import Transaction
 from node.backlog import FLUSH_S, Backlog, Claim
-from node.dicom.headers import Identifiers
+from node.dicom.headers import Identifiers, Identify
 from node.digest import is_of
 from node.errors import Conflicting, NotUnderstood, OutOfResources, Refused
 from node.instance import Arrival, ReceivedInstance
 from node.jotting import Jotting, jotting_of
-from node.journal import Journal, adopt, journals
+from node.journal import Journal, adopt, is_for_journal, journals
 from node.store import Store, Stored
 from node.turns import GROUP_MOST, Turns
 
@@ -35,9 +35,6 @@ logger = logging.getLogger(__name__)
 MODALITY_LENGTH = 16  # PS3.5 6.2, VR CS
 
 Clock = Callable[[], datetime]
-
-Identify = Callable[[bytes | memoryview], Identifiers]
-"""Reads the identifiers of Part 10 bytes; raises NotUnderstood where there are none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,8 +101,8 @@ class Intake:
     def receive_together(self, arrivals: Sequence[Arrival]) -> list[str | None]:
         """Return the studies of those that are safe now; None stands for what ``receive`` takes.
 
-        That is whatever needs more than the journal: a UID that is known or busy, a refusal, a
-        database that is asked over a network.
+        That is whatever needs more than the journal: what is long or not plain, a UID that is known
+        or busy, a refusal, a database that is asked over a network.
         """
         safe: list[str | None] = [None] * len(arrivals)
         backlog = self._backlog
@@ -126,8 +123,11 @@ class Intake:
         """Return those that can be filed and under whose UIDs nothing came or comes."""
         read: dict[int, ReceivedInstance] = {}
         for at, arrival in enumerate(arrivals):
+            if not is_for_journal(len(arrival.part10)):
+                continue
             with suppress(Refused):  # receive() says why
-                instance = _received(arrival, self._identify(arrival.part10), self._clock())
+                said = self._identify(arrival.part10, soon=True)
+                instance = _received(arrival, said, self._clock())
                 self._store.place(instance)
                 if claim(instance.sop_instance_uid):
                     read[at] = instance
@@ -195,7 +195,8 @@ class Intake:
     def _jot(self, backlog: Backlog, instance: ReceivedInstance, arrival: Arrival) -> bool:
         """Make an instance safe in the journal; False where that is not its place."""
         self._store.place(instance)
-        if self._standing(instance.sop_instance_uid) is not None:
+        is_new = self._standing(instance.sop_instance_uid) is None
+        if not is_new or not is_for_journal(len(instance.part10)):
             return False
         self._store.make_room(len(instance.part10), ahead=backlog.bytes_waiting)
         return backlog.write(self._jotting(instance, arrival))

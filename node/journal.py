@@ -69,6 +69,11 @@ def check_of(content: bytes | memoryview) -> bytes:
     return check.digest()
 
 
+def is_for_journal(size: int) -> bool:
+    """Tell whether content of so many bytes is for a journal, wherever there is room."""
+    return MARGIN + size <= WRITE_BYTES
+
+
 class Journal:
     """A ring of so many bytes in a file of its own, which is locked as long as it is open.
 

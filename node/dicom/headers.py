@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from threading import local
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset, read_partial
@@ -42,6 +42,7 @@ _PLAIN_UID = re.compile(rb"([0-9]+(?:\.[0-9]+)+)\0?")
 _PLAIN_MODALITY = re.compile(rb"([A-Z0-9_]{0,16}) ?")
 _SIGHT_BYTES = 2**14
 """Identifiers of an image stand well within so many."""
+_DEFLATED = DeflatedExplicitVRLittleEndian.encode("ascii")
 _TOP_BYTES = 4 * 2**20
 """How much of a deflated data set is inflated to find the UIDs."""
 
@@ -69,18 +70,29 @@ class Identifiers:
     transfer_syntax_uid: str
 
 
+class Identify(Protocol):
+    """Reads the identifiers of Part 10 bytes; raises NotUnderstood where there are none."""
+
+    def __call__(self, part10: bytes | memoryview, *, soon: bool = False) -> Identifiers:
+        """``soon``: raise NotUnderstood, too, where that may take long."""
+
+
 def is_uid(candidate: str) -> bool:
     """Tell whether a text is a UID that can be filed: never a path, never over 64 characters."""
     return len(candidate) <= _UID_LENGTH and _UID.fullmatch(candidate) is not None
 
 
-def identify(part10: bytes | memoryview) -> Identifiers:
+def identify(part10: bytes | memoryview, *, soon: bool = False) -> Identifiers:
     """Read the identifiers of Part 10 bytes; raise NotUnderstood where they cannot be filed.
 
     A missing preamble or File Meta Information is tolerated. Nothing after Series Instance UID is
-    read, so that a bad element further down does not matter.
+    read, so that a bad element further down does not matter. Where it has to be ``soon``, also
+    what might take pydicom long is not understood.
     """
-    return _at_sight(part10) or identify_stream(BytesIO(part10))
+    found = _at_sight(part10)
+    if found is None and soon and _may_take_long(part10):
+        raise NotUnderstood("the identifiers do not stand plainly at the top")
+    return found or identify_stream(BytesIO(part10))
 
 
 def identify_file(path: Path) -> Identifiers:
@@ -123,6 +135,11 @@ def _at_sight(part10: bytes | memoryview) -> Identifiers | None:
         modality=modality,
         transfer_syntax_uid=transfer_syntax_uid,
     )
+
+
+def _may_take_long(part10: bytes | memoryview) -> bool:
+    """Tell whether pydicom may meet more elements than fit where identifiers belong."""
+    return len(part10) > _SIGHT_BYTES or _DEFLATED in bytes(part10)
 
 
 def _plain(tag: int, found: dict[int, bytes]) -> str:
