@@ -38,13 +38,13 @@ STREAM = (
 )
 
 
-def conversation(connection):
+def conversation(connection, *, inbox_bytes=PIECE_BYTES):
     return Conversation(
         connection,
         OPENING,
         Session("127.0.0.1", 1, "PACS"),
         policy=POLICY,
-        inbox=Inbox(connection, ENOUGH_S, bytearray(PIECE_BYTES)),
+        inbox=Inbox(connection, ENOUGH_S, bytearray(inbox_bytes)),
         sheet=Sheet(),
     )
 
@@ -58,14 +58,14 @@ class Gathered(list):
         return 0, ""
 
 
-def gone_through(pieces):
+def gone_through(pieces, **inbox):
     """Send each piece when all before it has been read; return what came and how it ended.
 
     That is that it waits where nothing is left to send.
     """
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        steps, came, left = conversation(ours).steps(), Gathered(), iter(pieces)
+        steps, came, left = conversation(ours, **inbox).steps(), Gathered(), iter(pieces)
         answer = None
         try:
             while True:
@@ -90,6 +90,13 @@ def _has_more(connection):
 def test_a_connection_may_be_cut_at_every_byte():
     for cut in range(1, len(STREAM)):
         assert gone_through([STREAM[:cut], STREAM[cut:]]) == ([DATA_SET] * 2, "released")
+
+
+@pytest.mark.parametrize("inbox_bytes", range(len(ASKED), len(ASKED) + 24, 5))
+def test_what_waits_moves_where_the_inbox_has_no_room_behind_it(inbox_bytes):
+    for cut in range(1, len(STREAM)):
+        came, how = gone_through([STREAM[:cut], STREAM[cut:]], inbox_bytes=inbox_bytes)
+        assert (came, how) == ([DATA_SET] * 2, "released")
 
 
 def test_a_connection_may_bring_byte_after_byte():
