@@ -9,6 +9,7 @@ from itertools import accumulate, islice
 from threading import Condition, Thread
 from time import monotonic
 
+from node.errors import OutOfResources
 from node.jotting import Jotting, jotting_of, record_of
 from node.journal import READ_BYTES, Journal, Record
 from node.ring import Slot
@@ -82,10 +83,16 @@ class Backlog:
 
     @contextmanager
     def alone(self, sop_instance_uid: str) -> Iterator[None]:
-        """Wait until nobody else brings that UID and none waits under it; keep it for the block."""
+        """Wait until nobody else brings that UID and none waits under it; keep it for the block.
+
+        Raises OutOfResources where that takes too long: what came first may have other bytes.
+        """
         with self._changed:
-            if self._is_busy(sop_instance_uid):
-                self._await(lambda: not self._is_busy(sop_instance_uid), FLUSH_S)
+            is_free = not self._is_busy(sop_instance_uid) or self._await(
+                lambda: not self._is_busy(sop_instance_uid), FLUSH_S
+            )
+            if not is_free:
+                raise OutOfResources(f"what came first as {sop_instance_uid} waits for its row")
             self._claimed.add(sop_instance_uid)
         try:
             yield

@@ -16,18 +16,17 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from db import associations, instances, studies
-from db.associations import Association
 from db.engine import writing
 from db.instances import Instance, Quarantined
 from db.kept import Kept
 from db.prepared import Transaction
 from node.backlog import FLUSH_S, Backlog, Claim
-from node.dicom.headers import Identifiers
+from node.dicom.headers import Identifiers, Identify
 from node.digest import is_of
 from node.errors import Conflicting, NotUnderstood, OutOfResources, Refused
 from node.instance import Arrival, ReceivedInstance
 from node.jotting import Jotting, jotting_of
-from node.journal import Journal, adopt, journals
+from node.journal import Journal, adopt, is_for_journal, journals
 from node.store import Store, Stored
 from node.turns import GROUP_MOST, Turns
 
@@ -36,9 +35,6 @@ logger = logging.getLogger(__name__)
 MODALITY_LENGTH = 16  # PS3.5 6.2, VR CS
 
 Clock = Callable[[], datetime]
-
-Identify = Callable[[bytes | memoryview], Identifiers]
-"""Reads the identifiers of Part 10 bytes; raises NotUnderstood where there are none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,8 +101,8 @@ class Intake:
     def receive_together(self, arrivals: Sequence[Arrival]) -> list[str | None]:
         """Return the studies of those that are safe now; None stands for what ``receive`` takes.
 
-        That is whatever needs more than the journal: a UID that is known or busy, a refusal, a
-        database that is asked over a network.
+        That is whatever needs more than the journal: what is long or not plain, a UID that is known
+        or busy, a refusal, a database that is asked over a network.
         """
         safe: list[str | None] = [None] * len(arrivals)
         backlog = self._backlog
@@ -127,8 +123,11 @@ class Intake:
         """Return those that can be filed and under whose UIDs nothing came or comes."""
         read: dict[int, ReceivedInstance] = {}
         for at, arrival in enumerate(arrivals):
+            if not is_for_journal(len(arrival.part10)):
+                continue
             with suppress(Refused):  # receive() says why
-                instance = _received(arrival, self._identify(arrival.part10), self._clock())
+                said = self._identify(arrival.part10, soon=True)
+                instance = _received(arrival, said, self._clock())
                 self._store.place(instance)
                 if claim(instance.sop_instance_uid):
                     read[at] = instance
@@ -156,12 +155,17 @@ class Intake:
     def recover(self, folder: Path) -> int:
         """File what the journals of ended processes hold; return how many instances that were.
 
-        Raises what keeps it from doing so; the journals stay until all of it is filed.
+        Raises what keeps it from doing so. What alone cannot be filed keeps its own journal, and no
+        other instance.
         """
-        return sum(map(self._recover, journals(folder)))
+        counts = {path: self._recover(path) for path in journals(folder)}
+        if stuck := [str(path) for path, count in counts.items() if count is None]:
+            raise OutOfResources(f"{', '.join(stuck)} cannot be filed")
+        return sum(count or 0 for count in counts.values())
 
-    def _recover(self, path: Path) -> int:
-        count = 0
+    def _recover(self, path: Path) -> int | None:
+        """File a journal and take it away; None where something of it is left."""
+        filed: list[bool] = []
         with adopt(path) as journal:
             if journal is None:
                 return 0
@@ -170,13 +174,12 @@ class Intake:
                 return 0
             left = (one for one in map(jotting_of, journal.records()) if self._is_unheard_of(one))
             while group := list(islice(left, GROUP_MOST)):
-                if not all(self._file(group)):
-                    raise OutOfResources(f"{path} cannot be filed")
-                count += len(group)
-            journal.remove()
-        if count:
+                filed += self._file(group)
+            if all(filed):
+                journal.remove()
+        if count := sum(filed):
             logger.warning("filed %d instances that a crash had left in the journal", count)
-        return count
+        return count if all(filed) else None
 
     def _is_unheard_of(self, jotting: Jotting) -> bool:
         return self._standing(jotting.instance.sop_instance_uid) is None
@@ -192,7 +195,8 @@ class Intake:
     def _jot(self, backlog: Backlog, instance: ReceivedInstance, arrival: Arrival) -> bool:
         """Make an instance safe in the journal; False where that is not its place."""
         self._store.place(instance)
-        if self._standing(instance.sop_instance_uid) is not None:
+        is_new = self._standing(instance.sop_instance_uid) is None
+        if not is_new or not is_for_journal(len(instance.part10)):
             return False
         self._store.make_room(len(instance.part10), ahead=backlog.bytes_waiting)
         return backlog.write(self._jotting(instance, arrival))
@@ -260,18 +264,15 @@ class Intake:
             raise
         except (Refused, SQLAlchemyError) as error:
             if len(group) == 1:
-                raise
+                return [_refusal(error)]
             logger.warning("%d instances are registered one by one: %s", len(group), type(error))
         return [self._register_alone(one) for one in group]
 
     def _register_alone(self, one: "_New") -> Refused | None:
         try:
             return self._register([one])[0]
-        except Refused as refusal:
-            return refusal
-        except SQLAlchemyError as error:
-            logger.exception("the database fails")
-            return _database_fails(error)
+        except (Refused, SQLAlchemyError) as error:
+            return _refusal(error)
 
     def _register(self, group: Sequence["_New"]) -> list[Refused | None]:
         # In one order everywhere, so that groups of two nodes never wait for each other.
@@ -354,15 +355,6 @@ def _row(instance: ReceivedInstance, stored: Stored) -> Instance:
     )
 
 
-def _sender(jotting: Jotting) -> Association:
-    return Association(
-        association=jotting.instance.association,
-        calling_ae_title=jotting.instance.calling_ae_title,
-        peer=jotting.peer,
-        node=jotting.node,
-    )
-
-
 def _is_back(connection: Transaction, one: _New) -> bool:
     """Restore what was deleted; raise Conflicting where what came first had other bytes."""
     uid = one.row.sop_instance_uid
@@ -379,7 +371,7 @@ def _note(connection: Transaction, new: Sequence[_New]) -> None:
         studies.touch(connection, study, now=now, count=len(rows))
     for rows in _by(new, lambda one: one.row.association).values():
         now = max(one.row.received_at for one in rows)
-        associations.brought(connection, _sender(rows[0].jotting), now=now)
+        associations.brought(connection, rows[0].jotting.sender, now=now)
 
 
 def _by(new: Sequence[_New], key: Callable[[_New], str]) -> dict[str, list[_New]]:
@@ -387,6 +379,14 @@ def _by(new: Sequence[_New], key: Callable[[_New], str]) -> dict[str, list[_New]
     for one in sorted(new, key=key):
         groups.setdefault(key(one), []).append(one)
     return groups
+
+
+def _refusal(error: Refused | SQLAlchemyError) -> Refused:
+    """Return what is said of one that cannot be registered."""
+    if isinstance(error, Refused):
+        return error
+    logger.error("the database fails", exc_info=error)
+    return _database_fails(error)
 
 
 def _database_fails(error: SQLAlchemyError) -> OutOfResources:

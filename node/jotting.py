@@ -5,6 +5,7 @@ from datetime import datetime
 from json import JSONEncoder, loads
 from operator import attrgetter
 
+from db.associations import Association
 from node.instance import ReceivedInstance
 from node.journal import Record, check_of
 from node.sheet import Sheet
@@ -40,6 +41,16 @@ class Jotting:
     def size(self) -> int:
         """How many bytes its file will have."""
         return len(self.instance.part10)
+
+    @property
+    def sender(self) -> Association:
+        """The association that brought it."""
+        return Association(
+            association=self.instance.association,
+            calling_ae_title=self.instance.calling_ae_title,
+            peer=self.peer,
+            node=self.node,
+        )
 
 
 def record_of(jotting: Jotting) -> Record:

@@ -34,6 +34,8 @@ READ_BYTES = 8 * 1024 * 1024
 WIPE_BYTES = 256 * 1024
 CHECKED_BYTES = 64 * 1024
 """Of more the interpreter would be given to another thread meanwhile, and be waited for after."""
+CLOSE_S = 1.0
+"""How long a write that is under way may keep the journal from being closed."""
 SUFFIX = ".journal"
 OPENED = struct.Struct("<20s16s")  # what the file is, and what its records begin with
 KIND = b"petct-node journal "
@@ -65,6 +67,11 @@ def check_of(content: bytes | memoryview) -> bytes:
     for at in range(0, len(content), CHECKED_BYTES):
         check.update(content[at : at + CHECKED_BYTES])
     return check.digest()
+
+
+def is_for_journal(size: int) -> bool:
+    """Tell whether content of so many bytes is for a journal, wherever there is room."""
+    return MARGIN + size <= WRITE_BYTES
 
 
 class Journal:
@@ -161,17 +168,25 @@ class Journal:
         return True
 
     def close(self) -> None:
-        """Close the file; it goes where nothing of it is needed, else it is there to be read."""
+        """Close the file; it goes where nothing of it is needed, else it is there to be read.
+
+        Nothing is written from then on. Where a write hangs, the file stays open until the process
+        ends: the number of its descriptor would soon be another file's.
+        """
         if self._closed:
             return
         self._closed = True
+        if not self._writing.acquire(timeout=CLOSE_S):
+            logger.error("%s is still being written", self._path)
+            return
         if self._ring.is_empty:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
+        self._writing.release()
 
     def _reserve(self, record: Record) -> Slot | None:
-        if self._broken or record.size > len(self._buffer):
+        if self._broken or self._closed or record.size > len(self._buffer):
             return None
         with self._lock:
             return self._ring.reserve(record.size)

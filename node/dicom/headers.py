@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from threading import local
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset, read_partial
@@ -42,6 +42,7 @@ _PLAIN_UID = re.compile(rb"([0-9]+(?:\.[0-9]+)+)\0?")
 _PLAIN_MODALITY = re.compile(rb"([A-Z0-9_]{0,16}) ?")
 _SIGHT_BYTES = 2**14
 """Identifiers of an image stand well within so many."""
+_DEFLATED = DeflatedExplicitVRLittleEndian.encode("ascii")
 _TOP_BYTES = 4 * 2**20
 """How much of a deflated data set is inflated to find the UIDs."""
 
@@ -65,8 +66,15 @@ class Identifiers:
     study_instance_uid: str
     series_instance_uid: str
     modality: str
-    """``""`` where absent."""
+    """``""`` where absent; ``?`` for U+0000, which no text of PostgreSQL holds."""
     transfer_syntax_uid: str
+
+
+class Identify(Protocol):
+    """Reads the identifiers of Part 10 bytes; raises NotUnderstood where there are none."""
+
+    def __call__(self, part10: bytes | memoryview, *, soon: bool = False) -> Identifiers:
+        """``soon``: raise NotUnderstood, too, where that may take long."""
 
 
 def is_uid(candidate: str) -> bool:
@@ -74,13 +82,17 @@ def is_uid(candidate: str) -> bool:
     return len(candidate) <= _UID_LENGTH and _UID.fullmatch(candidate) is not None
 
 
-def identify(part10: bytes | memoryview) -> Identifiers:
+def identify(part10: bytes | memoryview, *, soon: bool = False) -> Identifiers:
     """Read the identifiers of Part 10 bytes; raise NotUnderstood where they cannot be filed.
 
     A missing preamble or File Meta Information is tolerated. Nothing after Series Instance UID is
-    read, so that a bad element further down does not matter.
+    read, so that a bad element further down does not matter. Where it has to be ``soon``, also
+    what might take pydicom long is not understood.
     """
-    return _at_sight(part10) or identify_stream(BytesIO(part10))
+    found = _at_sight(part10)
+    if found is None and soon and _may_take_long(part10):
+        raise NotUnderstood("the identifiers do not stand plainly at the top")
+    return found or identify_stream(BytesIO(part10))
 
 
 def identify_file(path: Path) -> Identifiers:
@@ -125,6 +137,11 @@ def _at_sight(part10: bytes | memoryview) -> Identifiers | None:
     )
 
 
+def _may_take_long(part10: bytes | memoryview) -> bool:
+    """Tell whether pydicom may meet more elements than fit where identifiers belong."""
+    return len(part10) > _SIGHT_BYTES or _DEFLATED in bytes(part10)
+
+
 def _plain(tag: int, found: dict[int, bytes]) -> str:
     must_be_uid = _VRS[tag] == b"UI"
     plain = (_PLAIN_UID if must_be_uid else _PLAIN_MODALITY).fullmatch(found.get(tag, b""))
@@ -146,7 +163,7 @@ def identify_stream(file: BinaryIO) -> Identifiers:
         sop_instance_uid=found["SOPInstanceUID"],
         study_instance_uid=found["StudyInstanceUID"],
         series_instance_uid=found["SeriesInstanceUID"],
-        modality=found["Modality"],
+        modality=found["Modality"].replace("\0", "?"),
         transfer_syntax_uid=transfer_syntax_uid,
     )
 

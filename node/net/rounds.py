@@ -109,24 +109,35 @@ class Rounds:
                 guest.work.put(_Ended(Gone()))
                 return
             if self._thread is None:
-                self._thread = Thread(target=self._run, name="receiving", daemon=True)
-                self._thread.start()
+                thread = Thread(target=self._run, name="receiving", daemon=True)
+                thread.start()
+                self._thread = thread  # where none could be started, the next one tries again
             self._come.append((guest, outcome))
             self._rope.send(b"\0")
 
     def _run(self) -> None:
         while not self._is_closed:
-            for descriptor, _ in self._poll.poll(self._pause_s()):
-                guest = self._guests.get(descriptor)
-                if guest is None:
-                    self._let_in()
-                elif guest.waits:
-                    self._go_on(guest, None)
-            if self._brought:
-                self._keep()
-            self._look_for_the_late()
+            try:
+                self._round()
+            except Exception:  # a bug of ours, or no memory: it costs who is here, and nobody after
+                logger.exception("reading for all associations failed")
+                self._brought.clear()
+                for guest in list(self._guests.values()):
+                    self._send_out(guest, _Ended(Gone()))
         for guest in [*self._guests.values(), *(guest for guest, _ in self._come)]:
             guest.work.put(_Ended(Gone()))
+
+    def _round(self) -> None:
+        """Go on with whoever has bytes, and have kept together what is whole then."""
+        for descriptor, _ in self._poll.poll(self._pause_s()):
+            guest = self._guests.get(descriptor)
+            if guest is None:
+                self._let_in()
+            elif guest.waits:
+                self._go_on(guest, None)
+        if self._brought:
+            self._keep()
+        self._look_for_the_late()
 
     def _pause_s(self) -> float | None:
         if self._brought:
@@ -184,7 +195,8 @@ class Rounds:
     def _send_out(self, guest: _Guest, work: Work | _Ended) -> None:
         """Let the thread of the association go on."""
         del self._guests[guest.descriptor]
-        self._poll.unregister(guest.descriptor)
+        with suppress(OSError):  # what has ended needs none
+            self._poll.unregister(guest.descriptor)
         guest.work.put(work)
 
     def _look_for_the_late(self) -> None:

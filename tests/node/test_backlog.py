@@ -175,20 +175,6 @@ def test_a_crash_between_file_and_row_leaves_a_file_that_gets_its_row(
     assert set(rows(engine)) == {"1.1"}
 
 
-def test_a_journal_that_cannot_be_filed_now_stays(
-    journaling, engine, arrival, unwritable, tmp_path
-):
-    intake = journaling()
-    intake.receive(arrival("1.1"))
-    intake.close()
-
-    heir = journaling()
-    with pytest.raises(OutOfResources):
-        heir.recover(tmp_path / "journal")
-    unwritable()
-    assert heir.recover(tmp_path / "journal") == 1
-
-
 def test_the_same_instance_again_while_it_waits_is_taken_and_changes_nothing(
     journaling, engine, store, arrival, held
 ):
@@ -221,6 +207,25 @@ def test_other_bytes_under_a_uid_that_waits_are_refused_and_kept_aside(
         assert len(connection.execute(select(quarantine)).all()) == 1
 
 
+def test_who_waits_too_long_for_the_first_of_a_uid_is_refused_for_now(
+    journaling, engine, arrival, held, monkeypatch
+):
+    """Success for other bytes would be taken back by nobody."""
+    monkeypatch.setattr("node.backlog.FLUSH_S", 0.05)
+    intake = journaling()
+    intake.receive(arrival("1.1"))
+    assert held.begun.wait(20)
+
+    for again in (arrival("1.1"), arrival("1.1", comment="other")):
+        with pytest.raises(OutOfResources, match=r"1\.1 waits for its row"):
+            intake.receive(again)
+    held.set()
+    intake.flush(20)
+
+    assert intake.receive(arrival("1.1")) == "1.2.3"
+    assert set(rows(engine)) == {"1.1"}
+
+
 def test_of_many_at_once_under_one_uid_one_is_kept_and_the_others_conflict(journaling, arrival):
     intake = journaling()
     different = [arrival("1.1", comment=str(n)) for n in range(8)]
@@ -249,25 +254,6 @@ def test_bytes_that_another_node_was_quicker_with_are_kept_aside(
     with reading(engine) as connection:
         assert len(connection.execute(select(quarantine)).all()) == 1
     assert slower.waiting == 0
-
-
-def test_what_cannot_be_filed_is_refused_to_the_next_and_kept_for_the_last(
-    journaling, engine, arrival, unwritable
-):
-    """The node answers for what it has; of what comes while it cannot file, it says why."""
-    intake = journaling()
-    intake.receive(arrival("1.1"))
-    intake.flush(timeout_s=1)
-
-    with pytest.raises(OutOfResources):
-        intake.receive(arrival("1.2"))
-
-    unwritable()
-    intake.flush()
-    assert set(rows(engine)) == {"1.1"}
-    intake.receive(arrival("1.2"))
-    intake.flush()
-    assert set(rows(engine)) == {"1.1", "1.2"}
 
 
 def test_while_the_database_fails_what_was_answered_for_waits(

@@ -1,5 +1,8 @@
 """What several associations bring at once goes to the journal together, or is left to its turn."""
 
+import zlib
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
@@ -8,9 +11,13 @@ from db import instances
 from db.engine import reading
 from db.tables import instances as table
 from node.errors import Conflicting, OutOfResources
+from node.journal import WRITE_BYTES, check_of
+from node.net.part10 import part10
 from tests.postgresql import BOTH
 
 STUDY = "1.2.3"
+CT = "1.2.840.10008.5.1.4.1.1.2"
+DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
 def filed(intake, engine):
@@ -100,6 +107,43 @@ def test_while_the_database_fails_all_are_left_to_their_turn(journaling, arrival
     monkeypatch.setattr(instances, "known", fail)
 
     assert intake.receive_together([arrival("1.1")]) == [None]
+
+
+def test_what_is_too_long_for_the_journal_costs_the_others_no_time(
+    journaling, arrival, monkeypatch
+):
+    """Its check sum alone would take as long as it has bytes; it is never needed."""
+    checked = []
+    monkeypatch.setattr(
+        "node.jotting.check_of", lambda content: checked.append(len(content)) or check_of(content)
+    )
+    intake, small = journaling(size=4 * WRITE_BYTES), arrival("1.1")
+    long = arrival("1.2")
+    long = replace(long, part10=bytes(long.part10) + bytes(WRITE_BYTES))
+
+    assert intake.receive_together([small, long]) == [STUDY, None]
+    assert intake.receive(long) == STUDY
+    assert checked == [len(small.part10)]
+
+
+def test_what_pydicom_may_read_for_long_is_left_to_its_turn(journaling, arrival, data_set):
+    """Elements before the identifiers, more than fit where those belong, or deflated ones."""
+    plain = arrival("1.1")
+    comment = b"\x08\0\x81\0UT\0\0" + (1 << 15).to_bytes(4, "little") + b" " * (1 << 15)
+    study = b"\x20\0\x0d\0UI"
+    assert study in plain.part10
+    odd = replace(plain, part10=plain.part10.replace(study, comment + study))
+
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)  # PS3.5 A.5
+    packed = packer.compress(data_set("1.3")) + packer.flush()
+    kind = {"sop_class_uid": CT, "sop_instance_uid": "1.3", "transfer_syntax_uid": DEFLATED}
+    deflated = replace(arrival("1.3"), part10=part10(packed, **kind), **kind)
+    intake = journaling()
+
+    together = intake.receive_together([odd, deflated, arrival("1.2")])
+
+    assert together == [None, None, STUDY]
+    assert [intake.receive(odd), intake.receive(deflated)] == [STUDY] * 2
 
 
 def test_without_a_journal_all_are_left_to_their_turn(intake, arrival):

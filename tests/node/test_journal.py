@@ -1,6 +1,8 @@
 import fcntl
 import os
+import threading
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -228,6 +230,37 @@ def test_a_disk_that_fails_makes_nothing_safe_and_ends_the_journal(journal, monk
     assert journal.is_broken
     assert journal.append([record(b"second")]) == [None]
     journal.close()
+
+
+def test_a_journal_that_is_closed_writes_into_no_file(journal, tmp_path):
+    """The number of its descriptor is another file's by then."""
+    journal.close()
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+    try:
+        assert journal.append([record(b"late")]) == [None]
+        assert os.fstat(other).st_size == 0
+    finally:
+        os.close(other)
+
+
+def test_a_write_that_hangs_keeps_a_journal_open_and_nobody_from_stopping(journal, monkeypatch):
+    begun, goes_on, sync = threading.Event(), threading.Event(), os.fdatasync
+
+    def hang(descriptor):
+        begun.set()
+        assert goes_on.wait(20)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", hang)
+    monkeypatch.setattr("node.journal.CLOSE_S", 0.01)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(journal.append, [record(b"late")])
+        assert begun.wait(20)
+        journal.close()
+        goes_on.set()
+        assert late.result(20) != [None]
+
+    assert journal.path.exists()
 
 
 def test_nothing_is_safe_before_it_is_synced(journal, monkeypatch):

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -167,3 +168,58 @@ def test_what_is_left_at_the_end_ends_as_if_its_peer_had_gone():
             one.join(ENOUGH_S)
 
     assert how == ["gone", "gone"]
+
+
+def test_without_a_thread_one_association_ends_and_the_next_finds_one(monkeypatch):
+    """The system has no thread for us in one moment and has one in the next."""
+    ours, theirs = socket.socketpair()
+
+    class Brief:
+        connection, until = ours, float("inf")
+
+        def steps(self):
+            return "released"
+            yield
+
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    rounds = Rounds(lambda _: [], lambda *_: (0, ""))
+    with ours, theirs:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError):
+                rounds.serve(Brief())
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(rounds.serve, Brief()).result(ENOUGH_S) == "released"
+        rounds.close()
+
+
+def test_what_fails_in_the_thread_for_all_costs_who_is_there_and_nobody_after(caplog):
+    """No association waits for a thread that has ended."""
+    ours, theirs = socket.socketpair()
+
+    class Ill:
+        connection = ours
+
+        @property
+        def until(self):
+            raise MemoryError
+
+        def steps(self):
+            yield None
+
+    class Well(Ill):
+        until = float("inf")
+
+        def steps(self):
+            return "released"
+            yield
+
+    rounds = Rounds(lambda _: [], lambda *_: (0, ""))
+    with ours, theirs, ThreadPoolExecutor(1) as pool:
+        with pytest.raises(Gone):
+            pool.submit(rounds.serve, Ill()).result(ENOUGH_S)
+        assert pool.submit(rounds.serve, Well()).result(ENOUGH_S) == "released"
+        rounds.close()
+    assert "reading for all associations failed" in caplog.text
