@@ -125,6 +125,8 @@ def read_stack(series: ImageSeries, *, averaged: bool = False) -> Stack:
     factors = _factors(series.planes) if averaged else None
     volume, parts = _filled(files, len(series.planes), series.modality, factors)
     places = [place for part in parts for place in part.places if place is not None]
+    if len(places) < len(series.planes):
+        raise unusable("GEOMETRY_ABSENT", f"{len(series.planes) - len(places)} planes")
     first = parts[0].dataset
     low, high = (
         float(np.min([part.low for part in parts])),

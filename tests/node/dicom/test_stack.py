@@ -243,6 +243,19 @@ def test_more_planes_than_are_read_at_once_are_all_in_their_places(tmp_path):
     assert voxels.max(axis=(1, 2)).tolist() == [*range(17), 1000, *range(18, 40)]
 
 
+def test_a_plane_that_has_lost_its_place_since_it_was_chosen_is_refused(tmp_path):
+    """Else the planes that are left would make a lattice that their voxels do not fit."""
+    choice = chosen(tmp_path, series(ct_plane, "1.2.3.3"))
+    changed = dcmread(choice.ct.planes[-1].path)
+    del changed.ImagePositionPatient
+    changed.save_as(choice.ct.planes[-1].path)
+
+    with pytest.raises(UnusableStudy) as refusal:
+        read_stack(choice.ct)
+
+    assert refusal.value.reason.code == "GEOMETRY_ABSENT"
+
+
 @given(
     slope=st.floats(1e-6, 1e4),
     intercept=st.floats(-1e5, 1e5),
