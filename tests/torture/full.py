@@ -24,15 +24,14 @@ from tests.torture.sending import Sending
 from tests.torture.steps import LISTENER
 from tests.torture.verdict import Holding
 
-FILES_MIB, ROWS_MIB = 400, 64
-FILES_MIB_EACH = 8
+FILES_MIB, ROWS_MIB, INODES = 400, 64, 8_000
+FILES_MIB_EACH, ROWS_MIB_EACH, INODES_EACH = 8, 1, 300
+"""So much more for each filling: the store keeps what comes meanwhile, two studies at most."""
 JOURNAL_BYTES = 16 * disks.MIB
 """Small enough to be made on a small disk, and large enough to hold what waits while it is full."""
-"""So much more for each filling: the store keeps what comes meanwhile, one study at most."""
 ROOM_BYTES = 1 << 20
 """What a full disk leaves free at most: some images still fit, then no more."""
 PAGE = 4096
-INODES = 20_000
 FULL_S, EMPTY_S = (0.2, 1.5), (0.5, 2.0)
 ANSWER_WITHIN_S = 30
 REFUSED = "Refused: OutOfResources"
@@ -177,8 +176,9 @@ def _fill(trial: Trial, ballasts: Sequence[Ballast], bites: Callable[[], bool]) 
 def _mounted(trial: Trial) -> Iterator[tuple[Path, Path]]:
     with ExitStack() as stack:
         places = trial.folder / "files", trial.folder / "rows"
-        sizes = FILES_MIB + FILES_MIB_EACH * trial.count, ROWS_MIB
+        sizes = FILES_MIB + FILES_MIB_EACH * trial.count, ROWS_MIB + ROWS_MIB_EACH * trial.count
+        inodes = INODES + INODES_EACH * trial.count
         for place, mib in zip(places, sizes, strict=True):
-            disks.mount_tmpfs(place, size_bytes=mib * disks.MIB, inodes=INODES)
+            disks.mount_tmpfs(place, size_bytes=mib * disks.MIB, inodes=inodes)
             stack.callback(disks.unmount, place)
         yield places
