@@ -1,6 +1,6 @@
 """Runs the operators of an ONNX network with torch: what the other engines are compared with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,18 +23,37 @@ Proto: TypeAlias = Any  # a message of onnx, which may not be there either
 Attributes: TypeAlias = dict[str, Any]
 
 
+class Operators:
+    """What an ONNX graph of convolutions, poolings and dense layers calculates, node after node.
+
+    ``constants`` holds its weights, on the CPU, by name; ``outputs`` the names of what it tells.
+    """
+
+    def __init__(self, graph: Proto) -> None:
+        """Raise ``EngineUnavailable`` for an operator that is not known here."""
+        self._nodes = [_Node(node) for node in graph.node]
+        self.constants: dict[str, Tensor] = {one.name: _tensor(one) for one in graph.initializer}
+        told = {output.name for output in graph.output}
+        self.outputs = [name for name in OUTPUTS if name in told]
+
+    def run(self, constants: Mapping[str, Tensor], pet: Tensor, ct: Tensor) -> list[Tensor]:
+        """Return the outputs in float32: under autocast some are bfloat16, unknown to NumPy."""
+        known = {**constants, "pet": pet, "ct": ct}
+        for node in self._nodes:
+            known[node.output] = node.run([known[name] if name else None for name in node.inputs])
+        return [known[name].float() for name in self.outputs]
+
+
 class TorchEngine:
-    """An ONNX graph of convolutions, poolings and dense layers, one torch call for each node."""
+    """A network's operators, one torch call for each."""
 
     name = "torch"
     precision = "f32"
 
     def __init__(self, graph: Proto, device: str) -> None:
-        self._nodes = [_Node(node) for node in graph.node]
-        self._constants = {tensor.name: _tensor(tensor).to(device) for tensor in graph.initializer}
+        self._operators = Operators(graph)
+        self._constants = {name: one.to(device) for name, one in self._operators.constants.items()}
         self._device = device
-        told = {output.name for output in graph.output}
-        self._outputs = [name for name in OUTPUTS if name in told]
 
     @property
     def device(self) -> str:
@@ -48,16 +67,10 @@ class TorchEngine:
     def explained(self, pet: Voxels, ct: Voxels) -> Explained:
         """Return every output that the network has, from one run of it."""
         with torch.inference_mode():
-            known = dict(self._constants)
-            known["pet"] = torch.from_numpy(pet).to(self._device)
-            known["ct"] = torch.from_numpy(ct).to(self._device)
-            for node in self._nodes:
-                known[node.output] = node.run(
-                    [known[name] if name else None for name in node.inputs]
-                )
-            # Under autocast some are bfloat16, which NumPy does not know.
-            found = {name: known[name].float().cpu().numpy() for name in self._outputs}
-            return Explained(**found)
+            given = (torch.from_numpy(image).to(self._device) for image in (pet, ct))
+            told = self._operators.run(self._constants, *given)
+            found = (output.cpu().numpy() for output in told)
+            return Explained(**dict(zip(self._operators.outputs, found, strict=True)))
 
 
 def open_engine(onnx_path: Path, *, threads: int, device: str = "cpu") -> TorchEngine:

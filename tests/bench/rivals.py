@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import torch
 
-from inference.engine import OUTPUTS, Explained
+from inference.engine import Explained
 from inference.tensorrt_engine import TensorRtEngine
-from inference.torch_engine import _Node, _tensor
+from inference.torch_engine import Operators
 
 Tensors = tuple[torch.Tensor, ...]
 
@@ -32,24 +32,15 @@ class Network(torch.nn.Module):
 
     def __init__(self, network: bytes, device: str) -> None:
         super().__init__()
-        graph = onnx.load_from_string(network).graph
-        self._nodes = [_Node(node) for node in graph.node]
-        told = {output.name for output in graph.output}
-        self.outputs = [name for name in OUTPUTS if name in told]
-        self._constants: dict[str, Any] = {}
-        for one in graph.initializer:
-            tensor = _tensor(one)
-            self._constants[one.name] = (
-                channels_last(tensor.to(device))
-                if tensor.is_floating_point()
-                else Whole(tensor.tolist())
-            )
+        self._operators = Operators(onnx.load_from_string(network).graph)
+        self.outputs = self._operators.outputs
+        self._constants = {
+            name: channels_last(one.to(device)) if one.is_floating_point() else Whole(one.tolist())
+            for name, one in self._operators.constants.items()
+        }
 
     def forward(self, pet: torch.Tensor, ct: torch.Tensor) -> Tensors:
-        known = {**self._constants, "pet": pet, "ct": ct}
-        for node in self._nodes:
-            known[node.output] = node.run([known[name] if name else None for name in node.inputs])
-        return tuple(known[name].float() for name in self.outputs)
+        return tuple(self._operators.run(self._constants, pet, ct))
 
 
 def channels_last(tensor: torch.Tensor) -> torch.Tensor:
@@ -135,7 +126,7 @@ class Compiled(Rival):
 
 
 class Ours:
-    """An engine of the node, given one batch."""
+    """An engine of the node, given one batch; what times its parts looks into it."""
 
     def __init__(self, engine: TensorRtEngine, pet: np.ndarray, ct: np.ndarray) -> None:
         self._engine = engine
