@@ -2,8 +2,10 @@
 
 import gc
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -94,3 +96,29 @@ def test_volumes_made_and_dropped_by_many_threads_never_share_memory(memory):
 def test_what_the_machine_cannot_hold_is_out_of_memory(memory):
     with pytest.raises(MemoryError):
         memory.empty((2**20, 2**20, 2**10))
+
+
+def test_of_two_that_take_at_once_neither_drops_what_is_the_others(memory):
+    """The first holds the PET's pages in its hand, as too small, when the second looks for them."""
+
+    class Slow(deque):
+        def popleft(self):
+            taken = super().popleft()
+            if not held.is_set():
+                held.set()
+                looked.wait(0.2)
+            else:
+                looked.set()
+            return taken
+
+    held, looked = Event(), Event()
+    pet, ct = memory.empty((8, MIB, 1)), memory.empty((20, MIB, 1))
+    places = address(pet), address(ct)
+    del pet, ct
+    memory._kept = Slow(memory._kept, maxlen=memory._kept.maxlen)
+    with ThreadPoolExecutor(2) as pool:
+        second = pool.submit(memory.empty, (20, MIB, 1))
+        assert held.wait(20)
+        first = pool.submit(memory.empty, (8, MIB, 1))
+
+        assert (address(first.result()), address(second.result())) == places
