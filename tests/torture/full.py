@@ -25,8 +25,9 @@ from tests.torture.steps import LISTENER
 from tests.torture.verdict import Holding
 
 FILES_MIB, ROWS_MIB, INODES = 400, 64, 8_000
-FILES_MIB_EACH, ROWS_MIB_EACH, INODES_EACH = 8, 1, 300
-"""So much more for each filling: the store keeps what comes meanwhile, two studies at most."""
+FILES_MIB_EACH, ROWS_MIB_EACH, INODES_EACH = 24, 1, 500
+"""So much more for each filling: the store keeps what comes meanwhile, about half of that on a fast
+machine. Were it full at the end, nothing could be brought to its outcome."""
 JOURNAL_BYTES = 16 * disks.MIB
 """Small enough to be made on a small disk, and large enough to hold what waits while it is full."""
 ROOM_BYTES = 1 << 20
