@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -115,11 +114,9 @@ def _slices(petct: PetCt, folder: Path, recipe: Recipe) -> Run:
     """The same patient in thinner and thinner slices, from files in the page cache."""
 
     def run(sizes: Sequence[int], plan: Plan) -> Mapping[int, tuple[Sample, ...]]:
-        with TemporaryDirectory(dir=folder, prefix="slices-") as name:
-            written = {
-                size: study.write(refined(petct, size), Path(name) / str(size)) for size in sizes
-            }
-            return _interleaved(sizes, plan, lambda size: concluded(written[size]))
+        here = study.room(folder, "slices-")
+        written = {size: study.write(refined(petct, size), here / str(size)) for size in sizes}
+        return _interleaved(sizes, plan, lambda size: concluded(written[size]))
 
     def concluded(paths: Sequence[Path]) -> None:
         on_disk = StudyOnDisk(
@@ -137,9 +134,8 @@ def _studies(folder: Path, recipe: Recipe) -> Run:
     small = draw(random_phantom(study.SEED), SCANNERS[SMALL])
 
     def run(sizes: Sequence[int], plan: Plan) -> Mapping[int, tuple[Sample, ...]]:
-        with TemporaryDirectory(dir=folder, prefix="studies-") as name:
-            queue = Queue(Path(name), small, recipe)
-            return _interleaved(sizes, plan, queue.work_off, prepare=queue.fill)
+        queue = Queue(study.room(folder, "studies-"), small, recipe)
+        return _interleaved(sizes, plan, queue.work_off, prepare=queue.fill)
 
     return run
 
@@ -148,18 +144,14 @@ def _push(petct: PetCt, folder: Path) -> Run:
     """As many senders at once as there are associations, to our receiver alone."""
 
     def run(sizes: Sequence[int], plan: Plan) -> Mapping[int, tuple[Sample, ...]]:
-        with TemporaryDirectory(dir=folder, prefix="growth-") as name:
-            sender = intake.Sender(petct, folder, nodelay=True)
-            with peers.node(Path(name), nodelay=True) as receiver:
-                try:
-                    return _interleaved(
-                        sizes,
-                        plan,
-                        lambda size: sender.push(receiver, size),
-                        prepare=lambda size: sender.renew(size * IMAGES_EACH // 2),
-                    )
-                finally:
-                    sender.close()
+        sender = intake.Sender(petct, folder, nodelay=True)
+        with peers.node(study.room(folder, "growth-"), nodelay=True) as receiver:
+            return _interleaved(
+                sizes,
+                plan,
+                lambda size: sender.push(receiver, size),
+                prepare=lambda size: sender.renew(size * IMAGES_EACH // 2),
+            )
 
     return run
 
@@ -204,9 +196,8 @@ class Queue:
         for _ in range(count):
             self._number += 1
             petct = study.renamed(self._petct, self._number)
-            with TemporaryDirectory(dir=self._folder) as name:
-                for path in study.write(petct, Path(name)):
-                    take.receive(arrival(path, calling_ae_title=OURS.upper(), association="bench"))
+            for path in study.write(petct, study.room(self._folder, "study-")):
+                take.receive(arrival(path, calling_ae_title=OURS.upper(), association="bench"))
             self._enqueue(petct.study_instance_uid)
 
     def work_off(self, count: int) -> None:

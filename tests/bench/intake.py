@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Timer
 
 from inference.petct import PetCt
@@ -51,25 +50,16 @@ class Sender:
     def __init__(self, petct: PetCt, folder: Path, *, nodelay: bool) -> None:
         self._petct, self._folder = petct, folder
         self._environment = process.environment(nodelay=nodelay)
-        self._copies = ExitStack()
         self._parts: tuple[Path, ...] = ()
         self._numbers = count()
         self.sent = 0
 
     def renew(self, slices: int) -> None:
-        """Write a copy that no receiver has seen.
-
-        The last one stays: ext4 gives no inode again that was free a moment ago, and whoever makes
-        files beside a sender that deletes some pays for looking at each.
-        """
-        self._parts = self._copies.enter_context(
-            study.copy_in_parts(self._petct, self._folder, next(self._numbers), slices=slices)
+        """Write a copy that no receiver has seen; the last one stays."""
+        self._parts = study.copy_in_parts(
+            self._petct, self._folder, next(self._numbers), slices=slices
         )
         self.sent += self._images()
-
-    def close(self) -> None:
-        """Remove the copies."""
-        self._copies.close()
 
     def push(self, receiver: Receiver, associations: int) -> Push:
         """Send the copy once."""
@@ -117,25 +107,20 @@ def measure(petct: PetCt, folder: Path, plan: Plan) -> tuple[list[Measure], list
     if shutil.which("storescu") is None:
         return [], ["Receive was not measured: storescu (DCMTK) is not installed."]
     measures = []
-    with ExitStack() as kept:  # all files, until everything is measured: see Sender.renew
-        for ways in _ways(plan):
-            nodelay = ways[0].nodelay
-            folders = {
-                name: Path(kept.enter_context(TemporaryDirectory(dir=folder, prefix=f"{name}-")))
-                for name in starters
-            }
-            sender = Sender(petct, folder, nodelay=nodelay)
-            kept.callback(sender.close)
-            with (
-                memory.of_a_server(folder),
-                _receivers(starters, folders, nodelay=nodelay) as receivers,
-            ):
-                for way in ways:
-                    measures += _measured(way, sender, receivers, plan)
-                held = {one.name: (Sample(value=process.memory_mb(one.pid)),) for one in receivers}
-                case = f"memory after all with {'nodelay' if nodelay else 'stock senders'}"
-                measures += compare(SECTION, case, "MB", held)
-                _assert_complete(receivers, sender.sent)
+    for ways in _ways(plan):
+        nodelay = ways[0].nodelay
+        folders = {name: study.room(folder, f"{name}-") for name in starters}
+        sender = Sender(petct, folder, nodelay=nodelay)
+        with (
+            memory.of_a_server(folder),
+            _receivers(starters, folders, nodelay=nodelay) as receivers,
+        ):
+            for way in ways:
+                measures += _measured(way, sender, receivers, plan)
+            held = {one.name: (Sample(value=process.memory_mb(one.pid)),) for one in receivers}
+            case = f"memory after all with {'nodelay' if nodelay else 'stock senders'}"
+            measures += compare(SECTION, case, "MB", held)
+            _assert_complete(receivers, sender.sent)
     return measures, notes
 
 

@@ -14,10 +14,9 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -63,12 +62,6 @@ class Pacs:
         }
         return bool(self._find("Series", query))
 
-    def forget(self, study_instance_uid: str) -> None:
-        """Delete the study, so that each round meets as full a PACS as the one before."""
-        for found in self._find("Study", {"StudyInstanceUID": study_instance_uid}):
-            request = urllib.request.Request(self._url(f"/studies/{found}"), method="DELETE")
-            urllib.request.urlopen(request, timeout=30).close()
-
     def _find(self, level: str, query: Mapping[str, str]) -> list[str]:
         asked = json.dumps({"Level": level, "Query": query}).encode()
         request = urllib.request.Request(self._url("/tools/find"), data=asked, method="POST")
@@ -90,20 +83,13 @@ class Round:
     number: int = 0
     paths: tuple[Path, ...] = ()
     uid: str = ""
-    _files: ExitStack = field(default_factory=ExitStack)
 
     def renew(self) -> None:
-        self.close()
         self.number += 1
         fresh = study.renamed(self.petct, 1000 + self.number)
-        name = self._files.enter_context(TemporaryDirectory(dir=self.folder, prefix="study-"))
-        self.paths, self.uid = study.write(fresh, Path(name)), fresh.study_instance_uid
+        self.paths = study.write(fresh, study.room(self.folder, "study-"))
+        self.uid = fresh.study_instance_uid
         _send(self.paths, self.pacs.dicom_port, "MODALITY")
-
-    def close(self) -> None:
-        self._files.close()
-        if self.uid:
-            self.pacs.forget(self.uid)
 
 
 def measure(petct: PetCt, folder: Path, plan: Plan) -> tuple[list[Measure], list[str]]:
@@ -114,14 +100,13 @@ def measure(petct: PetCt, folder: Path, plan: Plan) -> tuple[list[Measure], list
     spawn = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
         pacs = stack.enter_context(_orthanc(folder))
-        own = Path(stack.enter_context(TemporaryDirectory(dir=folder, prefix="node-")))
+        own = study.room(folder, "node-")
         node_pid, port = stack.enter_context(_serving(own, pacs))
         pool = stack.enter_context(
             ProcessPoolExecutor(1, mp_context=spawn, initializer=plain.open_networks)
         )
         steps: dict[str, list[Mapping[str, float]]] = {PLAIN: [], PLAIN_ALL: []}
         current = Round(petct=large, pacs=pacs, folder=folder)
-        stack.callback(current.close)
         current.renew()
         hottest = _hottest(current)
 
@@ -241,10 +226,8 @@ def _sentences(measures: Sequence[Measure]) -> list[str]:
 
 @contextmanager
 def _orthanc(folder: Path) -> Iterator[Pacs]:
-    with ExitStack() as stack:
-        own = Path(stack.enter_context(TemporaryDirectory(dir=folder, prefix="pacs-")))
-        http_port = process.free_port()
-        receiver = stack.enter_context(peers.orthanc(own, nodelay=True, http_port=http_port))
+    own, http_port = study.room(folder, "pacs-"), process.free_port()
+    with peers.orthanc(own, nodelay=True, http_port=http_port) as receiver:
         yield Pacs(dicom_port=receiver.port, http_port=http_port)
 
 
