@@ -2,15 +2,13 @@
 
 import gc
 import logging
-import math
 import multiprocessing
 import os
 import random
 import signal
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -19,15 +17,13 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine as SqlEngine
-from sqlalchemy.exc import SQLAlchemyError
 
 from db import retention
 from db.engine import connect, reading
 from db.migrate import upgrade
 from inference import bundle as bundles
-from inference.errors import DeviceLost
 from inference.findings import Reason
-from node import audit, log, recording, schedule
+from node import audit, log, networks, recording, schedule
 from node.assembly import Assembler
 from node.audit import Record, ignore
 from node.census import Census
@@ -43,12 +39,13 @@ from node.presence import BEAT_S, Presence
 from node.reception import JOURNALS_S, Reception, build_intake, recover
 from node.retention import Retention, Rules
 from node.room import Quota
-from node.setback import describe, take_back
+from node.setback import take_back
 from node.stop import Stop
 from node.store import Store
 from node.telemetry import Telemetry, to_collector, to_file
 
 if TYPE_CHECKING:
+    from inference.analyze import Model
     from node.analysis import Recipe
     from node.worker import Worker
 
@@ -56,9 +53,6 @@ logger = logging.getLogger(__name__)
 
 # What only workers need they import when they are built: who receives holds 40 MB less.
 
-IDLE_S = 0.2
-"""How long a worker without a job waits before it looks again."""
-DATABASE_PAUSE_S = 5
 TRACES_S = 5
 """How often the traces of studies are handed on, where anybody gets them."""
 WATCH_S = 0.25
@@ -89,15 +83,18 @@ def listener_name(settings: Settings) -> str:
     return f"{socket.gethostname()}:{settings.listener.port}"
 
 
-def build_recipe(settings: Settings) -> "Recipe":
-    """Put together what every study of this installation is analysed with."""
+def build_recipe(settings: Settings, model: "Model | None" = None) -> "Recipe":
+    """Put together what every study of this installation is analysed with.
+
+    The networks are opened here where no model is given.
+    """
     from inference.lesion import LesionRules
     from node import engines
     from node.analysis import Recipe
     from node.dicom.results import Equipment, ResultOptions
 
     return Recipe(
-        model=engines.build_model(settings),
+        model=model or engines.build_model(settings),
         lesion=LesionRules(
             threshold_fraction=settings.lesion.threshold_fraction, suv_min=settings.lesion.suv_min
         ),
@@ -185,7 +182,9 @@ def _days(days: float | None) -> timedelta | None:
     return None if days is None else timedelta(days=days)
 
 
-def build_worker(settings: Settings, *, name: str, record: Record = ignore) -> "Worker":
+def build_worker(
+    settings: Settings, *, name: str, record: Record = ignore, model: "Model | None" = None
+) -> "Worker":
     """Build a worker; no other that shares its database ever had its name."""
     from node.worker import Worker
 
@@ -193,7 +192,7 @@ def build_worker(settings: Settings, *, name: str, record: Record = ignore) -> "
         name=name,
         database=open_database(settings),
         store=open_store(settings),
-        recipe=build_recipe(settings),
+        recipe=build_recipe(settings, model),
         destinations=tuple(settings.destinations),
         lease=timedelta(seconds=settings.workers.lease_s),
         attempts=settings.workers.attempts,
@@ -274,7 +273,10 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
         stack.callback(engine.dispose)
         stack.callback(assembler.close)
         stack.callback(exchange.close)
-        crew = stack.enter_context(build_crew(settings, engine, size=settings.workers.processes))
+        shared = stack.enter_context(networks.shared(settings, name=node_name()))
+        crew = stack.enter_context(
+            build_crew(settings, engine, size=settings.workers.processes, ask=shared.addresses)
+        )
         scheduler = schedule.start(
             {
                 "assembly": lambda: crew.call(len(assembler.assemble(now()))),
@@ -286,6 +288,7 @@ def _node(settings: Settings, record: Record) -> Iterator[None]:
                 ),
                 "parts": schedule.every(PART_AGE_S, store.sweep),
                 "journals": schedule.every(JOURNALS_S, lambda: recover(settings, intake)),
+                "networks": shared.watch,
                 **_tracing(telemetry),
             }
         )
@@ -341,8 +344,13 @@ def work(settings: Settings) -> int:
     return 0
 
 
-def build_crew(settings: Settings, engine: SqlEngine, *, size: int) -> Crew:
-    """Build the worker processes; the study of one that is gone is taken back at once."""
+def build_crew(
+    settings: Settings, engine: SqlEngine, *, size: int, ask: Sequence[str] = ()
+) -> Crew:
+    """Build the worker processes; the study of one that is gone is taken back at once.
+
+    They open networks of their own where they are not told whom to ask.
+    """
     workers = settings.workers
 
     def lost(name: str, reason: Reason) -> None:
@@ -350,50 +358,36 @@ def build_crew(settings: Settings, engine: SqlEngine, *, size: int) -> Crew:
 
     return Crew(
         size,
-        partial(_crew_member, settings),
+        partial(_crew_member, settings, ask),
         name=node_name(),
         limits=Limits(timeout_s=workers.timeout_s, memory_bytes_max=workers.memory_bytes_max),
         lost=lost,
     )
 
 
-def _crew_member(settings: Settings, name: str, duty: Duty) -> None:
+def _crew_member(settings: Settings, ask: Sequence[str], name: str, duty: Duty) -> None:
     """Be one worker until told to stop."""
     from node import engines
 
     # The terminal's Ctrl-C reaches the whole process group; the node decides when workers stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log.configure(settings.log_level)
-    _work_until(engines.for_worker(settings, duty.number), duty.is_over, name, duty)
+    model = networks.ask(settings, ask, duty) if ask else None
+    _work_until(engines.for_worker(settings, duty.number), duty.is_over, name, duty, model)
 
 
-def _work_until(settings: Settings, is_over: Callable[[], bool], name: str, duty: Duty) -> None:
+def _work_until(
+    settings: Settings,
+    is_over: Callable[[], bool],
+    name: str,
+    duty: Duty,
+    model: "Model | None" = None,
+) -> None:
+    from node import shift
     from node.rehearsal import rehearse
 
     with record_of(settings) as record:
-        worker = build_worker(settings, name=name, record=record)
+        worker = build_worker(settings, name=name, record=record, model=model)
         rehearse(worker.recipe, worker.store.scratch, when=now(), clock=time.perf_counter)
         leave_alone_what_is_loaded()
-        _work(worker, settings, is_over, duty)
-
-
-def _work(worker: "Worker", settings: Settings, is_over: Callable[[], bool], duty: Duty) -> None:
-    logger.info("worker %s ready", worker.name)
-    left = settings.workers.studies_max or math.inf
-    while left > 0 and not is_over():
-        duty.begin()
-        try:
-            worked = worker.work() is not None
-            pause = 0.0 if worked else IDLE_S
-            left -= worked
-            if worked:
-                duty.tell()
-        except SQLAlchemyError as error:
-            # The job comes back when its lease ends; the database may be back before.
-            logger.error("the database fails: %s", describe(error))  # noqa: TRY400  a traceback may quote values
-            pause = DATABASE_PAUSE_S
-        except DeviceLost as lost:
-            logger.error("worker %s ends, for another to begin anew: %s", worker.name, lost)  # noqa: TRY400  the words are ours
-            sys.exit(1)
-        duty.end()
-        duty.rest(pause)
+        shift.work(worker, duty, is_over=is_over, studies_max=settings.workers.studies_max)

@@ -178,6 +178,10 @@ class LesionRules(Section):
     suv_min: float = Field(default=2.5, gt=0)
 
 
+BATCH_MAX = 8
+"""So many cases a plan of TensorRT takes."""
+
+
 class Model(Section):
     """Which bundle runs on which back end."""
 
@@ -187,6 +191,7 @@ class Model(Section):
     threads: int | None = Field(default=None, ge=1)
     devices: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
     plans: Path = Path("var/plans")
+    batch: int = Field(default=1, ge=1, le=BATCH_MAX)
 
 
 class Workers(Section):

@@ -114,6 +114,13 @@ def for_worker(settings: Settings, number: int) -> Settings:
     return settings.model_copy(update={"model": settings.model.model_copy(update=own)})
 
 
+def for_networks(settings: Settings, device: int) -> Settings:
+    """Return the settings of a process that runs networks for all workers: one GPU, all CPUs."""
+    model = settings.model.model_copy(update={"devices": (device,)})
+    workers = settings.workers.model_copy(update={"processes": 1})
+    return settings.model_copy(update={"model": model, "workers": workers})
+
+
 def gpus_of(settings: Settings) -> tuple[Gpu, ...]:
     """Return all GPUs of the workers, each once; ``EngineUnavailable`` where one is not there."""
     return tuple(gpu.at(ordinal) for ordinal in dict.fromkeys(settings.model.devices))

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 import numpy as np
 import onnx
@@ -21,6 +22,7 @@ import torch
 
 from inference import bundle as bundles
 from inference import openvino_engine
+from inference.batching import Batching
 from inference.engine import Engine, run_all
 from inference.openvino_engine import OpenVinoEngine
 from tests.bench.measure import OURS, Measure, Plan, Sample, compare, interleave
@@ -42,6 +44,9 @@ WITHOUT_TELEMETRY = (
 ALONE_S = 1
 """So long each network runs alone; benchmark_app takes seconds to start beside that."""
 BATCHES = (1, 8)
+WAITING = 8
+"""So many studies ask at a time where what waits goes through a network together."""
+ONE_BY_ONE = "petct-node, one by one"
 DIFFERENCE_MAX = 1e-3
 ROUND_S = 1.0
 """So long at most, and three calls at least: threads that others displace make torch crawl."""
@@ -81,6 +86,7 @@ def measure(plan: Plan) -> tuple[list[Measure], dict[str, float]]:
         1, mp_context=spawn, initializer=_open, initargs=(ENGINES[OURS], paths, threads)
     ) as ours:
         measures += _alone(ours, App(paths, side, threads, "f32"), plan)
+        measures += _together(ours, side, plan)
     if "bf16" in openvino_engine.precisions():
         measures += _in_bf16(paths, side, threads, plan)
     return measures, differences
@@ -124,6 +130,18 @@ def _alone(pool: ProcessPoolExecutor, app: "App", plan: Plan, noted: str = "") -
         AS_IT_COMES: app.run_as_it_comes,
     }
     case = f"each network alone, batch 1{noted}: sum of medians"
+    return compare(SECTION, case, "ms", interleave(subjects, plan))
+
+
+def _together(pool: ProcessPoolExecutor, side: int, plan: Plan) -> list[Measure]:
+    """Let studies ask all networks at once, which run for what waits, or for each by itself."""
+    subjects = {
+        name: lambda most=most: pool.submit(
+            _timed_waiting, side, plan.calls // WAITING, most
+        ).result()
+        for name, most in ((OURS, WAITING), (ONE_BY_ONE, 1))
+    }
+    case = f"all networks, {WAITING} studies that ask at once"
     return compare(SECTION, case, "ms", interleave(subjects, plan))
 
 
@@ -252,6 +270,21 @@ def _timed_in_precision(batch: int, side: int, calls: int) -> Sample:
         run_all(_engines, pet, ct)
         seconds.append(time.perf_counter() - started)
     cpu = time.process_time() - spent
+    return Sample(value=statistics.median(seconds) * 1000, cpu_ms=cpu * 1000 / len(seconds))
+
+
+def _timed_waiting(side: int, calls: int, most: int) -> Sample:
+    pet, ct = _inputs(1, side)
+    turn = Lock()
+    together = [Batching(engine, most, turn=turn) for engine in _engines]
+    seconds: list[float] = []
+    with ThreadPoolExecutor(WAITING) as studies:
+        spent = time.process_time()
+        while len(seconds) < calls and (len(seconds) < 3 or sum(seconds) < ROUND_S):
+            started = time.perf_counter()
+            list(studies.map(lambda _: run_all(together, pet, ct), range(WAITING)))
+            seconds.append(time.perf_counter() - started)
+        cpu = time.process_time() - spent
     return Sample(value=statistics.median(seconds) * 1000, cpu_ms=cpu * 1000 / len(seconds))
 
 
