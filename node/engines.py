@@ -108,9 +108,9 @@ def threads_of(settings: Settings) -> int:
 
 
 def for_worker(settings: Settings, number: int) -> Settings:
-    """Return the settings of one worker of several: of the GPUs, one."""
+    """Return the settings of one worker of several: of the GPUs, one, and one study at a time."""
     devices = settings.model.devices
-    own = {"devices": (devices[number % len(devices)],)}
+    own = {"devices": (devices[number % len(devices)],), "batch": 1}
     return settings.model_copy(update={"model": settings.model.model_copy(update=own)})
 
 
@@ -163,6 +163,7 @@ def _engines(settings: Settings, bundle: Bundle, kind: str) -> Mapping[str, Engi
             engine,
             bundle.card.inputs,
             None if trusted else _on_cpu(settings, path, "onnxruntime"),
+            most=settings.model.batch,
         )
         engines[task.name] = engine
     return engines

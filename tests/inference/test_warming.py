@@ -32,6 +32,44 @@ def test_an_engine_that_differs_from_the_reference_is_refused(bundle, networks):
         warm(networks[1], bundle.card.inputs, networks[0])
 
 
+class Noting:
+    """Hands on to an engine, and notes how many cases it is given."""
+
+    name, device, precision = "noting", "CPU", "f32"
+
+    def __init__(self, engine, spoils=()):
+        self.engine = engine
+        self.spoils = spoils
+        self.counts = []
+
+    def explained(self, pet, ct):
+        self.counts.append(len(pet))
+        told = self.engine.explained(pet, ct)
+        if len(pet) in self.spoils:  # as kernels that take the first case for all of a batch
+            return told._replace(logits=np.repeat(told.logits[:1], len(pet), axis=0))
+        return told
+
+
+@pytest.mark.parametrize(
+    ("most", "counts"),
+    [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 4]), (8, [1, 2, 4, 8])],
+)
+def test_every_size_of_batch_is_run_before_studies_come(bundle, networks, most, counts):
+    engine = Noting(networks[0])
+
+    warm(engine, bundle.card.inputs, networks[0], most=most)
+
+    assert engine.counts == counts
+
+
+def test_an_engine_that_mixes_up_the_cases_of_a_batch_is_refused(bundle, networks):
+    engine = Noting(networks[0], spoils=[4])
+    warm(engine, bundle.card.inputs, networks[0], most=2)
+
+    with pytest.raises(EngineUnavailable, match="differs from onnxruntime by"):
+        warm(engine, bundle.card.inputs, networks[0], most=8)
+
+
 class Broken:
     """As kernels in f16 whose sums overflow: all black."""
 
