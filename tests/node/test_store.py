@@ -207,33 +207,6 @@ def test_a_path_that_leads_out_of_the_store_is_a_bug(store):
         store.read("../node.sqlite3")
 
 
-def test_beyond_the_quota_nothing_is_taken_until_something_is_deleted():
-    """Of 10 bytes 4 are held: 6 more fit, a 7th does not; measured again a second later."""
-    held, now = [4], [0.0]
-    quota = Quota(10, lambda: held[0], clock=lambda: now[0])
-    quota.take(6)
-
-    with pytest.raises(OutOfResources, match="10 of 10 bytes"):
-        quota.take(1)
-    held[0] = 3
-    with pytest.raises(OutOfResources):
-        quota.take(1)
-    now[0] += 1
-    quota.take(7)
-
-
-def test_what_others_store_counts_when_it_is_measured():
-    held, now = [0], [0.0]
-    quota = Quota(10, lambda: held[0], clock=lambda: now[0])
-    quota.take(1)
-
-    held[0] = 9
-    now[0] += 10
-
-    with pytest.raises(OutOfResources):
-        quota.take(2)
-
-
 def test_a_store_with_a_quota_refuses_and_recovers(tmp_path):
     held, now = [100], [0.0]
     quota = Quota(105, lambda: held[0], clock=lambda: now[0])
