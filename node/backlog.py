@@ -11,7 +11,7 @@ from time import monotonic
 
 from node.errors import OutOfResources
 from node.jotting import Jotting, jotting_of, record_of
-from node.journal import READ_BYTES, Journal, Record
+from node.journal import READ_BYTES, Journal, Record, Rotten
 from node.ring import Slot
 from node.turns import GROUP_MOST, Turns
 
@@ -23,6 +23,8 @@ LONGEST_S = 1.0
 """While several associations bring instances, the processors are theirs: files are made in a lull,
 or of what has waited for so long, or when three quarters of the journal are filled."""
 RETRY_S = 1.0
+READS_MOST = 3
+"""A record that so often does not come back as it was written is given up."""
 FLUSH_S = 10.0
 IDLE_S = 60.0
 """After so long without an instance nothing of the last ones is left in the journal."""
@@ -39,6 +41,7 @@ class _Waiting:
     size: int
     slot: Slot
     since: float
+    reads_failed: int = 0
     is_filed: bool = False
 
 
@@ -256,20 +259,50 @@ class Backlog:
 
     def _settle(self, group: Sequence[_Waiting]) -> None:
         """File a group; what cannot be filed stays where it is."""
+        done: list[_Waiting] = []
         try:
-            filed = self._file(self._read(group))
+            there, jottings = self._readable(group)
+            filed = self._file(jottings) if there else ()
+            done = [one for one, is_filed in zip(there, filed, strict=True) if is_filed]
         except Exception:  # whatever it is: what waits stays safe, and is tried again
             if not self._failing:
                 logger.exception("%d instances wait in the journal to be filed", len(group))
-            filed = [False] * len(group)
+        done += self._given_up(group)
         with self._changed:
-            self._failing = not all(filed)
+            self._failing = len(done) < len(group)
             if self._failing:
                 self._due = 0
-            for one, is_filed in zip(group, filed, strict=True):
-                if is_filed:
-                    self._remove(one)
+            for one in done:
+                self._remove(one)
             self._changed.notify_all()
+
+    def _readable(self, group: Sequence[_Waiting]) -> tuple[Sequence[_Waiting], list[Jotting]]:
+        """Return those of a group that are as they were written, and what they hold."""
+        try:
+            return group, self._read(group)
+        except Rotten:
+            there = [one for one in group if self._is_whole(one)]
+            return there, self._read(there)
+
+    def _is_whole(self, one: _Waiting) -> bool:
+        try:
+            self._read([one])
+        except Rotten:
+            one.reads_failed += 1
+            return False
+        return True
+
+    def _given_up(self, group: Sequence[_Waiting]) -> list[_Waiting]:
+        """Return what will not be read any more; waiting for it would keep everybody out."""
+        lost = [one for one in group if one.reads_failed >= READS_MOST]
+        for one in lost:
+            logger.error(
+                "instance %s was answered with Success, and the disk does not give back what was "
+                "written to %s: have its study sent again",
+                one.sop_instance_uid,
+                self._journal.path,
+            )
+        return lost
 
     def _remove(self, one: _Waiting) -> None:
         self._queue.remove(one)

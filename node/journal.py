@@ -44,6 +44,10 @@ HEAD = struct.Struct("<16sIQ16sI")  # mark, length of notes and content, its che
 DIRECT = getattr(os, "O_DIRECT", 0)
 
 
+class Rotten(Exception):
+    """What the disk gives back of a record is not what was written."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
     """What is to be safe: content with its check sum, and notes on it."""
@@ -134,8 +138,8 @@ class Journal:
     def read(self, slots: Sequence[Slot]) -> list[Record]:
         """Return the records that lie there, together ``READ_BYTES`` at most, from one thread.
 
-        What they hold is in memory that the next call overwrites. Raises OSError where the disk
-        gives back something else.
+        What they hold is in memory that the next call overwrites. Raises Rotten where the disk
+        gives back something else, and OSError where it fails.
         """
         filled = 0
         for run in runs(slots):
@@ -146,7 +150,7 @@ class Journal:
         for slot in slots:
             record = _whole(self._read_buffer[at : at + slot.size], self._mark)
             if record is None:
-                raise OSError(f"{self._path} does not hold what was written at {slot.start}")
+                raise Rotten(f"{self._path} does not hold what was written at {slot.start}")
             records.append(record)
             at += slot.size
         return records

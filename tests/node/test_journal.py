@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.journal import WRITE_BYTES, Journal, Record, adopt, check_of, journals
+from node.journal import WRITE_BYTES, Journal, Record, Rotten, adopt, check_of, journals
 from node.sheet import BLOCK, Sheet
 
 
@@ -103,7 +103,7 @@ def test_a_record_that_the_disk_has_lost_is_not_read_as_another(journal, at):
         file.seek(slot.start + at)
         file.write(b"\0")
 
-    with pytest.raises(OSError, match="does not hold"):
+    with pytest.raises(Rotten, match="does not hold"):
         journal.read([slot])
     journal.close()
 
