@@ -62,9 +62,11 @@ def serving(
             while True:
                 task, pet, ct = peer.recv()
                 answer = _answer(engines[task], pet, ct)
-                peer.send(answer)
-                if isinstance(answer, DeviceLost):
-                    lost.set()
+                try:
+                    peer.send(answer)
+                finally:
+                    if isinstance(answer, DeviceLost):
+                        lost.set()
 
     over = Event()
     # The listener itself does not ask for the secret: who is slow to tell it would keep out others.

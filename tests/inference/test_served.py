@@ -151,6 +151,26 @@ def test_a_lost_device_is_told_on_both_sides(address):
         assert lost.wait(PATIENCE_S)
 
 
+def test_a_device_is_lost_even_if_who_asked_is_gone(address):
+    class Held(Doubling):
+        is_running, may_end = threading.Event(), threading.Event()
+
+        def explained(self, pet, ct):
+            self.is_running.set()
+            assert self.may_end.wait(PATIENCE_S)
+            return super().explained(pet, ct)
+
+    engine = Held(DeviceLost("fell off the bus"))
+    with networks(address, n1=engine) as lost:
+        with Client(address, "AF_UNIX", authkey=SECRET) as asker:
+            asker.recv()
+            asker.send(("n1", ONE, ONE))
+            assert engine.is_running.wait(PATIENCE_S)
+        engine.may_end.set()
+
+        assert lost.wait(PATIENCE_S)
+
+
 def open_until_killed(address, bundle_folder, digest=DIGEST):
     """Be a process that runs the networks that ship."""
     bundle = bundles.load(bundle_folder)
