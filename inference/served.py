@@ -120,6 +120,10 @@ class Served:
         self._task = task
         self.name, self.device, self.precision = asked.greeting.engines[task]
 
+    def await_open(self) -> None:
+        """Wait for the successor where the process that ran it ended; raises as ``explained``."""
+        self._asked.await_open()
+
     def logits(self, pet: Voxels, ct: Voxels) -> Voxels:
         """Map ``(n, channel, row, column)`` PET and CT inputs to ``(n, 2)`` logits."""
         return self.explained(pet, ct).logits
@@ -140,6 +144,11 @@ class _Asked:
         self._knock = knock
         self._peer, self.greeting = knock()
         self._lock = Lock()
+
+    def await_open(self) -> None:
+        with self._lock:
+            if self._is_gone():
+                self._ask_successor()
 
     def explained(self, task: str, pet: Voxels, ct: Voxels) -> Explained:
         with self._lock:

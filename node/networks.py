@@ -13,6 +13,7 @@ from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from inference.errors import InferenceError
 from inference.findings import Reason
 from node import log
 from node.config import Settings
@@ -75,13 +76,33 @@ def ask(settings: Settings, addresses: Sequence[str], duty: Duty) -> "Model":
 
     (device,) = engines.for_worker(settings, duty.number).model.devices
     bundle = engines.load_bundle(settings)
+    logger.info("worker %d asks for the networks of device %d", duty.number, device)
+    duty.end()  # to open them takes as long as it takes
     asked = served.ask(
         addresses[_devices(settings).index(device)],
         bundle_digest=bundle.digest,
         secret=current_process().authkey,
         is_over=duty.is_over,
     )
+    duty.begin()
     return Model(bundle=bundle, engines=asked)
+
+
+def are_open(model: "Model") -> bool:
+    """Wait for the networks that are asked; False where there is nothing more to ask of them.
+
+    So a study is taken up when they are there, and does not use up its time or attempts before.
+    """
+    from inference.served import Served
+
+    try:
+        for engine in model.engines.values():
+            if isinstance(engine, Served):
+                engine.await_open()
+    except InferenceError as error:  # told to finish, or a successor runs other engines
+        logger.warning("no further study is taken up: %s", error)
+        return False
+    return True
 
 
 def _devices(settings: Settings) -> tuple[int, ...]:

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import threading
 import time
 from multiprocessing import active_children, get_context
 
 import numpy as np
 import pytest
 
+from inference.errors import EngineUnavailable
 from node import engines, networks
 from node.config import ConfigError, settings_from
 from node.crew import Duty
@@ -39,6 +41,13 @@ def identity(model):
 def children():
     """The processes of crews: here those whose networks are shared."""
     return [one.pid for one in active_children() if one.name.startswith("worker-")]
+
+
+def until(condition, else_why):
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, else_why
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(("batch", "processes"), [(1, 4), (8, 1), (8, 0)])
@@ -94,6 +103,53 @@ def test_networks_that_are_killed_are_opened_anew_and_asked_again(caplog):
         assert np.array_equal(engine.logits(*inputs_of), before)
 
     assert "the networks of n-networks-1 are opened anew" in caplog.text
+
+
+def test_who_waits_for_networks_is_not_busy():
+    """So no limit on what a study may cost ends it, however long plans take to build."""
+    one, given = duty(), settings()
+    refused = []
+
+    def ask():
+        try:
+            networks.ask(given, ["\0petct-node-test-nobody"], one)
+        except EngineUnavailable as error:
+            refused.append(error)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    until(lambda: one.busy_s() == 0, "it is busy")
+    one.finish()
+    asker.join(PATIENCE_S)
+    assert len(refused) == 1
+
+
+def test_networks_are_waited_for_before_a_study_is_taken_up():
+    given, one = settings(), duty()
+    with networks.shared(given, name="n") as shared:
+        model = networks.ask(given, shared.addresses, one)
+        assert networks.are_open(model)
+        (process,) = children()
+        os.kill(process, signal.SIGKILL)
+        until(lambda: children() == [], "it is not killed")
+
+        found = []
+        waiting = threading.Thread(target=lambda: found.append(networks.are_open(model)))
+        waiting.start()
+
+        def is_answered():
+            shared.watch()
+            return found
+
+        until(is_answered, "nobody took its place")
+        assert found == [True]
+        assert len(children()) == 1
+    one.finish()
+    assert not networks.are_open(model)
+
+
+def test_engines_of_ones_own_are_always_open():
+    assert networks.are_open(engines.build_model(settings()))
 
 
 def test_the_crew_sees_how_long_a_run_takes_and_nothing_else():
