@@ -1,6 +1,7 @@
 """The networks in processes of their own, one for each GPU, where workers are to share them."""
 
 import logging
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 MIN_WORKERS = 2
 """One worker has one study, and nobody to share with."""
 RUN_S = 300
-"""Who runs a batch for longer hangs, and is replaced before the studies that wait are blamed."""
+"""Who runs a batch for longer hangs, and is replaced."""
 LOOK_S = 0.25
 
 
@@ -62,10 +63,15 @@ def shared(settings: Settings, *, name: str) -> Iterator[Shared]:
         len(devices),
         partial(_serve, settings, devices, addresses),
         name=f"{name}-networks",
-        limits=Limits(timeout_s=RUN_S),
+        limits=Limits(timeout_s=run_s(settings)),
         lost=lost,
     ) as crew:
         yield Shared(addresses=addresses, watch=crew.watch)
+
+
+def run_s(settings: Settings) -> float:
+    """Return how long a run may take: not so long that the studies that wait for it are blamed."""
+    return min(RUN_S, (settings.workers.timeout_s or math.inf) / 2)
 
 
 def ask(settings: Settings, addresses: Sequence[str], duty: Duty) -> "Model":

@@ -18,9 +18,12 @@ pytestmark = pytest.mark.slow
 PATIENCE_S = 120
 
 
-def settings(*, batch=4, processes=2, **model):
+def settings(*, batch=4, processes=2, timeout_s=3600, **model):
     return settings_from(
-        {"model": {"batch": batch, "threads": 1, **model}, "workers": {"processes": processes}}
+        {
+            "model": {"batch": batch, "threads": 1, **model},
+            "workers": {"processes": processes, "timeout_s": timeout_s},
+        }
     )
 
 
@@ -150,6 +153,11 @@ def test_networks_are_waited_for_before_a_study_is_taken_up():
 
 def test_engines_of_ones_own_are_always_open():
     assert networks.are_open(engines.build_model(settings()))
+
+
+@pytest.mark.parametrize(("timeout_s", "run_s"), [(60, 30), (3600, 300), (None, 300)])
+def test_a_run_that_hangs_is_ended_before_a_study_that_waits_for_it(timeout_s, run_s):
+    assert networks.run_s(settings(timeout_s=timeout_s)) == run_s
 
 
 def test_the_crew_sees_how_long_a_run_takes_and_nothing_else():
