@@ -14,7 +14,7 @@ from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from inference.errors import InferenceError
+from inference.errors import EngineUnavailable, InferenceError
 from inference.findings import Reason
 from node import log
 from node.config import Settings
@@ -75,7 +75,10 @@ def run_s(settings: Settings) -> float:
 
 
 def ask(settings: Settings, addresses: Sequence[str], duty: Duty) -> "Model":
-    """Return the bundle with the networks that another process runs for a worker's device."""
+    """Return the bundle with the networks that another process runs for a worker's device.
+
+    ``SystemExit`` where the worker is told to finish before they are open.
+    """
     from inference import served
     from inference.analyze import Model
     from node import engines
@@ -84,12 +87,17 @@ def ask(settings: Settings, addresses: Sequence[str], duty: Duty) -> "Model":
     bundle = engines.load_bundle(settings)
     logger.info("worker %d asks for the networks of device %d", duty.number, device)
     duty.end()  # to open them takes as long as it takes
-    asked = served.ask(
-        addresses[_devices(settings).index(device)],
-        bundle_digest=bundle.digest,
-        secret=current_process().authkey,
-        is_over=duty.is_over,
-    )
+    try:
+        asked = served.ask(
+            addresses[_devices(settings).index(device)],
+            bundle_digest=bundle.digest,
+            secret=current_process().authkey,
+            is_over=duty.is_over,
+        )
+    except EngineUnavailable:
+        if duty.is_over():
+            sys.exit()
+        raise
     duty.begin()
     return Model(bundle=bundle, engines=asked)
 

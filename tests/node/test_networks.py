@@ -4,12 +4,12 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import active_children, get_context
 
 import numpy as np
 import pytest
 
-from inference.errors import EngineUnavailable
 from node import engines, networks
 from node.config import ConfigError, settings_from
 from node.crew import Duty
@@ -108,23 +108,27 @@ def test_networks_that_are_killed_are_opened_anew_and_asked_again(caplog):
     assert "the networks of n-networks-1 are opened anew" in caplog.text
 
 
+NOBODY = "\0petct-node-test-nobody"
+
+
 def test_who_waits_for_networks_is_not_busy():
     """So no limit on what a study may cost ends it, however long plans take to build."""
-    one, given = duty(), settings()
-    refused = []
-
-    def ask():
+    one = duty()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(networks.ask, settings(), [NOBODY], one)
         try:
-            networks.ask(given, ["\0petct-node-test-nobody"], one)
-        except EngineUnavailable as error:
-            refused.append(error)
+            until(lambda: one.busy_s() == 0, "it is busy")
+        finally:
+            one.finish()
+        assert isinstance(asked.exception(PATIENCE_S), SystemExit)
 
-    asker = threading.Thread(target=ask)
-    asker.start()
-    until(lambda: one.busy_s() == 0, "it is busy")
+
+def test_who_is_told_to_finish_before_networks_are_open_ends_as_agreed():
+    one = duty()
     one.finish()
-    asker.join(PATIENCE_S)
-    assert len(refused) == 1
+    with pytest.raises(SystemExit) as ended:
+        networks.ask(settings(), [NOBODY], one)
+    assert not ended.value.code
 
 
 def test_networks_are_waited_for_before_a_study_is_taken_up():
