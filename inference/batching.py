@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
-from threading import Lock
+from threading import Event, Lock
 
 import numpy as np
 
@@ -21,6 +21,8 @@ class _Case:
     ct: Voxels
     told: Explained | None = None
     error: Exception | None = None
+    called: Event = field(default_factory=Event)
+    """Set when it is over, or when it has waited longest and is to run the next batch."""
 
     @property
     def is_over(self) -> bool:
@@ -82,10 +84,15 @@ class Batching:
         own = _Case(pet, ct)
         with self._lock:
             self._waiting.append(own)
-        with self._turn:
-            # Oldest first: whoever runs works off everybody before him, and then has his answer.
-            while not own.is_over:
-                self._run(self._next())
+            self._call_first()
+        own.called.wait()
+        if not own.is_over:
+            # Who waited longest asks for the turn alone: nobody who has his answer waits for it.
+            with self._turn:
+                together = self._next()
+                self._run(together)
+            for case in together:
+                case.called.set()
         if own.told is not None:
             return own.told
         assert own.error is not None
@@ -101,7 +108,12 @@ class Batching:
                     taken.append(one)
                     size += len(one.pet)
             self._waiting = [one for one in self._waiting if one not in taken]
+            self._call_first()
         return taken
+
+    def _call_first(self) -> None:
+        if self._waiting:
+            self._waiting[0].called.set()
 
     def _run(self, cases: Sequence[_Case]) -> None:
         try:

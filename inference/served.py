@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import (
+    Client,
+    Connection,
+    Listener,
+    answer_challenge,
+    deliver_challenge,
+)
 from threading import Event, Lock, Thread
 
 from inference.engine import Engine, Explained
@@ -20,6 +26,8 @@ LOOK_S = 0.05
 """How often who waits for the networks to be open looks again."""
 PEERS_MAX = 64
 """So many may knock at a time."""
+PAUSE_S = 1
+"""How long nobody is welcomed where the machine lacks files or threads for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,28 +56,50 @@ def serving(
 
     def attend(peer: Connection) -> None:
         with peer, suppress(EOFError, OSError):  # who asked is gone
+            if not _is_trusted(peer, secret):
+                return
             peer.send(greeting)
             while True:
                 task, pet, ct = peer.recv()
                 answer = _answer(engines[task], pet, ct)
-                peer.send(answer)
-                if isinstance(answer, DeviceLost):
-                    lost.set()
+                try:
+                    peer.send(answer)
+                finally:
+                    if isinstance(answer, DeviceLost):
+                        lost.set()
 
-    def welcome(listener: Listener) -> None:
-        while True:
-            try:
-                peer = listener.accept()
-            except (AuthenticationError, EOFError, ConnectionError) as error:
-                logger.warning("who asked for the networks is not let in: %s", error)
-                continue
-            except OSError:  # the listener is closed
-                return
-            Thread(target=attend, args=(peer,), name="networks-peer", daemon=True).start()
+    over = Event()
+    # The listener itself does not ask for the secret: who is slow to tell it would keep out others.
+    with Listener(address, FAMILY, backlog=PEERS_MAX) as listener:
+        given = (listener, attend, over)
+        Thread(target=_welcome, args=given, name="networks", daemon=True).start()
+        try:
+            yield lost
+        finally:
+            over.set()
 
-    with Listener(address, FAMILY, backlog=PEERS_MAX, authkey=secret) as listener:
-        Thread(target=welcome, args=(listener,), name="networks", daemon=True).start()
-        yield lost
+
+def _welcome(listener: Listener, attend: Callable[[Connection], None], over: Event) -> None:
+    """Attend each who knocks in a thread of its own."""
+    while not over.is_set():
+        try:
+            Thread(
+                target=attend, args=(listener.accept(),), name="networks-peer", daemon=True
+            ).start()
+        except (OSError, RuntimeError) as error:  # closed, or no file or thread is left
+            if not over.wait(PAUSE_S):
+                logger.error("the networks cannot be asked: %s", error)  # noqa: TRY400  the traceback says no more
+
+
+def _is_trusted(peer: Connection, secret: bytes) -> bool:
+    """Whether who knocks knows the secret; he hears that it is known here, too."""
+    try:
+        deliver_challenge(peer, secret)
+        answer_challenge(peer, secret)
+    except (AuthenticationError, EOFError, OSError) as error:
+        logger.warning("who asked for the networks is not let in: %s", error)
+        return False
+    return True
 
 
 def _answer(engine: Engine, pet: Voxels, ct: Voxels) -> Explained | InferenceError:
@@ -89,6 +119,10 @@ class Served:
         self._asked = asked
         self._task = task
         self.name, self.device, self.precision = asked.greeting.engines[task]
+
+    def await_open(self) -> None:
+        """Wait for the successor where the process that ran it ended; raises as ``explained``."""
+        self._asked.await_open()
 
     def logits(self, pet: Voxels, ct: Voxels) -> Voxels:
         """Map ``(n, channel, row, column)`` PET and CT inputs to ``(n, 2)`` logits."""
@@ -110,6 +144,11 @@ class _Asked:
         self._knock = knock
         self._peer, self.greeting = knock()
         self._lock = Lock()
+
+    def await_open(self) -> None:
+        with self._lock:
+            if self._is_gone():
+                self._ask_successor()
 
     def explained(self, task: str, pet: Voxels, ct: Voxels) -> Explained:
         with self._lock:

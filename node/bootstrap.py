@@ -390,4 +390,10 @@ def _work_until(
         worker = build_worker(settings, name=name, record=record, model=model)
         rehearse(worker.recipe, worker.store.scratch, when=now(), clock=time.perf_counter)
         leave_alone_what_is_loaded()
-        shift.work(worker, duty, is_over=is_over, studies_max=settings.workers.studies_max)
+        shift.work(
+            worker,
+            duty,
+            is_over=is_over,
+            is_ready=lambda: networks.are_open(worker.recipe.model),
+            studies_max=settings.workers.studies_max,
+        )

@@ -1,6 +1,7 @@
 """The networks in processes of their own, one for each GPU, where workers are to share them."""
 
 import logging
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from inference.errors import EngineUnavailable, InferenceError
 from inference.findings import Reason
 from node import log
 from node.config import Settings
@@ -28,7 +30,7 @@ logger = logging.getLogger(__name__)
 MIN_WORKERS = 2
 """One worker has one study, and nobody to share with."""
 RUN_S = 300
-"""Who runs a batch for longer hangs, and is replaced before the studies that wait are blamed."""
+"""Who runs a batch for longer hangs, and is replaced."""
 LOOK_S = 0.25
 
 
@@ -61,27 +63,60 @@ def shared(settings: Settings, *, name: str) -> Iterator[Shared]:
         len(devices),
         partial(_serve, settings, devices, addresses),
         name=f"{name}-networks",
-        limits=Limits(timeout_s=RUN_S),
+        limits=Limits(timeout_s=run_s(settings)),
         lost=lost,
     ) as crew:
         yield Shared(addresses=addresses, watch=crew.watch)
 
 
+def run_s(settings: Settings) -> float:
+    """Return how long a run may take: not so long that the studies that wait for it are blamed."""
+    return min(RUN_S, (settings.workers.timeout_s or math.inf) / 2)
+
+
 def ask(settings: Settings, addresses: Sequence[str], duty: Duty) -> "Model":
-    """Return the bundle with the networks that another process runs for a worker's device."""
+    """Return the bundle with the networks that another process runs for a worker's device.
+
+    ``SystemExit`` where the worker is told to finish before they are open.
+    """
     from inference import served
     from inference.analyze import Model
     from node import engines
 
     (device,) = engines.for_worker(settings, duty.number).model.devices
     bundle = engines.load_bundle(settings)
-    asked = served.ask(
-        addresses[_devices(settings).index(device)],
-        bundle_digest=bundle.digest,
-        secret=current_process().authkey,
-        is_over=duty.is_over,
-    )
+    logger.info("worker %d asks for the networks of device %d", duty.number, device)
+    duty.end()  # to open them takes as long as it takes
+    try:
+        asked = served.ask(
+            addresses[_devices(settings).index(device)],
+            bundle_digest=bundle.digest,
+            secret=current_process().authkey,
+            is_over=duty.is_over,
+        )
+    except EngineUnavailable:
+        if duty.is_over():
+            sys.exit()
+        raise
+    duty.begin()
     return Model(bundle=bundle, engines=asked)
+
+
+def are_open(model: "Model") -> bool:
+    """Wait for the networks that are asked; False where there is nothing more to ask of them.
+
+    So a study is taken up when they are there, and does not use up its time or attempts before.
+    """
+    from inference.served import Served
+
+    try:
+        for engine in model.engines.values():
+            if isinstance(engine, Served):
+                engine.await_open()
+    except InferenceError as error:  # told to finish, or a successor runs other engines
+        logger.warning("no further study is taken up: %s", error)
+        return False
+    return True
 
 
 def _devices(settings: Settings) -> tuple[int, ...]:

@@ -20,15 +20,22 @@ DATABASE_PAUSE_S = 5
 
 
 def work(
-    worker: Worker, duty: Duty, *, is_over: Callable[[], bool], studies_max: int | None
+    worker: Worker,
+    duty: Duty,
+    *,
+    is_over: Callable[[], bool],
+    is_ready: Callable[[], bool],
+    studies_max: int | None,
 ) -> None:
     """Take up study after study until it is over or there were so many; tell the duty of each.
+
+    Before each it is asked whether one may be taken up, and ends where none may.
 
     ``SystemExit`` where a device is lost, which only a new process can use again.
     """
     logger.info("worker %s ready", worker.name)
     left = studies_max or math.inf
-    while left > 0 and not is_over():
+    while left > 0 and not is_over() and is_ready():
         duty.begin()
         try:
             worked = worker.work() is not None

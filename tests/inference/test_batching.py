@@ -52,9 +52,24 @@ def until(condition):
         time.sleep(0.001)
 
 
-def asked_while_one_runs(engine, cases, *, most=8):
+class Counted:
+    """A turn that counts how often it is taken."""
+
+    def __init__(self):
+        self.taken = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        self._lock.acquire()
+        self.taken += 1
+
+    def __exit__(self, *_):
+        self._lock.release()
+
+
+def asked_while_one_runs(engine, cases, *, most=8, turn=None):
     """Ask for ``cases`` in their order while the engine is in a run; return the futures."""
-    batching = Batching(engine, most)
+    batching = Batching(engine, most, turn=turn)
     with ThreadPoolExecutor(len(cases) + 1) as pool:
         first = pool.submit(batching.explained, *case(0))
         assert engine.is_running.wait(PATIENCE_S)
@@ -75,6 +90,15 @@ def test_who_comes_while_the_network_runs_goes_through_it_in_one_batch():
 
     assert engine.runs == [[0], [1, 2, 3]]
     assert [one.result().logits.tolist() for one in told] == [[[1, -1]], [[2, -2]], [[3, -3]]]
+
+
+def test_the_turn_is_taken_for_runs_alone():
+    """Who has an answer does not wait for the run of another network that shares the device."""
+    engine, turn = Held(), Counted()
+
+    asked_while_one_runs(engine, [case(1), case(2), case(3)], turn=turn)
+
+    assert turn.taken == len(engine.runs) == 2
 
 
 def test_nobody_waits_for_company():

@@ -2,8 +2,10 @@
 
 import multiprocessing
 import os
+import resource
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
@@ -105,6 +107,22 @@ def test_who_does_not_know_the_secret_is_not_let_in_and_others_still_are(address
         assert ask(address)["n1"].logits(ONE, ONE).tolist() == [[2, 2]]
 
 
+@pytest.mark.parametrize("said", [None, bytes(1000)], ids=["nothing", "too much"])
+def test_whatever_a_stranger_says_others_are_let_in(address, said):
+    """As a process that is stopped while it knocks, or one of another user."""
+    found = []
+    with networks(address, n1=Doubling()), Client(address, "AF_UNIX") as stranger:
+        if said is not None:
+            stranger.send_bytes(said)
+            stranger.recv_bytes()  # the challenge
+            assert stranger.poll(PATIENCE_S), "it is not sent away"
+        asker = threading.Thread(target=lambda: found.append(ask(address)), daemon=True)
+        asker.start()
+        asker.join(PATIENCE_S)
+
+    assert [one.keys() for one in found] == [{"n1"}]
+
+
 @pytest.mark.parametrize(
     ("error", "raised"),
     [
@@ -129,6 +147,26 @@ def test_a_lost_device_is_told_on_both_sides(address):
     with networks(address, n1=Doubling(DeviceLost("fell off the bus"))) as lost:
         with pytest.raises(DeviceLost, match="fell off the bus"):
             ask(address)["n1"].explained(ONE, ONE)
+
+        assert lost.wait(PATIENCE_S)
+
+
+def test_a_device_is_lost_even_if_who_asked_is_gone(address):
+    class Held(Doubling):
+        is_running, may_end = threading.Event(), threading.Event()
+
+        def explained(self, pet, ct):
+            self.is_running.set()
+            assert self.may_end.wait(PATIENCE_S)
+            return super().explained(pet, ct)
+
+    engine = Held(DeviceLost("fell off the bus"))
+    with networks(address, n1=engine) as lost:
+        with Client(address, "AF_UNIX", authkey=SECRET) as asker:
+            asker.recv()
+            asker.send(("n1", ONE, ONE))
+            assert engine.is_running.wait(PATIENCE_S)
+        engine.may_end.set()
 
         assert lost.wait(PATIENCE_S)
 
@@ -176,6 +214,25 @@ def test_another_process_says_the_same_bit_for_bit(address, bundle, inputs):
             there = asked[task.name].explained(*inputs)
             for ours, theirs in zip(here, there, strict=True):
                 assert np.array_equal(ours, theirs)
+
+
+def test_who_comes_when_no_file_is_left_is_let_in_once_there_are_some(address, bundle, inputs):
+    with process(open_until_killed, address, bundle.folder) as other:
+        expected = ask(address)["occult_n1"].logits(*inputs)
+        before = resource.prlimit(other.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(other.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        with Client(address, "AF_UNIX") as last:  # the file for it was taken beforehand
+            last.recv_bytes()
+            time.sleep(0.2)
+        resource.prlimit(other.pid, resource.RLIMIT_NOFILE, before)
+
+        found = []
+        asker = threading.Thread(target=lambda: found.append(ask(address)), daemon=True)
+        asker.start()
+        asker.join(PATIENCE_S)
+        assert [np.array_equal(one["occult_n1"].logits(*inputs), expected) for one in found] == [
+            True
+        ]
 
 
 def test_the_successor_of_one_that_was_killed_is_asked_and_waited_for(address, bundle, inputs):

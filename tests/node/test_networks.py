@@ -2,7 +2,9 @@
 
 import os
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import active_children, get_context
 
 import numpy as np
@@ -16,9 +18,12 @@ pytestmark = pytest.mark.slow
 PATIENCE_S = 120
 
 
-def settings(*, batch=4, processes=2, **model):
+def settings(*, batch=4, processes=2, timeout_s=3600, **model):
     return settings_from(
-        {"model": {"batch": batch, "threads": 1, **model}, "workers": {"processes": processes}}
+        {
+            "model": {"batch": batch, "threads": 1, **model},
+            "workers": {"processes": processes, "timeout_s": timeout_s},
+        }
     )
 
 
@@ -39,6 +44,13 @@ def identity(model):
 def children():
     """The processes of crews: here those whose networks are shared."""
     return [one.pid for one in active_children() if one.name.startswith("worker-")]
+
+
+def until(condition, else_why):
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, else_why
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(("batch", "processes"), [(1, 4), (8, 1), (8, 0)])
@@ -94,6 +106,62 @@ def test_networks_that_are_killed_are_opened_anew_and_asked_again(caplog):
         assert np.array_equal(engine.logits(*inputs_of), before)
 
     assert "the networks of n-networks-1 are opened anew" in caplog.text
+
+
+NOBODY = "\0petct-node-test-nobody"
+
+
+def test_who_waits_for_networks_is_not_busy():
+    """So no limit on what a study may cost ends it, however long plans take to build."""
+    one = duty()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(networks.ask, settings(), [NOBODY], one)
+        try:
+            until(lambda: one.busy_s() == 0, "it is busy")
+        finally:
+            one.finish()
+        assert isinstance(asked.exception(PATIENCE_S), SystemExit)
+
+
+def test_who_is_told_to_finish_before_networks_are_open_ends_as_agreed():
+    one = duty()
+    one.finish()
+    with pytest.raises(SystemExit) as ended:
+        networks.ask(settings(), [NOBODY], one)
+    assert not ended.value.code
+
+
+def test_networks_are_waited_for_before_a_study_is_taken_up():
+    given, one = settings(), duty()
+    with networks.shared(given, name="n") as shared:
+        model = networks.ask(given, shared.addresses, one)
+        assert networks.are_open(model)
+        (process,) = children()
+        os.kill(process, signal.SIGKILL)
+        until(lambda: children() == [], "it is not killed")
+
+        found = []
+        waiting = threading.Thread(target=lambda: found.append(networks.are_open(model)))
+        waiting.start()
+
+        def is_answered():
+            shared.watch()
+            return found
+
+        until(is_answered, "nobody took its place")
+        assert found == [True]
+        assert len(children()) == 1
+    one.finish()
+    assert not networks.are_open(model)
+
+
+def test_engines_of_ones_own_are_always_open():
+    assert networks.are_open(engines.build_model(settings()))
+
+
+@pytest.mark.parametrize(("timeout_s", "run_s"), [(60, 30), (3600, 300), (None, 300)])
+def test_a_run_that_hangs_is_ended_before_a_study_that_waits_for_it(timeout_s, run_s):
+    assert networks.run_s(settings(timeout_s=timeout_s)) == run_s
 
 
 def test_the_crew_sees_how_long_a_run_takes_and_nothing_else():
