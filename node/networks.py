@@ -45,7 +45,7 @@ class Shared:
 
 @contextmanager
 def shared(settings: Settings, *, name: str) -> Iterator[Shared]:
-    """Run a process for each of ``model.devices``, if ``model.batch`` says so and several may ask.
+    """Run a process for each of the workers' devices, if ``model.batch`` says so and several may ask.
 
     Nobody but processes that this one starts can ask them.
     """
@@ -120,8 +120,8 @@ def are_open(model: "Model") -> bool:
 
 
 def _devices(settings: Settings) -> tuple[int, ...]:
-    """Return the devices, each once."""
-    return tuple(dict.fromkeys(settings.model.devices))
+    """Return the devices that workers use, each once; they take them in turn."""
+    return tuple(dict.fromkeys(settings.model.devices[: settings.workers.processes]))
 
 
 class Turn:

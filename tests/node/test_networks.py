@@ -68,6 +68,11 @@ def test_a_batch_is_no_larger_than_what_a_plan_takes(batch):
         settings(batch=batch)
 
 
+def test_a_device_that_no_worker_uses_has_no_process():
+    with networks.shared(settings(processes=2, devices=[0, 0, 1, 2]), name="n") as shared:
+        assert len(shared.addresses) == len(children()) == 1
+
+
 def test_every_worker_asks_the_networks_of_its_device():
     """Two devices are two processes; the engines of tests are on the CPU whichever they are."""
     given = settings(processes=3, devices=[0, 2, 0])
