@@ -45,7 +45,7 @@ class Shared:
 
 @contextmanager
 def shared(settings: Settings, *, name: str) -> Iterator[Shared]:
-    """Run a process for each of the workers' devices, if ``model.batch`` says so and several may ask.
+    """Run a process for each device that workers use, if ``model.batch`` says so and several ask.
 
     Nobody but processes that this one starts can ask them.
     """
