@@ -38,6 +38,7 @@ def _row(measure: Measure) -> Row:
         "median": measure.median,
         "values": list(measure.values),
         "cpu_ms": measure.cpu_ms,
+        "cpu_ms_values": [sample.cpu_ms for sample in measure.samples],
         "our_speed_over_its": measure.ratio,
         "our_cpu_over_its": measure.cpu_ratio,
     }

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -123,6 +124,23 @@ def journaling(
     yield build
     for one in built:
         one.close()
+
+
+@pytest.fixture
+def held(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Keeps whoever files from writing a file until it is let go."""
+    go, put = threading.Event(), store.put_promised
+    begun = threading.Event()
+
+    def wait(*arguments, **more):
+        begun.set()
+        assert go.wait(20)
+        return put(*arguments, **more)
+
+    monkeypatch.setattr(store, "put_promised", wait)
+    go.begun = begun
+    yield go
+    go.set()
 
 
 @pytest.fixture

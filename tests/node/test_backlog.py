@@ -35,23 +35,6 @@ def rows(engine):
         return dict(tuple(one) for one in found)
 
 
-@pytest.fixture
-def held(store, monkeypatch):
-    """Keeps whoever files from writing a file until it is let go."""
-    go, put = threading.Event(), store.put_promised
-    begun = threading.Event()
-
-    def wait(*arguments, **more):
-        begun.set()
-        assert go.wait(20)
-        return put(*arguments, **more)
-
-    monkeypatch.setattr(store, "put_promised", wait)
-    go.begun = begun
-    yield go
-    go.set()
-
-
 def test_what_was_answered_for_gets_its_file_and_row(journaling, engine, store, arrival):
     intake = journaling()
     sent = [arrival(f"1.{n}") for n in range(30)]
@@ -279,39 +262,6 @@ def test_while_the_database_fails_what_was_answered_for_waits(
     failing.clear()
     intake.flush()
     assert set(rows(engine)) == {"1.1"}
-
-
-def spoil(journal, one):
-    """Change the last byte of an instance where it lies in the journal."""
-    with journal.open("r+b") as file:
-        held = file.read()
-        assert held.count(one.part10) == 1
-        file.seek(held.index(one.part10) + len(one.part10) - 1)
-        file.write(bytes([one.part10[-1] ^ 1]))
-
-
-def test_what_rots_in_the_journal_is_named_and_keeps_nobody_else_from_being_filed(
-    journaling, engine, arrival, held, tmp_path, caplog
-):
-    intake = journaling()
-    first, rotten, other = (arrival(f"1.{n}", comment=f"number {n}") for n in (1, 2, 3))
-    intake.receive(first)
-    assert held.begun.wait(20)
-    intake.receive(rotten)
-    intake.receive(other)
-    (journal,) = journals(tmp_path / "journal")
-    spoil(journal, rotten)
-    held.set()
-
-    intake.flush()
-
-    assert set(rows(engine)) == {"1.1", "1.3"}
-    assert "instance 1.2 was answered with Success, and the disk does not give back" in caplog.text
-    assert intake.waiting == 0
-    intake.receive(arrival("1.4"))
-    intake.receive(rotten)  # sent again, as the log asks for
-    intake.flush()
-    assert set(rows(engine)) == {"1.1", "1.2", "1.3", "1.4"}
 
 
 def test_a_journal_that_is_full_leaves_the_rest_to_be_filed_at_once(

@@ -10,6 +10,7 @@ from db import instances
 from db.engine import reading
 from db.tables import instances as table
 from node.errors import OutOfResources
+from node.journal import journals
 from tests.postgresql import BOTH
 
 
@@ -98,3 +99,36 @@ def test_whatever_modality_an_instance_states_it_can_be_filed(journaling, engine
 
     assert rows(engine) == {"1.1"}
     assert intake.waiting == 0
+
+
+def spoil(journal, one):
+    """Change the last byte of an instance where it lies in the journal."""
+    with journal.open("r+b") as file:
+        held = file.read()
+        assert held.count(one.part10) == 1
+        file.seek(held.index(one.part10) + len(one.part10) - 1)
+        file.write(bytes([one.part10[-1] ^ 1]))
+
+
+def test_what_rots_in_the_journal_is_named_and_keeps_nobody_else_from_being_filed(
+    journaling, engine, arrival, held, tmp_path, caplog
+):
+    intake = journaling()
+    first, rotten, other = (arrival(f"1.{n}", comment=f"number {n}") for n in (1, 2, 3))
+    intake.receive(first)
+    assert held.begun.wait(20)
+    intake.receive(rotten)
+    intake.receive(other)
+    (journal,) = journals(tmp_path / "journal")
+    spoil(journal, rotten)
+    held.set()
+
+    intake.flush()
+
+    assert set(rows(engine)) == {"1.1", "1.3"}
+    assert "instance 1.2 was answered with Success, and the disk does not give back" in caplog.text
+    assert intake.waiting == 0
+    intake.receive(arrival("1.4"))
+    intake.receive(rotten)  # sent again, as the log asks for
+    intake.flush()
+    assert set(rows(engine)) == {"1.1", "1.2", "1.3", "1.4"}
