@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 FAMILY = "AF_UNIX"
 LOOK_S = 0.05
 """How often who waits for the networks to be open looks again."""
+LATE_S = 60
+"""How often who waits says so."""
 PEERS_MAX = 64
 """So many may knock at a time."""
 PAUSE_S = 1
@@ -196,7 +198,12 @@ def ask(
 def _greeted(
     address: str, secret: bytes, is_over: Callable[[], bool]
 ) -> tuple[Connection, Greeting]:
+    begun = time.monotonic()
+    late_at = begun + LATE_S
     while not is_over():
+        if (now := time.monotonic()) >= late_at:
+            logger.warning("the networks are not open after %.0f s", now - begun)
+            late_at = now + LATE_S
         try:
             peer = Client(address, FAMILY, authkey=secret)
             return peer, peer.recv()

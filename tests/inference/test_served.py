@@ -85,6 +85,16 @@ def test_networks_that_are_not_open_yet_are_waited_for(address):
     assert [one.keys() for one in found] == [{"n1"}]
 
 
+def test_who_waits_for_long_says_so_again_and_again(address, monkeypatch, caplog):
+    monkeypatch.setattr(served, "LATE_S", 0)
+    looks = iter([False, False, True])
+
+    with pytest.raises(EngineUnavailable):
+        ask(address, is_over=lambda: next(looks))
+
+    assert caplog.text.count("the networks are not open after 0 s") == 2
+
+
 def test_who_is_told_to_finish_waits_no_longer(address):
     with pytest.raises(EngineUnavailable, match="had not opened them"):
         ask(address, is_over=lambda: True)
