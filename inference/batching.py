@@ -1,6 +1,6 @@
 """Runs what waits for a network as one batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -36,19 +36,24 @@ class _Case:
 class Batching:
     """One engine for many threads, which takes as one batch what came while it ran.
 
-    Nobody waits for company: who finds the engine free runs at once. ``turn`` is held during a run;
-    engines that share a device may share it. What else is in a batch may move the last bits of a
-    case's answer, as another size of batch is calculated in another order.
+    Nobody waits for company: who finds the engine free runs at once. What ``turn`` gives is held
+    during a run; engines that share a device may share it. What else is in a batch may move the
+    last bits of a case's answer, as another size of batch is calculated in another order.
     """
 
     def __init__(
-        self, engine: Engine, most: int, *, turn: AbstractContextManager[object] | None = None
+        self,
+        engine: Engine,
+        most: int,
+        *,
+        turn: Callable[[], AbstractContextManager[object]] | None = None,
     ) -> None:
         if most < 1:
             raise ValueError(f"a batch holds at least 1 case, got {most}")
         self._engine = engine
         self._most = most
-        self._turn = turn or Lock()
+        alone = Lock()
+        self._turn = turn or (lambda: alone)
         self._lock = Lock()  # of those that wait; never held during a run
         self._waiting: list[_Case] = []
 
@@ -88,7 +93,7 @@ class Batching:
         own.called.wait()
         if not own.is_over:
             # Who waited longest asks for the turn alone: nobody who has his answer waits for it.
-            with self._turn:
+            with self._turn():
                 together = self._next()
                 self._run(together)
             for case in together:

@@ -149,13 +149,11 @@ class _Asked:
 
     def await_open(self) -> None:
         with self._lock:
-            if self._is_gone():
-                self._ask_successor()
+            self._reach()
 
     def explained(self, task: str, pet: Voxels, ct: Voxels) -> Explained:
         with self._lock:
-            if self._is_gone():
-                self._ask_successor()
+            self._reach()
             try:
                 self._peer.send((task, pet, ct))
                 answer = self._peer.recv()
@@ -166,11 +164,10 @@ class _Asked:
         assert isinstance(answer, Explained)
         return answer
 
-    def _is_gone(self) -> bool:
-        """Whether the process ended while nobody asked it: it sends nothing unasked but its end."""
-        return self._peer.closed or self._peer.poll()
-
-    def _ask_successor(self) -> None:
+    def _reach(self) -> None:
+        """Ask the successor from now on where the process ended while nobody asked it."""
+        if not self._peer.closed and not self._peer.poll():  # unasked it sends but its end
+            return
         self._peer.close()
         self._peer, greeting = self._knock()
         if greeting != self.greeting:  # results would tell of engines that did not make them

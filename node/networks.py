@@ -5,13 +5,12 @@ import math
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import current_process
 from secrets import token_hex
 from threading import Lock
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from inference.errors import EngineUnavailable, InferenceError
@@ -124,25 +123,20 @@ def _devices(settings: Settings) -> tuple[int, ...]:
     return tuple(dict.fromkeys(settings.model.devices[: settings.workers.processes]))
 
 
-class Turn:
-    """One run at a time on one device; the crew sees how long it takes."""
+def turns(duty: Duty) -> Callable[[], AbstractContextManager[None]]:
+    """Return what lets one run at a time go on a device; the crew sees how long each takes."""
+    lock = Lock()
 
-    def __init__(self, duty: Duty) -> None:
-        self._duty = duty
-        self._lock = Lock()
+    @contextmanager
+    def turn() -> Iterator[None]:
+        with lock:
+            duty.begin()
+            try:
+                yield
+            finally:
+                duty.end()
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        self._duty.begin()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._duty.end()
-        self._lock.release()
+    return turn
 
 
 def _serve(
@@ -158,7 +152,7 @@ def _serve(
     log.configure(settings.log_level)
     duty.end()  # to build plans takes as long as it takes
     model = engines.build_model(engines.for_networks(settings, devices[duty.number]))
-    turn = Turn(duty)
+    turn = turns(duty)
     together = {
         task: Batching(engine, settings.model.batch, turn=turn)
         for task, engine in model.engines.items()

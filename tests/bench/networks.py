@@ -263,11 +263,15 @@ def _timed(batch: int, side: int, calls: int, *, autocast: bool = False) -> Samp
 
 def _timed_in_precision(batch: int, side: int, calls: int) -> Sample:
     pet, ct = _inputs(batch, side)
+    return _repeated(lambda: run_all(_engines, pet, ct), calls)
+
+
+def _repeated(call: Callable[[], object], calls: int) -> Sample:
     seconds: list[float] = []
     spent = time.process_time()
     while len(seconds) < calls and (len(seconds) < 3 or sum(seconds) < ROUND_S):
         started = time.perf_counter()
-        run_all(_engines, pet, ct)
+        call()
         seconds.append(time.perf_counter() - started)
     cpu = time.process_time() - spent
     return Sample(value=statistics.median(seconds) * 1000, cpu_ms=cpu * 1000 / len(seconds))
@@ -275,17 +279,14 @@ def _timed_in_precision(batch: int, side: int, calls: int) -> Sample:
 
 def _timed_waiting(side: int, calls: int, most: int) -> Sample:
     pet, ct = _inputs(1, side)
-    turn = Lock()
-    together = [Batching(engine, most, turn=turn) for engine in _engines]
-    seconds: list[float] = []
+    lock = Lock()
+    together = [Batching(engine, most, turn=lambda: lock) for engine in _engines]
     with ThreadPoolExecutor(WAITING) as studies:
-        spent = time.process_time()
-        while len(seconds) < calls and (len(seconds) < 3 or sum(seconds) < ROUND_S):
-            started = time.perf_counter()
+
+        def all_ask() -> None:
             list(studies.map(lambda _: run_all(together, pet, ct), range(WAITING)))
-            seconds.append(time.perf_counter() - started)
-        cpu = time.process_time() - spent
-    return Sample(value=statistics.median(seconds) * 1000, cpu_ms=cpu * 1000 / len(seconds))
+
+        return _repeated(all_ask, calls)
 
 
 def _timed_alone(side: int) -> Sample:

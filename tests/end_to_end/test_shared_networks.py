@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from datetime import UTC, datetime
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -85,13 +86,8 @@ def outcome(engine, uid):
 
 
 def children():
-    """The processes that this one started."""
-    listed = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(encoding="ascii")
-    return [pid for pid in map(int, listed.split()) if "spawn_main" in command(pid)]
-
-
-def command(pid):
-    return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+    """The processes of the node's crews."""
+    return [one.pid for one in active_children() if one.name.startswith("worker-")]
 
 
 def maps(pid):

@@ -96,7 +96,7 @@ def test_the_turn_is_taken_for_runs_alone():
     """Who has an answer does not wait for the run of another network that shares the device."""
     engine, turn = Held(), Counted()
 
-    asked_while_one_runs(engine, [case(1), case(2), case(3)], turn=turn)
+    asked_while_one_runs(engine, [case(1), case(2), case(3)], turn=lambda: turn)
 
     assert turn.taken == len(engine.runs) == 2
 
@@ -176,7 +176,7 @@ def test_two_networks_with_one_turn_never_run_at_once():
             present.remove(self)
             return Explained(pet)
 
-    networks = [Batching(Watched(), 2, turn=turn) for _ in range(2)]
+    networks = [Batching(Watched(), 2, turn=lambda: turn) for _ in range(2)]
     with ThreadPoolExecutor(8) as pool:
         wait([pool.submit(networks[n % 2].explained, *case(n)) for n in range(16)])
 
@@ -225,7 +225,7 @@ def test_together_the_networks_that_ship_say_what_they_say_alone(back_end):
         alone = [engine.explained(pet, ct) for pet, ct in cases]
 
         turn = threading.Lock()
-        batching = Batching(engine, len(cases), turn=turn)
+        batching = Batching(engine, len(cases), turn=lambda turn=turn: turn)
         with ThreadPoolExecutor(len(cases)) as pool, turn:
             told = [pool.submit(batching.explained, pet, ct) for pet, ct in cases]
             until(lambda batching=batching: batching.waiting == len(cases))

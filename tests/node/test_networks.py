@@ -173,9 +173,9 @@ def test_the_crew_sees_how_long_a_run_takes_and_nothing_else():
     """So one that hangs is replaced, and one that nobody asks is left alone."""
     one = duty()
     one.end()
-    turn = networks.Turn(one)
+    turn = networks.turns(one)
 
-    with turn:
+    with turn():
         time.sleep(0.01)
         assert one.busy_s() >= 0.01
     assert one.busy_s() == 0
